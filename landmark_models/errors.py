@@ -1,0 +1,28 @@
+"""The exceptions that mean "a person can mend this", and how a command reports them."""
+
+import sys
+from collections.abc import Callable
+
+
+class LandmarkError(Exception):
+    """Something that the caller can put right. Its text is a sentence: what is wrong, with what, and what to do."""
+
+
+class PhotoError(LandmarkError):
+    """A photo that can't be used: no image, truncated, too large, empty, of an unknown format."""
+
+
+class ModelError(LandmarkError):
+    """A model that can't be had or can't be trusted."""
+
+
+def run_command(command: Callable[[], object]) -> None:
+    """Run a command line; a `LandmarkError` becomes one sentence on standard error and exit status 1."""
+    try:
+        command()
+    except LandmarkError as error:
+        print(f"Error: {error}", file=sys.stderr)
+        raise SystemExit(1) from None
+    except KeyboardInterrupt:
+        print("Stopped.", file=sys.stderr)
+        raise SystemExit(130) from None

@@ -1,0 +1,159 @@
+"""A model is a folder in timm's Hub format: `save` writes one, `load` reads one from disk or from the Hub.
+
+    model, config = load("hf-hub:owner/name@main")
+"""
+
+import json
+import os
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import timm
+import torch
+from huggingface_hub import hf_hub_download
+from huggingface_hub.errors import EntryNotFoundError, HfHubHTTPError, HFValidationError, LocalEntryNotFoundError
+from safetensors import SafetensorError
+from safetensors.torch import load_file, save_file
+from timm.models._hub import save_config_for_hf  # timm's own writer of the format, not exported at the top
+from torch import nn
+
+import landmark_models.convnet  # noqa: F401  (registers our architectures)
+from landmark_models.errors import ModelError
+
+__all__ = ["DEFAULT_FOLDER", "LoadedModel", "load", "save"]
+
+DEFAULT_FOLDER = Path(__file__).with_name("default")
+CONFIG_FILE = "config.json"
+WEIGHTS_FILE = "model.safetensors"
+
+
+@dataclass(frozen=True)
+class LoadedModel:
+    """A network in evaluation mode (float32), and all that its config says of it."""
+
+    network: nn.Module
+    config: dict[str, Any]
+    source: str
+
+    @property
+    def labels(self) -> list[str]:
+        return list(self.config["label_names"])
+
+    @property
+    def pretrained_cfg(self) -> dict[str, Any]:
+        return dict(self.config["pretrained_cfg"])
+
+    @property
+    def landmark(self) -> dict[str, Any]:
+        """Our own block: temperature, test figures, recipe; empty for models of others."""
+        return dict(self.config.get("landmark", {}))
+
+
+def save(
+    network: nn.Module,
+    folder: str | Path,
+    *,
+    labels: list[str],
+    model_args: dict[str, Any],
+    landmark: dict[str, Any],
+    half: bool = False,
+) -> None:
+    """Write a model folder: `config.json` in timm's format with our `landmark` block, and `model.safetensors`.
+
+    Args:
+        network: its `pretrained_cfg` must already say the preprocessing that it is served with.
+        folder: made where it is missing; files of an earlier save are replaced, each at once.
+        labels: name of each class, by position.
+        model_args: arguments that `timm.create_model` needs to build it again, besides `num_classes`.
+        landmark: our block.
+        half: store matrices as float16 (timm widens on load); vectors, such as running statistics, stay float32.
+    """
+    folder = Path(folder)
+    folder.mkdir(parents=True, exist_ok=True)
+    tensors = {
+        name: (tensor.half() if half and tensor.is_floating_point() and tensor.ndim > 1 else tensor).contiguous()
+        for name, tensor in network.state_dict().items()
+    }
+    weights = folder / f".{WEIGHTS_FILE}"
+    save_file(tensors, weights, metadata={"format": "pt"})
+    config = folder / f".{CONFIG_FILE}"
+    save_config_for_hf(network, str(config), {"label_names": labels, "landmark": landmark}, model_args)
+    weights.replace(folder / WEIGHTS_FILE)
+    config.replace(folder / CONFIG_FILE)
+
+
+def load(model: str | os.PathLike[str] = "default") -> LoadedModel:
+    """Load a MODEL: `default`, a model folder, a run folder (its `model/`), or `hf-hub:owner/name[@revision]`.
+
+    Only `config.json` and `model.safetensors` are ever read; nothing is executed or unpickled.
+
+    Raises:
+        ModelError: it does not exist, can't be downloaded, or its files don't fit together.
+    """
+    source = os.fspath(model)
+    folder = DEFAULT_FOLDER if source == "default" else None
+    if source.startswith("hf-hub:"):
+        files = _download(source.removeprefix("hf-hub:"))
+    else:
+        folder = folder or Path(source)
+        if not (folder / CONFIG_FILE).is_file() and (folder / "model" / CONFIG_FILE).is_file():
+            folder = folder / "model"
+        files = (folder / CONFIG_FILE, folder / WEIGHTS_FILE)
+        if not folder.is_dir():
+            raise ModelError(f"There is no model folder {folder}; a model is a folder, a run, hf-hub:owner/name or default.")
+        for file in files:
+            if not file.is_file():
+                raise ModelError(f"{folder} has no {file.name}, so it is no model folder.")
+    config = _read_config(files[0], source)
+    return LoadedModel(_build(config, files[1], source), config, source)
+
+
+def _download(repository: str) -> tuple[Path, Path]:
+    repo_id, _, revision = repository.partition("@")
+    try:
+        config, weights = (
+            Path(hf_hub_download(repo_id, name, revision=revision or None)) for name in (CONFIG_FILE, WEIGHTS_FILE)
+        )
+        return config, weights
+    except HFValidationError as error:
+        raise ModelError(f"hf-hub:{repository} is no repository name: {error}") from None
+    except LocalEntryNotFoundError:
+        raise ModelError(
+            f"hf-hub:{repository} can't be downloaded and is not in the local cache; is the network up?"
+        ) from None
+    except EntryNotFoundError as error:
+        raise ModelError(f"hf-hub:{repository} has no {CONFIG_FILE} with {WEIGHTS_FILE}: {error}") from None
+    except (HfHubHTTPError, OSError) as error:
+        raise ModelError(f"hf-hub:{repository} can't be downloaded: {error}") from None
+
+
+def _read_config(file: Path, source: str) -> dict[str, Any]:
+    try:
+        config = json.loads(file.read_text(encoding="utf-8"))
+    except (OSError, ValueError) as error:
+        raise ModelError(f"The {CONFIG_FILE} of {source} can't be read: {error}") from None
+    if not isinstance(config, dict):
+        raise ModelError(f"The {CONFIG_FILE} of {source} is no mapping.")
+    names = config.get("label_names")
+    cfg = config.get("pretrained_cfg")
+    if not isinstance(config.get("architecture"), str) or not isinstance(cfg, dict):
+        raise ModelError(f"The {CONFIG_FILE} of {source} lacks the architecture or pretrained_cfg that timm writes.")
+    if not isinstance(names, list) or len(names) != config.get("num_classes"):
+        raise ModelError(f"The {CONFIG_FILE} of {source} has no label_names for each of its classes.")
+    return config
+
+
+def _build(config: dict[str, Any], weights: Path, source: str) -> nn.Module:
+    architecture = config["architecture"]
+    arguments = {name: value for name, value in config.get("model_args", {}).items() if name != "num_classes"}
+    if not timm.is_model(architecture):
+        raise ModelError(f"{source} needs the architecture {architecture!r}, which timm {timm.__version__} does not have.")
+    try:
+        network = timm.create_model(architecture, pretrained=False, num_classes=config["num_classes"], **arguments)
+        state = {name: tensor.float() if tensor.is_floating_point() else tensor for name, tensor in load_file(weights).items()}
+        network.load_state_dict(state)
+    except (SafetensorError, RuntimeError, TypeError, ValueError) as error:
+        raise ModelError(f"The weights of {source} don't fit its {CONFIG_FILE}: {str(error)[:300]}") from None
+    network.pretrained_cfg.update(config["pretrained_cfg"])
+    return network.eval()

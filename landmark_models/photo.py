@@ -1,0 +1,151 @@
+"""Open a photo that a stranger sent: `open_photo("holiday.heic")` gives an upright RGB image or a `PhotoError`.
+
+Formats are JPEG, MPO, PNG, WebP, GIF, TIFF, BMP, HEIC and AVIF. Nothing here trusts the file's name or its header.
+"""
+
+import functools
+import io
+import math
+import os
+import warnings
+from pathlib import Path
+from typing import IO
+
+import numpy as np
+from PIL import Image, ImageCms, ImageOps
+
+from landmark_models.errors import PhotoError
+
+__all__ = ["MAX_BYTES", "MAX_PIXELS", "PHOTO_SUFFIXES", "Photo", "open_photo", "photo_name"]
+
+Photo = str | os.PathLike[str] | bytes | IO[bytes] | Image.Image
+
+MAX_BYTES = 64 * 2**20
+MAX_PIXELS = 128_000_000
+
+PHOTO_SUFFIXES = frozenset(
+    [".jpg", ".jpeg", ".jpe", ".mpo", ".png", ".webp", ".gif", ".tif", ".tiff", ".bmp", ".heic", ".heif", ".avif"]
+)
+_FORMATS = ("JPEG", "MPO", "PNG", "WEBP", "GIF", "TIFF", "BMP", "HEIF", "AVIF")
+
+
+@functools.cache
+def _readable_formats() -> tuple[str, ...]:
+    """Of the formats we accept, those that this installation of Pillow can read. EPS, PDF and the like stay out."""
+    try:
+        import pi_heif
+    except ImportError:
+        pass
+    else:
+        pi_heif.register_heif_opener()
+    Image.init()
+    return tuple(name for name in _FORMATS if name in Image.OPEN)
+
+
+def photo_name(photo: Photo) -> str:
+    """What to call the photo in a message: its file name, else "the photo"."""
+    if isinstance(photo, str | os.PathLike):
+        return os.fspath(photo)
+    name = getattr(photo, "filename", None) or getattr(photo, "name", None)
+    return os.path.basename(name) if isinstance(name, str) and name else "the photo"
+
+
+def _read(photo: str | os.PathLike[str] | bytes | IO[bytes], name: str) -> bytes:
+    if isinstance(photo, bytes):
+        data = photo
+    elif isinstance(photo, str | os.PathLike):
+        path = Path(photo)
+        if path.is_dir():
+            raise PhotoError(f"{name} is a folder, not a photo.")
+        try:
+            with path.open("rb") as file:
+                data = file.read(MAX_BYTES + 1)
+        except FileNotFoundError:
+            raise PhotoError(f"{name} does not exist.") from None
+        except (OSError, ValueError) as error:
+            raise PhotoError(f"{name} can't be read: {getattr(error, 'strerror', None) or error}.") from None
+    else:
+        data = photo.read(MAX_BYTES + 1)
+    if not data:
+        raise PhotoError(f"{name} is empty (0 bytes).")
+    if len(data) > MAX_BYTES:
+        raise PhotoError(f"{name} is larger than {MAX_BYTES // 2**20} MiB; send a smaller copy.")
+    return data
+
+
+def _check_pixels(size: tuple[int, int], name: str) -> None:
+    if math.prod(size) > MAX_PIXELS:
+        raise PhotoError(
+            f"{name} has {size[0]} x {size[1]} pixels, more than the {MAX_PIXELS // 10**6} million that are accepted; "
+            "send a smaller copy."
+        )
+
+
+def _to_rgb(image: Image.Image) -> Image.Image:
+    """Any of Pillow's modes to RGB: alpha over white, 16 bits scaled to 8, CMYK by its own colour profile."""
+    if image.mode == "RGB" and "transparency" not in image.info:
+        return image
+    if image.has_transparency_data:
+        rgba = image.convert("RGBA")
+        return Image.alpha_composite(Image.new("RGBA", rgba.size, "white"), rgba).convert("RGB")
+    if image.mode.startswith("I") or image.mode == "F":
+        values = np.nan_to_num(np.asarray(image, dtype=np.float32))
+        # 16-bit files fill 0..65535, floating-point ones 0..1; what is within 0..255 already stays as it is.
+        scale = 255 / 65535 if values.max() > 255 else 255.0 if image.mode == "F" and values.max() <= 1 else 1.0
+        return Image.fromarray((values * scale).clip(0, 255).astype(np.uint8)).convert("RGB")
+    if image.mode == "CMYK" and (profile := image.info.get("icc_profile")):
+        try:
+            converted = ImageCms.profileToProfile(
+                image, ImageCms.ImageCmsProfile(io.BytesIO(profile)), ImageCms.createProfile("sRGB"), outputMode="RGB"
+            )
+        except (ImageCms.PyCMSError, OSError):
+            converted = None  # a damaged profile: the plain conversion below is better than no photo
+        if converted is not None:
+            return converted
+    return image.convert("RGB")
+
+
+def open_photo(photo: Photo, min_side: int | None = None) -> Image.Image:
+    """Open a photo as an upright RGB image (uint8, `(height, width, 3)` as an array).
+
+    Of an animation or a multi-picture file the first image is taken.
+
+    Args:
+        photo: a path, the file's bytes, a binary file object, or a Pillow image.
+        min_side: the shorter side, in pixels, that the caller needs. A JPEG is then decoded at the smallest of its
+            scales (1/1 to 1/8) that still has it, which is several times faster; other formats come whole.
+
+    Raises:
+        PhotoError: it does not exist, is empty, over `MAX_BYTES` or `MAX_PIXELS`, no image, or damaged.
+    """
+    name = photo_name(photo)
+    if isinstance(photo, Image.Image):
+        image = photo
+        _check_pixels(image.size, name)
+    else:
+        data = _read(photo, name)
+        try:
+            with warnings.catch_warnings():
+                warnings.simplefilter("ignore", Image.DecompressionBombWarning)  # our own limit is checked below
+                image = Image.open(io.BytesIO(data), formats=_readable_formats())
+        except Image.DecompressionBombError:
+            raise PhotoError(
+                f"{name} has more than the {MAX_PIXELS // 10**6} million pixels that are accepted; send a smaller copy."
+            ) from None
+        except Exception:  # every plug-in of Pillow raises errors of its own on a malformed header
+            raise PhotoError(
+                f"{name} is not an image that can be read (JPEG, PNG, WebP, GIF, TIFF, BMP, HEIC or AVIF)."
+            ) from None
+        _check_pixels(image.size, name)
+        if min_side is not None and min_side < min(image.size):
+            scale = min_side / min(image.size)
+            image.draft(None, (math.ceil(image.width * scale), math.ceil(image.height * scale)))
+    try:
+        image.load()
+        try:
+            image = ImageOps.exif_transpose(image)
+        except Exception:  # malformed EXIF: the photo itself is fine
+            pass
+        return _to_rgb(image)
+    except Exception as error:
+        raise PhotoError(f"{name} is damaged and can't be decoded ({error}); send another copy.") from None

@@ -1,0 +1,1 @@
+"""How a model is made: `accelerate launch -m train.fit RECIPE --data DATA --output RUN`."""

@@ -1,0 +1,139 @@
+"""Photos decoded once: a memory-mapped file of uint8 pixels that every later epoch and run reads."""
+
+import hashlib
+import json
+import os
+import shutil
+import tempfile
+from collections.abc import Sequence
+from concurrent.futures import ThreadPoolExecutor
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+from PIL import Image
+from tqdm.auto import tqdm
+
+from landmark_models.errors import LandmarkError, PhotoError
+from landmark_models.photo import open_photo
+
+__all__ = ["PhotoCache", "default_cache_folder"]
+
+_FORMAT = 1
+
+
+def default_cache_folder() -> Path:
+    """`LANDMARK_CACHE`, else `landmark-models` in the user's cache folder."""
+    base = os.environ.get("XDG_CACHE_HOME") or Path.home() / ".cache"
+    return Path(os.environ.get("LANDMARK_CACHE") or Path(base) / "landmark-models")
+
+
+class PhotoCache:
+    """Decoded photos, by their position in the list that the cache was made from.
+
+    `cache[i]` is a uint8 array `(height, width, 3)`; `failures` says of each photo that could not be read why.
+    """
+
+    def __init__(self, folder: Path):
+        self.folder = folder
+        index = json.loads((folder / "index.json").read_text(encoding="utf-8"))
+        self.sizes: list[tuple[int, int]] = [tuple(size) for size in index["sizes"]]
+        self.failures: dict[int, str] = {int(i): reason for i, reason in index["failures"].items()}
+        lengths = np.array([height * width * 3 for height, width in self.sizes], dtype=np.int64)
+        self.offsets = np.concatenate([[0], np.cumsum(lengths)])
+        self.pixels = self._map()
+
+    def _map(self) -> NDArray[np.uint8]:
+        return np.memmap(self.folder / "pixels.bin", dtype=np.uint8, mode="r") if self.offsets[-1] else np.empty(0, np.uint8)
+
+    def __getstate__(self) -> dict[str, Any]:  # a worker maps the file again instead of being sent its content
+        return {name: value for name, value in self.__dict__.items() if name != "pixels"}
+
+    def __setstate__(self, state: dict[str, Any]) -> None:
+        self.__dict__.update(state)
+        self.pixels = self._map()
+
+    def __len__(self) -> int:
+        return len(self.sizes)
+
+    def __getitem__(self, index: int) -> NDArray[np.uint8]:
+        height, width = self.sizes[index]
+        return self.pixels[self.offsets[index] : self.offsets[index + 1]].reshape(height, width, 3)
+
+    @classmethod
+    def open(cls, files: Sequence[Path], short_side: int, folder: Path | None = None, progress: bool = True) -> "PhotoCache":
+        """The cache of these photos with the shorter side at most `short_side` px, made where there is none yet.
+
+        It is keyed by the files' names, sizes and times and by `short_side`, and made anew as a whole when any of
+        them changes. A half-made cache is never found: it gets its name when it is complete.
+
+        Raises:
+            LandmarkError: the cache can't be written.
+        """
+        folder = folder or default_cache_folder()
+        home = hashlib.sha256(os.path.commonpath([file.resolve().parent for file in files]).encode()).hexdigest()[:12]
+        target = folder / f"{home}-{short_side}"
+        key = _key(files, short_side)
+        try:
+            if json.loads((target / "index.json").read_text(encoding="utf-8"))["key"] == key:
+                return cls(target)
+        except (OSError, ValueError, KeyError):
+            pass
+        try:
+            folder.mkdir(parents=True, exist_ok=True)
+            scratch = Path(tempfile.mkdtemp(dir=folder, prefix=".making-"))
+            try:
+                _write(files, short_side, scratch, key, progress)
+                shutil.rmtree(target, ignore_errors=True)
+                scratch.replace(target)
+            finally:
+                shutil.rmtree(scratch, ignore_errors=True)
+        except OSError as error:
+            raise LandmarkError(
+                f"The cache of decoded photos can't be written in {folder}: {error.strerror or error}; "
+                "name a folder with room in LANDMARK_CACHE."
+            ) from None
+        return cls(target)
+
+
+def _key(files: Sequence[Path], short_side: int) -> str:
+    digest = hashlib.sha256(f"{_FORMAT} {short_side}".encode())
+    for file in files:
+        state = file.stat()
+        digest.update(f"{file.resolve()}\0{state.st_size}\0{state.st_mtime_ns}\n".encode(errors="surrogateescape"))
+    return digest.hexdigest()
+
+
+def _decode(file: Path, short_side: int) -> NDArray[np.uint8] | str:
+    """The photo's pixels, or the reason why there are none."""
+    try:
+        image = open_photo(file, min_side=short_side)
+    except PhotoError as error:
+        return str(error)
+    scale = short_side / min(image.size)
+    if scale < 1:
+        size = (max(1, round(image.width * scale)), max(1, round(image.height * scale)))
+        image = image.resize(size, Image.Resampling.BICUBIC)
+    return np.asarray(image)
+
+
+def _write(files: Sequence[Path], short_side: int, folder: Path, key: str, progress: bool) -> None:
+    sizes: list[tuple[int, int]] = []
+    failures: dict[int, str] = {}
+    # Pillow decodes outside Python's global lock, so threads suffice; a bounded window keeps memory flat.
+    with (folder / "pixels.bin").open("wb") as output, ThreadPoolExecutor(os.cpu_count()) as pool:
+        bar = tqdm(total=len(files), desc="decoding", unit="photo", disable=not progress)
+        for start in range(0, len(files), 256):
+            window = files[start : start + 256]
+            for position, pixels in enumerate(pool.map(_decode, window, [short_side] * len(window)), start):
+                if isinstance(pixels, str):
+                    failures[position] = pixels
+                    sizes.append((0, 0))
+                else:
+                    output.write(pixels.tobytes())
+                    sizes.append(pixels.shape[:2])
+                bar.update()
+        bar.close()
+    index = {"key": key, "short_side": short_side, "sizes": sizes, "failures": failures}
+    (folder / "index.json").write_text(json.dumps(index), encoding="utf-8")

@@ -1,0 +1,208 @@
+"""From a folder of photos to datasets: classes, splits, what the network is fed.
+
+DATA is a folder with any of `train/`, `val/`, `test/`, each of `CLASS/*`, or a folder of bare `CLASS/*`.
+"""
+
+import os
+import re
+from collections.abc import Callable, Iterator, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import torch
+from PIL import Image
+from torch import Tensor
+from torch.utils.data import Dataset, Sampler
+
+from landmark_models.errors import LandmarkError
+from landmark_models.photo import PHOTO_SUFFIXES
+from train.cache import PhotoCache
+
+__all__ = ["DataError", "EpochSampler", "Photos", "TrainingPhotos", "ValidationPhotos", "find_photos", "label_of", "split_off"]
+
+SPLITS = ("train", "val", "test")
+
+
+class DataError(LandmarkError):
+    """A data folder that can't be used as it is."""
+
+
+@dataclass(frozen=True)
+class Photos:
+    """Photos of one split: paths relative to `root`, and for each the index of its label in `labels`."""
+
+    root: Path
+    paths: tuple[str, ...]
+    targets: tuple[int, ...]
+    labels: tuple[str, ...]
+
+    def __len__(self) -> int:
+        return len(self.paths)
+
+    def files(self) -> list[Path]:
+        return [self.root / path for path in self.paths]
+
+    def take(self, indices: Sequence[int]) -> "Photos":
+        """These photos of it, in this order."""
+        return Photos(
+            self.root, tuple(self.paths[i] for i in indices), tuple(self.targets[i] for i in indices), self.labels
+        )
+
+
+def label_of(folder: str) -> str:
+    """The label that a class folder stands for: order prefix (`09.`) off, underscores as spaces.
+
+    >>> label_of("09.Golden_Gate_Bridge")
+    'Golden Gate Bridge'
+    """
+    return re.sub(r"^\d+\.(?=.)", "", folder).replace("_", " ").strip()
+
+
+def _class_folders(folder: Path) -> list[Path]:
+    return sorted(entry for entry in folder.iterdir() if entry.is_dir() and not entry.name.startswith("."))
+
+
+def find_photos(data: str | Path, split: str, labels: Sequence[str] | None = None) -> Photos | None:
+    """The photos of one split of DATA, or None where the folder has no such split.
+
+    A folder of bare classes is its own `train` and, for evaluation, whatever split is asked for by `split="all"`.
+
+    Args:
+        data: the folder. Links are followed once.
+        split: `train`, `val`, `test`, or `all` for a folder of bare classes.
+        labels: the labels to number by; without, those of the folder, in the order of the folders' names.
+
+    Raises:
+        DataError: no such folder, no photo in it, two folders of one label, or a label that is not among `labels`.
+    """
+    root = Path(data)
+    if not root.is_dir():
+        raise DataError(f"There is no data folder {root}.")
+    has_splits = any((root / name).is_dir() for name in SPLITS)
+    if not has_splits and split not in ("train", "all"):
+        return None
+    if has_splits and split == "all":
+        raise DataError(f"{root} has splits ({', '.join(s for s in SPLITS if (root / s).is_dir())}); name one of them.")
+    top = root / split if has_splits else root
+    if not top.is_dir():
+        return None
+
+    folders: dict[str, Path] = {}
+    for folder in _class_folders(top):
+        label = label_of(folder.name)
+        if label in folders:
+            raise DataError(f"{folders[label]} and {folder} stand for the same label {label!r}; merge or rename one.")
+        folders[label] = folder
+    found = {
+        label: sorted(
+            os.path.relpath(entry, root)
+            for entry in folder.iterdir()
+            if entry.suffix.lower() in PHOTO_SUFFIXES and not entry.name.startswith(".") and entry.is_file()
+        )
+        for label, folder in folders.items()
+    }
+    if not any(found.values()):
+        raise DataError(f"{top} has no photo in a class folder; it needs CLASS/photo.jpg, a folder for each landmark.")
+    if labels is None:
+        labels = [label for label, paths in found.items() if paths]
+    elif unknown := sorted(label for label, paths in found.items() if paths and label not in set(labels)):
+        raise DataError(f"{top} has {_some(unknown)}, which the model does not know; leave those folders out.")
+    pairs = [(path, labels.index(label)) for label, paths in found.items() for path in paths]
+    return Photos(root, tuple(p for p, _ in pairs), tuple(t for _, t in pairs), tuple(labels))
+
+
+def _some(names: Sequence[str], most: int = 3) -> str:
+    shown = ", ".join(map(repr, names[:most]))
+    return shown + (f" and {len(names) - most} more labels" if len(names) > most else "")
+
+
+def split_off(photos: Photos, fraction: float, seed: int) -> tuple[Photos, Photos]:
+    """Draw a validation split: the same fraction of every class, at least one photo of a class that has two.
+
+    Returns:
+        What remains for training, and the validation photos. The same seed and photos give the same split.
+
+    Raises:
+        DataError: nothing would be left to validate on.
+    """
+    generator = np.random.default_rng(seed)
+    chosen: set[int] = set()
+    targets = np.asarray(photos.targets)
+    for target in range(len(photos.labels)):
+        members = generator.permutation(np.flatnonzero(targets == target))
+        count = min(max(round(len(members) * fraction), 1), len(members) - 1) if fraction and len(members) else 0
+        chosen.update(members[: max(count, 0)].tolist())
+    if not chosen:
+        raise DataError(
+            f"No photo of {photos.root} is left for validation: set val_fraction above 0, or give two photos of a class."
+        )
+    order = range(len(photos))
+    return photos.take([i for i in order if i not in chosen]), photos.take([i for i in order if i in chosen])
+
+
+class TrainingPhotos(Dataset[tuple[Tensor, int]]):
+    """Augmented training photos. An item is asked for as `(index, seed)`, so that it depends on nothing else.
+
+    The number of workers and of processes therefore changes no pixel.
+    """
+
+    def __init__(self, cache: PhotoCache, indices: Sequence[int], targets: Sequence[int], transform: Callable[[Any], Tensor]):
+        self.cache, self.indices, self.targets, self.transform = cache, indices, targets, transform
+
+    def __len__(self) -> int:
+        return len(self.indices)
+
+    def __getitem__(self, item: tuple[int, int]) -> tuple[Tensor, int]:
+        index, seed = item
+        with torch.random.fork_rng(devices=[]):
+            torch.manual_seed(seed)
+            image = self.transform(Image.fromarray(self.cache[self.indices[index]]))
+        return image, self.targets[index]
+
+
+class ValidationPhotos(Dataset[tuple[Tensor, int]]):
+    """Photos as the model will be served them."""
+
+    def __init__(self, cache: PhotoCache, indices: Sequence[int], targets: Sequence[int], transform: Callable[[Any], Tensor]):
+        self.cache, self.indices, self.targets, self.transform = cache, indices, targets, transform
+
+    def __len__(self) -> int:
+        return len(self.indices)
+
+    def __getitem__(self, index: int) -> tuple[Tensor, int]:
+        return self.transform(Image.fromarray(self.cache[self.indices[index]])), self.targets[index]
+
+
+class EpochSampler(Sampler[tuple[int, int]]):
+    """Every photo once an epoch in a fresh order (or classes equally often), each with a seed for its augmentation.
+
+    The epoch is filled up to whole batches with photos from its beginning, so that every update sees a full batch.
+    Order and seeds follow from `seed` and the epoch alone.
+    """
+
+    def __init__(self, targets: Sequence[int], batch_size: int, seed: int, balanced: bool):
+        self.targets = torch.tensor(targets)
+        self.length = -(-len(targets) // batch_size) * batch_size
+        self.seed = seed
+        self.balanced = balanced
+        self.epoch = 0
+
+    def set_epoch(self, epoch: int) -> None:
+        self.epoch = epoch
+
+    def __len__(self) -> int:
+        return self.length
+
+    def __iter__(self) -> Iterator[tuple[int, int]]:
+        generator = torch.Generator().manual_seed(self.seed * 1_000_003 + self.epoch)
+        count = len(self.targets)
+        if self.balanced:
+            weights = 1 / torch.bincount(self.targets)[self.targets].double()
+            order = torch.multinomial(weights, self.length, replacement=True, generator=generator)
+        else:
+            order = torch.randperm(count, generator=generator)
+            order = order.repeat(-(-self.length // count))[: self.length]
+        seeds = torch.randint(2**31, (self.length,), generator=generator)
+        yield from zip(order.tolist(), seeds.tolist(), strict=True)

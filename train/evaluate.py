@@ -1,0 +1,213 @@
+"""How good a model is on photos that it has never seen: figures with intervals, as JSON and as a table.
+
+    python -m train.evaluate default --data photos/ --split test --output runs/test
+"""
+
+import csv
+import hashlib
+import json
+import os
+from collections import defaultdict
+from collections.abc import Sequence
+from pathlib import Path
+from typing import Annotated, Any
+
+import torch
+import typer
+from rich.console import Console
+from rich.table import Table
+from scipy.stats import binomtest
+from sklearn.metrics import precision_recall_fscore_support
+from torch import Tensor
+from torch.utils.data import DataLoader, Dataset
+from tqdm.auto import tqdm
+
+from landmark_models.classifier import LandmarkClassifier
+from landmark_models.errors import PhotoError, run_command
+from landmark_models.hub import CONFIG_FILE
+from train.data import DataError, Photos, find_photos
+from train.run import RunFolder, device_name
+
+__all__ = ["accuracy_with_interval", "evaluate", "figures"]
+
+
+class _Served(Dataset[Tensor | str]):
+    """Photos as the classifier would see them, or the reason why it can't; decoded in worker processes."""
+
+    def __init__(self, classifier: LandmarkClassifier, files: Sequence[Path]):
+        self.transform, self.min_side, self.files = classifier.preprocess, classifier.min_side, files
+
+    def __len__(self) -> int:
+        return len(self.files)
+
+    def __getitem__(self, index: int) -> Tensor | str:
+        try:
+            return self.transform(self.files[index])
+        except PhotoError as error:
+            return str(error)
+
+
+def accuracy_with_interval(correct: int, total: int) -> dict[str, Any]:
+    """A share of successes and its Wilson 95 % interval (Wilson 1927), as fractions."""
+    interval = binomtest(correct, total).proportion_ci(confidence_level=0.95, method="wilson")
+    return {"n": total, "top1": correct / total, "top1_ci95": [interval.low, interval.high]}
+
+
+def figures(logits: Tensor, targets: Tensor, labels: Sequence[str]) -> dict[str, Any]:
+    """Every figure that follows from logits `(N, classes)` and target indices `(N,)`, as JSON would hold it.
+
+    Macro figures are means over the classes that have a photo among the targets.
+    """
+    ranked = logits.argsort(dim=1, descending=True, stable=True)
+    position = (ranked == targets.unsqueeze(1)).int().argmax(dim=1)
+    result: dict[str, Any] = accuracy_with_interval(int((position < 1).sum()), len(targets))
+    for k in (3, 5):
+        top = accuracy_with_interval(int((position < k).sum()), len(targets))
+        result[f"top{k}"], result[f"top{k}_ci95"] = top["top1"], top["top1_ci95"]
+    present = targets.unique().tolist()
+    predicted = ranked[:, 0]
+    scores = precision_recall_fscore_support(targets, predicted, labels=present, zero_division=0)
+    for name, values in zip(("macro_precision", "macro_recall", "macro_f1"), scores, strict=False):
+        result[name] = float(values.mean())
+    result["per_class"] = {
+        labels[index]: {"n": int(support), "precision": float(precision), "recall": float(recall), "f1": float(f1)}
+        for index, precision, recall, f1, support in zip(present, *scores, strict=True)
+    }
+    return result
+
+
+def _per_source(photos: Photos, correct: Tensor) -> dict[str, Any]:
+    """Accuracy for each value of `source` in the data's sources.csv (columns `file`, `source`), where there is one."""
+    table = photos.root / "sources.csv"
+    if not table.is_file():
+        return {}
+    with table.open(newline="", encoding="utf-8") as file:
+        sources = {row["file"]: row["source"] for row in csv.DictReader(file)}
+    outcomes: dict[str, list[bool]] = defaultdict(list)
+    for path, hit in zip(photos.paths, correct.tolist(), strict=True):
+        outcomes[sources.get(path, "not in sources.csv")].append(hit)
+    return {source: accuracy_with_interval(sum(hits), len(hits)) for source, hits in sorted(outcomes.items())}
+
+
+def _digest(photos: Photos) -> str:
+    """One hash over the photos' paths and contents: two figures compare only where it is the same."""
+    digest = hashlib.sha256()
+    for path in sorted(photos.paths):
+        content = hashlib.sha256((photos.root / path).read_bytes()).hexdigest()
+        digest.update(f"{path} {content}\n".encode(errors="surrogateescape"))
+    return digest.hexdigest()
+
+
+def evaluate(model: str | Path, data: str | Path, split: str, output: str | Path, batch_size: int = 64) -> dict[str, Any]:
+    """Measure a MODEL on one split of DATA by the serving path, and write `output/metrics.json`.
+
+    For a run's test split the figures also go to the run's `test/metrics.json` and, in short, into its model's config.
+
+    Returns:
+        What `metrics.json` holds.
+
+    Raises:
+        LandmarkError: the model or the data can't be had, or the data has labels that the model does not know.
+    """
+    classifier = LandmarkClassifier.load(model, "cuda" if torch.cuda.is_available() else "cpu")
+    photos = find_photos(data, split, classifier.labels)
+    if photos is None:
+        raise DataError(f"{data} has no photos under {split!r}; choose another --split (`all` for bare class folders).")
+    workers = min(os.cpu_count() or 1, 8)
+    loader = DataLoader(
+        _Served(classifier, photos.files()), batch_size, num_workers=workers, collate_fn=list
+    )
+    logits: list[Tensor] = []
+    readable: list[int] = []
+    failures: dict[str, str] = {}
+    with tqdm(total=len(photos), desc=f"evaluating {split}", unit="photo", leave=False) as bar:
+        for batch in loader:
+            images = []
+            for index, item in enumerate(batch, start=bar.n):
+                if isinstance(item, str):
+                    failures[photos.paths[index]] = item
+                else:
+                    readable.append(index)
+                    images.append(item)
+            if images:
+                logits.append(classifier.logits(torch.stack(images)))
+            bar.update(len(batch))
+    for reason in failures.values():
+        print(f"Left out: {reason}")
+    if not readable:
+        raise DataError(f"None of the {len(photos)} photos under {data} can be read.")
+
+    photos = photos.take(readable)
+    all_logits, targets = torch.cat(logits), torch.tensor(photos.targets)
+    metrics = figures(all_logits, targets, classifier.labels)
+    metrics["per_source"] = _per_source(photos, all_logits.argmax(1) == targets)
+    metrics |= {
+        "model": str(model),
+        "data": Path(data).resolve().name,
+        "split": split,
+        "digest": _digest(photos),
+        "device": device_name(classifier.device),
+        "left_out": failures,
+    }
+    _write(Path(output), metrics)
+    run = RunFolder(model)
+    if split == "test" and run.recipe.is_file():
+        _write(run.path / "test", metrics)
+        _record(run.model / CONFIG_FILE, metrics)
+    return metrics
+
+
+def _write(folder: Path, metrics: dict[str, Any]) -> None:
+    folder.mkdir(parents=True, exist_ok=True)
+    (folder / "metrics.json").write_text(json.dumps(metrics, indent=1) + "\n", encoding="utf-8")
+
+
+def _record(config_file: Path, metrics: dict[str, Any]) -> None:
+    """Put the test figures into the model's own config."""
+    config = json.loads(config_file.read_text(encoding="utf-8"))
+    config["landmark"]["test"] = {key: metrics[key] for key in ("data", "digest", "n", "top1", "top1_ci95", "macro_f1")}
+    scratch = config_file.with_name(f".{config_file.name}")
+    scratch.write_text(json.dumps(config, indent=2) + "\n", encoding="utf-8")
+    scratch.replace(config_file)
+
+
+def print_tables(metrics: dict[str, Any], console: Console) -> None:
+    """The figures as a person reads them."""
+
+    def percent(share: float) -> str:
+        return f"{100 * share:.2f}"
+
+    def interval(bounds: Sequence[float]) -> str:
+        return f"{percent(bounds[0])} to {percent(bounds[1])}"
+
+    console.print(f"{metrics['model']} on {metrics['data']}, {metrics['split']} split, {metrics['n']} photos")
+    table = Table("", "%", "95 % interval")
+    for key in ("top1", "top3", "top5"):
+        table.add_row(key.replace("top", "top-"), percent(metrics[key]), interval(metrics[f"{key}_ci95"]))
+    for key in ("macro_precision", "macro_recall", "macro_f1"):
+        table.add_row(key.replace("_", " "), percent(metrics[key]), "")
+    console.print(table)
+    if metrics["per_source"]:
+        table = Table("source", "n", "top-1, %", "95 % interval")
+        for source, part in metrics["per_source"].items():
+            table.add_row(source, str(part["n"]), percent(part["top1"]), interval(part["top1_ci95"]))
+        console.print(table)
+    table = Table("class", "n", "precision, %", "recall, %", "F1, %", title="Classes, the hardest first")
+    for label, part in sorted(metrics["per_class"].items(), key=lambda item: item[1]["f1"]):
+        table.add_row(label, str(part["n"]), *(percent(part[key]) for key in ("precision", "recall", "f1")))
+    console.print(table)
+
+
+def command(
+    model: Annotated[str, typer.Argument(help="default, a model or run folder, or hf-hub:owner/name[@revision].")],
+    data: Annotated[Path, typer.Option(help="Folder with train/, val/, test/ of CLASS/*, or of bare CLASS/*.")],
+    output: Annotated[Path, typer.Option(help="Folder for metrics.json; made, or used again.")],
+    split: Annotated[str, typer.Option(help="train, val, test, or all for bare class folders.")] = "test",
+    batch_size: Annotated[int, typer.Option(min=1, help="Photos at a time; changes speed only.")] = 64,
+) -> None:
+    """Measure a model on photos that it has never seen."""
+    print_tables(evaluate(model, data, split, output, batch_size), Console())
+
+
+if __name__ == "__main__":
+    run_command(lambda: typer.run(command))
