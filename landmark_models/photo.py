@@ -18,6 +18,9 @@ from landmark_models.errors import PhotoError
 
 __all__ = ["MAX_BYTES", "MAX_PIXELS", "PHOTO_SUFFIXES", "Photo", "open_photo", "photo_name"]
 
+# Pillow warns of odd metadata and of many pixels; here a photo is either read or refused with a `PhotoError`.
+warnings.filterwarnings("ignore", module=r"PIL\.")
+
 Photo = str | os.PathLike[str] | bytes | IO[bytes] | Image.Image
 
 MAX_BYTES = 64 * 2**20
@@ -125,9 +128,7 @@ def open_photo(photo: Photo, min_side: int | None = None) -> Image.Image:
     else:
         data = _read(photo, name)
         try:
-            with warnings.catch_warnings():
-                warnings.simplefilter("ignore", Image.DecompressionBombWarning)  # our own limit is checked below
-                image = Image.open(io.BytesIO(data), formats=_readable_formats())
+            image = Image.open(io.BytesIO(data), formats=_readable_formats())
         except Image.DecompressionBombError:
             raise PhotoError(
                 f"{name} has more than the {MAX_PIXELS // 10**6} million pixels that are accepted; send a smaller copy."

@@ -1,0 +1,109 @@
+"""The page: a photo in, its landmark out.
+
+    python app.py [--model MODEL] [--port N]
+"""
+
+import html
+import importlib.resources
+import os
+from pathlib import Path
+from typing import Annotated, Any
+
+os.environ.setdefault("GRADIO_ANALYTICS_ENABLED", "False")  # read when gradio is imported
+
+import gradio as gr
+import typer
+from PIL import Image
+
+from landmark_models import LandmarkClassifier, PhotoError, open_photo
+from landmark_models.errors import run_command
+from landmark_models.photo import MAX_BYTES
+
+MAX_CANDIDATES = 10
+SHOWN_SIDE = 1024  # shorter side of the photo that the page shows, px
+
+# No web fonts: the page asks nothing of a third party and looks the same without network.
+THEME = gr.themes.Soft(font=["system-ui", "sans-serif"], font_mono=["ui-monospace", "monospace"])
+
+
+def example_photo() -> Path:
+    """Gradio's own photo of the Eiffel Tower, from the installed package."""
+    return Path(str(importlib.resources.files("gradio") / "media_assets" / "images" / "tower.jpg"))
+
+
+def model_facts(classifier: LandmarkClassifier) -> str:
+    """Which model is serving and how accurate it was measured to be, as Markdown."""
+    facts = [f"Model **{html.escape(classifier.source)}** knows {len(classifier.labels)} landmarks."]
+    if test := classifier.landmark.get("test"):
+        low, high = (100 * bound for bound in test["top1_ci95"])
+        facts.append(
+            f"Right first time on {100 * test['top1']:.1f} % of {test['n']} test photos "
+            f"(95 % interval {low:.1f} to {high:.1f} %, {html.escape(test['data'])})."
+        )
+    else:
+        facts.append("It has no test figure.")
+    return " ".join(facts)
+
+
+def build(classifier: LandmarkClassifier) -> gr.Blocks:
+    """The page around a classifier."""
+
+    def predict(photo: dict[str, Any] | None, top_k: int = 5) -> tuple[dict[str, float], Image.Image, dict[str, Any]]:
+        """Name the landmark in a photo.
+
+        Args:
+            photo: the photo (JPEG, PNG, WebP, GIF, TIFF, BMP, HEIC or AVIF).
+            top_k: number of candidates, 1 to 10.
+
+        Returns:
+            The candidates with their confidences, and the photo as it was read.
+        """
+        if photo is None:
+            raise gr.Error("There is no photo; choose one first.", title="No photo", print_exception=False)
+        top_k = min(max(int(top_k), 1), MAX_CANDIDATES)
+        try:
+            with open(photo["path"], "rb") as file:
+                predictions = classifier.predict(file, top_k)
+                file.seek(0)
+                shown = open_photo(file, SHOWN_SIDE)
+        except PhotoError as error:
+            raise gr.Error(html.escape(str(error)), title="This photo can't be read", print_exception=False) from None
+        shown.thumbnail((2 * SHOWN_SIDE, 2 * SHOWN_SIDE))
+        return {prediction.label: prediction.score for prediction in predictions}, shown, photo
+
+    def rank_again(photo: dict[str, Any] | None, top_k: int) -> Any:
+        return gr.skip() if photo is None else predict(photo, top_k)[0]
+
+    with gr.Blocks(title="Which landmark is this?", delete_cache=(1200, 1800)) as page:
+        gr.Markdown("# Which landmark is this?\nDrop a photo, paste one, or take one: the page names the landmark.")
+        original = gr.State()  # the photo as it came; the page shows a smaller JPEG of it
+        with gr.Row():
+            photo = gr.Image(
+                label="Photo", sources=["upload", "webcam", "clipboard"], format="jpeg", height=420, elem_id="photo"
+            )
+            with gr.Column():
+                answer = gr.Label(label="Landmark", elem_id="answer")
+                top_k = gr.Slider(1, MAX_CANDIDATES, value=5, step=1, label="Candidates")
+                gr.Markdown(model_facts(classifier))
+        examples = gr.Examples([[str(example_photo())]], [photo], label="Example", cache_examples=False)
+
+        # Gradio would decode and encode some photos again before we see them: `preprocess=False` hands us the file.
+        seen = {"inputs": [photo, top_k], "outputs": [answer, photo, original], "preprocess": False}
+        photo.input(predict, **seen, api_name="predict")
+        examples.load_input_event.then(predict, **seen, api_visibility="private")
+        photo.clear(lambda: (None, None), None, [answer, original], queue=False, api_visibility="private")
+        top_k.release(rank_again, [original, top_k], answer, api_visibility="private")
+    return page
+
+
+def main(
+    model: Annotated[str, typer.Option(help="default, a model or run folder, or hf-hub:owner/name[@revision].")] = "default",
+    port: Annotated[int | None, typer.Option(help="Port of the page; without, the first free one from 7860.")] = None,
+) -> None:
+    """Open a page that names the landmark in a photo."""
+    page = build(LandmarkClassifier.load(model))
+    page.launch(server_port=port, theme=THEME, max_file_size=MAX_BYTES, ssr_mode=False, footer_links=["api"])
+
+
+if __name__ == "__main__":
+    run_command(lambda: typer.run(main))

@@ -1,0 +1,82 @@
+"""What several tests need: small photos, a small data folder, a small trained run."""
+
+import os
+from pathlib import Path
+
+import numpy as np
+import pytest
+import torch
+from PIL import Image
+
+from train.fit import fit
+from train.recipe import Recipe
+
+COLORS = {"00.Red_Tower": (200, 40, 40), "01.Green_Bridge": (40, 200, 40), "02.Blue_Lake": (40, 40, 200)}
+
+TINY = {
+    "model_args": {"channels": [8, 16], "depths": [1, 1], "strides": [2, 1], "stem": 8},
+    "image_size": 32,
+    "epochs": 2,
+    "batch_size": 8,
+    "warmup_epochs": 0.5,
+    "workers": 0,
+    "val_fraction": 0.25,
+}
+
+
+def noisy_photo(color: tuple[int, int, int], seed: int, size: tuple[int, int] = (64, 48)) -> Image.Image:
+    """A photo of one colour with noise, so that a network can learn it and no two are the same."""
+    noise = np.random.default_rng(seed).normal(0, 30, (size[1], size[0], 3))
+    return Image.fromarray(np.clip(noise + np.array(color), 0, 255).astype(np.uint8))
+
+
+def write_data(root: Path, train: int = 8, test: int = 3) -> Path:
+    """A data folder of three classes with `train` and `test` photos each."""
+    for split, count in (("train", train), ("test", test)):
+        for position, (name, color) in enumerate(COLORS.items()):
+            folder = root / split / name
+            folder.mkdir(parents=True)
+            for index in range(count):
+                seed = 1000 * position + index + (500 if split == "test" else 0)
+                noisy_photo(color, seed).save(folder / f"{index:03d}.jpg", quality=92)
+    return root
+
+
+@pytest.fixture(scope="session", autouse=True)
+def _own_caches(tmp_path_factory):
+    """Nothing is read from or left in the user's own caches, and nothing asks the network."""
+    os.environ["LANDMARK_CACHE"] = str(tmp_path_factory.mktemp("photos"))
+    os.environ["HF_HOME"] = str(tmp_path_factory.mktemp("hub"))
+    os.environ["HF_HUB_OFFLINE"] = "1"
+    torch.set_num_threads(2)
+
+
+@pytest.fixture
+def data(tmp_path) -> Path:
+    return write_data(tmp_path / "photos")
+
+
+@pytest.fixture(scope="session")
+def shared_data(tmp_path_factory) -> Path:
+    """The same, for tests that only read it."""
+    return write_data(tmp_path_factory.mktemp("shared") / "photos")
+
+
+@pytest.fixture(scope="session")
+def run(shared_data, tmp_path_factory):
+    """A run of the real training loop on the small data; tests only read it."""
+    return fit(Recipe.from_values({**TINY, "ema_decay": 0.5}), shared_data, tmp_path_factory.mktemp("runs") / "tiny")
+
+
+@pytest.fixture(scope="session")
+def photo(shared_data) -> Path:
+    return shared_data / "test" / "00.Red_Tower" / "000.jpg"
+
+
+@pytest.fixture(scope="session")
+def real_data() -> Path:
+    """Landmarks-60, where LANDMARK_DATA names the folder that holds it."""
+    folder = os.environ.get("LANDMARK_DATA")
+    if not folder:
+        pytest.skip("LANDMARK_DATA does not name the folder of real photos")
+    return Path(folder) / "landmarks60"

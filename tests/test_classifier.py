@@ -1,0 +1,85 @@
+import itertools
+from pathlib import Path
+
+import pytest
+import torch
+from PIL import Image
+
+from landmark_models import LandmarkClassifier, PhotoError, Prediction
+from landmark_models.preprocess import required_side, serving_transform
+
+
+@pytest.fixture(scope="module")
+def classifier(run):
+    return LandmarkClassifier.load(run.path)
+
+
+def test_predictions_are_ranked_probabilities(classifier, photo):
+    predictions = classifier.predict(photo, top_k=3)
+    assert [type(prediction) for prediction in predictions] == [Prediction] * 3
+    assert {prediction.label for prediction in predictions} == {"Red Tower", "Green Bridge", "Blue Lake"}
+    scores = [prediction.score for prediction in predictions]
+    assert scores == sorted(scores, reverse=True)
+    assert sum(scores) == pytest.approx(1)
+
+
+def test_top_k_is_at_most_what_the_model_knows_and_at_least_one(classifier, photo):
+    assert len(classifier.predict(photo, top_k=99)) == 3
+    assert len(classifier.predict(photo, top_k=1)) == 1
+    with pytest.raises(ValueError, match="at least 1"):
+        classifier.predict(photo, top_k=0)
+    with pytest.raises(ValueError, match="at least 1"):
+        classifier.predict_many([photo], top_k=0)
+    with pytest.raises(ValueError, match="batch_size"):
+        classifier.predict_many([photo], batch_size=0)
+
+
+def test_every_form_of_a_photo_gives_the_same(classifier, photo):
+    expected = classifier.predict(photo)
+    with photo.open("rb") as file:
+        assert classifier.predict(file) == expected
+    assert classifier.predict(photo.read_bytes()) == expected
+    with Image.open(photo) as image:
+        assert classifier.predict(image) == expected
+
+
+def test_many_photos_give_what_each_gives_and_a_bad_one_costs_no_other(classifier, shared_data):
+    paths = sorted((shared_data / "test").rglob("*.jpg"))
+    answers = list(classifier.predict_many([*paths[:4], b"no photo", *paths[4:]], top_k=2, batch_size=4))
+    assert isinstance(answers[4], PhotoError)
+    for path, answer in zip(paths, answers[:4] + answers[5:], strict=True):
+        alone = classifier.predict(path, top_k=2)
+        assert [p.label for p in answer] == [p.label for p in alone]
+        assert [p.score for p in answer] == pytest.approx([p.score for p in alone], abs=1e-4)
+    assert list(classifier.predict_many([])) == []
+
+
+def test_photos_are_taken_a_batch_at_a_time(classifier, photo):
+    endless = classifier.predict_many(itertools.repeat(photo), batch_size=2)
+    assert len(list(itertools.islice(endless, 5))) == 5
+
+
+def test_the_temperature_softens_and_keeps_the_order(run, photo):
+    sharp, soft = LandmarkClassifier.load(run.path), LandmarkClassifier.load(run.path)
+    soft.temperature = 10.0
+    a, b = sharp.predict(photo), soft.predict(photo)
+    assert [p.label for p in a] == [p.label for p in b]
+    assert b[0].score < a[0].score
+
+
+def test_the_serving_transform_is_what_the_config_says():
+    cfg = {"input_size": (3, 20, 20), "crop_pct": 0.5, "mean": (0.5,) * 3, "std": (0.25,) * 3, "interpolation": "bicubic"}
+    image = Image.new("RGB", (80, 40), (255, 128, 0))
+    tensor = serving_transform(cfg)(image)
+    assert tensor.shape == (3, 20, 20)
+    assert tensor.dtype == torch.float32
+    assert tensor[:, 10, 10].tolist() == pytest.approx([2, 0.0078, -2], abs=1e-3)
+    assert required_side(cfg) == 40
+
+
+def test_the_library_knows_nothing_of_training_or_the_page():
+    for file in Path("landmark_models").glob("*.py"):
+        source = file.read_text()
+        assert "import gradio" not in source
+        assert "from train" not in source
+        assert "import train" not in source

@@ -1,0 +1,178 @@
+import json
+import os
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+import torch
+from conftest import TINY
+from safetensors.torch import load_file
+
+from landmark_models import hub
+from landmark_models.errors import LandmarkError
+from train.data import DataError
+from train.fit import fit
+from train.recipe import Recipe, RecipeError
+
+
+def tiny(**knobs) -> Recipe:
+    return Recipe.from_values({**TINY, **knobs})
+
+
+def weights(run) -> dict[str, torch.Tensor]:
+    return load_file(run.model / "model.safetensors")
+
+
+def test_a_run_leaves_what_the_contract_names(run):
+    assert {entry.name for entry in run.path.iterdir()} >= {
+        "recipe.yaml", "split.json", "metrics.jsonl", "curves.png", "environment.json", "model",
+    }  # fmt: skip
+    assert Recipe.read(run.recipe).epochs == 2
+    split = json.loads((run.path / "split.json").read_text())
+    assert len(split["train"]) == 18
+    assert len(split["val"]) == 6
+    assert not set(split["train"]) & set(split["val"])
+    assert all(path.startswith("train/") for path in split["train"] + split["val"])
+    lines = run.metrics()
+    assert [line["epoch"] for line in lines] == [1, 2]
+    assert [line["update"] for line in lines] == [3, 6]  # 18 photos fill three batches of 8
+    assert set(lines[0]) >= {"train_loss", "val_loss", "val_top1", "learning_rate", "photos_per_second"}
+    environment = json.loads((run.path / "environment.json").read_text())
+    assert environment["packages"]["torch"]
+    assert environment["device"]
+
+
+def test_the_model_is_the_best_epoch_and_clean(run):
+    best = max(line["val_top1"] for line in run.metrics())
+    config = json.loads((run.model / "config.json").read_text())
+    assert config["landmark"]["validation"]["top1"] == best
+    assert config["label_names"] == ["Red Tower", "Green Bridge", "Blue Lake"]
+    assert config["pretrained_cfg"]["input_size"] == [3, 32, 32]
+    names = set(weights(run))
+    assert names == set(hub.load(run.path).network.state_dict())
+    assert not any("module." in name or "_orig_mod" in name for name in names)
+
+
+def test_the_network_learns(data, tmp_path):
+    run = fit(tiny(epochs=8, warmup_epochs=1), data, tmp_path / "run")
+    assert run.metrics()[-1]["train_loss"] < run.metrics()[0]["train_loss"]
+    assert max(line["val_top1"] for line in run.metrics()) == 1.0
+
+
+def test_the_same_recipe_gives_the_same_weights_with_any_number_of_workers(data, tmp_path):
+    first = fit(tiny(mixup=0.2, cutmix=1.0), data, tmp_path / "a")
+    second = fit(tiny(mixup=0.2, cutmix=1.0, workers=2), data, tmp_path / "b")
+    other = fit(tiny(mixup=0.2, cutmix=1.0, seed=1), data, tmp_path / "c")
+    assert all(torch.equal(weights(first)[name], weights(second)[name]) for name in weights(first))
+    assert not all(torch.equal(weights(first)[name], weights(other)[name]) for name in weights(first))
+
+
+def test_accumulating_gives_the_update_of_the_whole_batch(data, tmp_path):
+    # Without normalisation layers the parts of a batch don't see each other, so the sum must be the same.
+    knobs = {"model": "landmark_cnn", "learning_rate": 0.01}
+    arguments = {"channels": [8], "depths": [1], "strides": [2], "norm": False}
+    whole = fit(tiny(**knobs, model_args=arguments), data, tmp_path / "whole")
+    parts = fit(tiny(**knobs, model_args=arguments, gradient_accumulation_steps=4), data, tmp_path / "parts")
+    assert [line["update"] for line in whole.metrics()] == [line["update"] for line in parts.metrics()]
+    for a, b in zip(whole.metrics(), parts.metrics(), strict=True):
+        assert a["train_loss"] == pytest.approx(b["train_loss"], abs=1e-4)
+        assert a["val_loss"] == pytest.approx(b["val_loss"], abs=1e-4)
+
+
+@pytest.mark.parametrize(
+    "knobs",
+    [
+        {"mixed_precision": "bf16", "clip_grad": 1.0, "channels_last": False},
+        {"schedule": "cosine", "optimizer": "adamw", "learning_rate": 1e-3, "balanced_sampling": True},
+        {"schedule": "plateau", "normalization": "train", "random_erasing": 0.5, "half_weights": True},
+        {"schedule": "step", "augment": "trivialaugment", "drop_path_rate": 0.1, "drop_rate": 0.1},
+        {"normalization": {"mean": [0.1, 0.2, 0.3], "std": [1, 1, 1]}, "augment": "randaugment", "eval_image_size": 48},
+        {"model": "resnet18", "model_args": {}, "augment": "none"},
+    ],
+)
+def test_every_kind_of_knob_trains_and_its_model_loads(knobs, shared_data, tmp_path):
+    run = fit(tiny(epochs=1, warmup_epochs=0, **knobs), shared_data, tmp_path / "run")
+    loaded = hub.load(run.path)
+    size = knobs.get("eval_image_size", 32)
+    assert tuple(loaded.pretrained_cfg["input_size"]) == (3, size, size)
+    if isinstance(knobs.get("normalization"), dict):
+        assert tuple(loaded.pretrained_cfg["mean"]) == (0.1, 0.2, 0.3)
+    if knobs.get("normalization") == "train":
+        assert loaded.pretrained_cfg["mean"][0] == pytest.approx(280 / 3 / 255, abs=0.06)
+
+
+@pytest.mark.slow
+def test_torch_compile_leaves_no_trace_in_the_names(shared_data, tmp_path):
+    run = fit(tiny(epochs=1, warmup_epochs=0, compile=True), shared_data, tmp_path / "run")
+    assert set(weights(run)) == set(hub.load(run.path).network.state_dict())
+
+
+def test_patience_ends_the_run(data, tmp_path):
+    run = fit(tiny(epochs=50, learning_rate=0.0, patience=2), data, tmp_path / "run")
+    assert len(run.metrics()) == 3
+
+
+def test_a_bad_photo_is_named_counted_and_left_out(data, tmp_path, capsys):
+    (data / "train" / "00.Red_Tower" / "broken.jpg").write_bytes(b"no photo")
+    run = fit(tiny(epochs=1, warmup_epochs=0), data, tmp_path / "run")
+    shown = capsys.readouterr().out
+    assert "broken.jpg is not an image" in shown
+    assert "1 of 25 photos" in shown
+    split = json.loads((run.path / "split.json").read_text())
+    assert [Path(path).name for path in split["left_out"]] == ["broken.jpg"]
+    assert len(split["train"]) + len(split["val"]) == 24
+
+
+def test_a_val_folder_is_used_as_it_is_and_test_is_never_read(data, tmp_path):
+    (data / "test").rename(data / "val")
+    run = fit(tiny(epochs=1, warmup_epochs=0), data, tmp_path / "run")
+    split = json.loads((run.path / "split.json").read_text())
+    assert len(split["train"]) == 24
+    assert all(path.startswith("val/") for path in split["val"])
+
+
+def test_mistakes_are_sentences_and_leave_no_run(data, tmp_path):
+    with pytest.raises(RecipeError, match="no model 'landmark_nett'; nearest: .*landmark_net"):
+        fit(tiny(model="landmark_nett"), data, tmp_path / "run")
+    with pytest.raises(RecipeError, match="can't be built"):
+        fit(tiny(model_args={"magic": 1}), data, tmp_path / "run")
+    with pytest.raises(DataError, match="no data folder"):
+        fit(tiny(), tmp_path / "nowhere", tmp_path / "run")
+    (tmp_path / "one" / "only").mkdir(parents=True)
+    (data / "train" / "00.Red_Tower" / "000.jpg").rename(tmp_path / "one" / "only" / "a.jpg")
+    with pytest.raises(DataError, match="one class only"):
+        fit(tiny(), tmp_path / "one", tmp_path / "run")
+    assert not (tmp_path / "run").exists()
+    (tmp_path / "run").mkdir()
+    (tmp_path / "run" / "thesis.txt").write_text("precious")
+    with pytest.raises(LandmarkError, match="not empty"):
+        fit(tiny(), data, tmp_path / "run")
+    assert (tmp_path / "run" / "thesis.txt").read_text() == "precious"
+
+
+def test_the_command_trains_under_accelerate(data, tmp_path):
+    recipe = tmp_path / "r.yaml"
+    tiny(epochs=1, warmup_epochs=0).write(recipe)
+    command = [sys.executable, "-m", "accelerate.commands.launch", "--num_processes", "1", "-m", "train.fit"]
+    result = subprocess.run(
+        [*command, str(recipe), "--data", str(data), "--output", str(tmp_path / "run"), "--seed", "3"],
+        capture_output=True, text=True, env={**os.environ, "ACCELERATE_USE_CPU": "true"},
+    )  # fmt: skip
+    assert result.returncode == 0, result.stderr
+    assert "epoch   1/1" in result.stdout
+    assert Recipe.read(tmp_path / "run" / "recipe.yaml").seed == 3
+    refused = subprocess.run(
+        [sys.executable, "-m", "train.fit", str(recipe), "--data", str(tmp_path / "no"), "--output", str(tmp_path / "r2")],
+        capture_output=True, text=True,
+    )  # fmt: skip
+    assert refused.returncode == 1
+    assert refused.stderr.splitlines()[-1].startswith("Error: There is no data folder")
+    assert "Traceback" not in refused.stderr
+
+
+@pytest.mark.gpu
+@pytest.mark.skipif(not torch.cuda.is_available(), reason="no GPU")
+def test_training_on_a_gpu(data, tmp_path):
+    run = fit(tiny(mixed_precision="bf16", epochs=8, warmup_epochs=1), data, tmp_path / "run")
+    assert max(line["val_top1"] for line in run.metrics()) == 1.0

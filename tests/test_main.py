@@ -1,0 +1,78 @@
+import json
+import subprocess
+import sys
+
+import pytest
+from typer.testing import CliRunner
+
+from landmark_models.__main__ import app
+from landmark_models.errors import LandmarkError, run_command
+
+
+def invoke(*arguments):
+    return CliRunner().invoke(app, [str(argument) for argument in arguments])
+
+
+def test_json_has_the_agreed_shape_and_a_bad_photo_costs_no_other(run, photo, tmp_path):
+    bad = tmp_path / "bad.jpg"
+    bad.write_text("no photo")
+    result = invoke("predict", bad, photo, "--model", run.path, "--json", "-k", 2)
+    assert result.exit_code == 1
+    first, second = json.loads(result.stdout)
+    assert first["path"] == str(bad)
+    assert first["predictions"] == []
+    assert "not an image" in first["error"]
+    assert second["path"] == str(photo)
+    assert second["error"] is None
+    assert [set(candidate) for candidate in second["predictions"]] == [{"label", "score"}] * 2
+
+
+def test_the_table_names_the_landmark_and_success_is_zero(run, photo):
+    result = invoke("predict", photo, "--model", run.path)
+    assert result.exit_code == 0
+    assert "Red Tower" in result.stdout
+    assert "%" in result.stdout
+
+
+def test_a_strange_file_name_is_shown_not_obeyed(run, photo, tmp_path, monkeypatch):
+    monkeypatch.setenv("COLUMNS", "200")
+    strange = tmp_path / "[red]x[/nope]\x1b[2J\n.jpg"
+    strange.write_bytes(photo.read_bytes())
+    result = invoke("predict", strange, "--model", run.path)
+    assert result.exit_code == 0
+    assert "\x1b[2J" not in result.stdout
+
+
+def test_info_says_what_it_knows_and_that_it_was_not_tested(run):
+    result = invoke("info", "--model", run.path)
+    assert result.exit_code == 0
+    assert "3 landmarks: Red Tower, Green Bridge, Blue Lake" in result.stdout
+    assert "no test figure" in result.stdout
+
+
+def test_a_mistake_is_one_sentence_on_standard_error(tmp_path):
+    command = [sys.executable, "-m", "landmark_models", "predict", "x.jpg", "--model", str(tmp_path / "nowhere")]
+    result = subprocess.run(command, capture_output=True, text=True)
+    assert result.returncode == 1
+    assert result.stdout == ""
+    assert result.stderr.startswith("Error: There is no model folder")
+    assert len(result.stderr.splitlines()) == 1
+    missing = subprocess.run([sys.executable, "-m", "landmark_models", "predict"], capture_output=True, text=True)
+    assert missing.returncode == 2
+    assert "Traceback" not in missing.stderr
+
+
+def test_an_error_of_ours_and_an_interrupt_end_the_command_properly(capsys):
+    def fails():
+        raise LandmarkError("The sky fell.")
+
+    def stopped():
+        raise KeyboardInterrupt
+
+    with pytest.raises(SystemExit) as caught:
+        run_command(fails)
+    assert caught.value.code == 1
+    assert capsys.readouterr().err == "Error: The sky fell.\n"
+    with pytest.raises(SystemExit) as caught:
+        run_command(stopped)
+    assert caught.value.code == 130

@@ -1,0 +1,130 @@
+import subprocess
+import sys
+from dataclasses import fields
+from pathlib import Path
+
+import pytest
+import yaml
+from hypothesis import HealthCheck, given, settings
+from hypothesis import strategies as st
+
+from train.recipe import Recipe, RecipeError
+
+RECIPES = sorted(Path("train/recipes").rglob("*.yaml"))
+
+
+def test_what_is_written_is_read_again(tmp_path):
+    recipe = Recipe(epochs=7, learning_rate=1e-4, model_args={"channels": [8, 16]}, ema_decay=0.99, clip_grad=None)
+    recipe.write(tmp_path / "recipe.yaml")
+    assert Recipe.read(tmp_path / "recipe.yaml") == recipe
+
+
+def test_text_is_read_as_the_knob_wants_it():
+    recipe = Recipe.from_values(
+        {
+            "learning_rate": "1e-3",
+            "epochs": "5",
+            "balanced_sampling": "true",
+            "ema_decay": "none",
+            "mixed_precision": "no",
+            "model_args": "{channels: [8, 16]}",
+            "normalization": "{mean: [0.5, 0.5, 0.5], std: [0.2, 0.2, 0.2]}",
+        }
+    )
+    assert recipe.learning_rate == 1e-3
+    assert recipe.epochs == 5
+    assert recipe.balanced_sampling is True
+    assert recipe.ema_decay is None
+    assert recipe.mixed_precision == "no"
+    assert recipe.model_args == {"channels": [8, 16]}
+    assert recipe.normalization == {"mean": [0.5, 0.5, 0.5], "std": [0.2, 0.2, 0.2]}
+
+
+def test_yaml_reads_a_bare_no_as_false_and_it_still_means_no(tmp_path):
+    (tmp_path / "r.yaml").write_text("mixed_precision: no\nlearning_rate: 1e-3\n")
+    recipe = Recipe.read(tmp_path / "r.yaml")
+    assert (recipe.mixed_precision, recipe.learning_rate) == ("no", 1e-3)
+
+
+@pytest.mark.parametrize(
+    ("values", "words"),
+    [
+        ({"epoch": 3}, "unknown knob 'epoch'; did you mean epochs"),
+        ({"zzz": 3}, "--help"),
+        ({"epochs": "three"}, "epochs='three' .* not a whole number"),
+        ({"epochs": 2.5}, "not a whole number"),
+        ({"epochs": True}, "not a whole number"),
+        ({"epochs": 0}, "at least 1"),
+        ({"drop_rate": 2}, "from 0 to 0.95"),
+        ({"learning_rate": "nan"}, "out of range"),
+        ({"schedule": "magic"}, "one of cosine, onecycle, plateau, step"),
+        ({"balanced_sampling": "maybe"}, "true or false"),
+        ({"ema_decay": "much"}, "a number or none"),
+        ({"model_args": "[1"}, "mapping"),
+        ({"normalization": "{mean: [0, 0, 0]}"}, "three numbers"),
+        ({"epochs": 2, "warmup_epochs": 2}, "leaves nothing"),
+        ({"batch_size": 10, "gradient_accumulation_steps": 4}, "equal parts"),
+        ({"mixup": 0.2, "batch_size": 7}, "even"),
+    ],
+)
+def test_a_mistake_is_one_sentence(values, words):
+    with pytest.raises(RecipeError, match=words) as caught:
+        Recipe.from_values(values)
+    assert "\n" not in str(caught.value)
+
+
+@given(st.dictionaries(st.sampled_from([f.name for f in fields(Recipe)]), st.text(max_size=9) | st.floats(), max_size=3))
+@settings(deadline=None, suppress_health_check=[HealthCheck.too_slow])
+def test_any_value_is_taken_or_refused(values):
+    try:
+        Recipe.from_values(values)
+    except RecipeError:
+        pass
+
+
+def test_the_command_line_wins_and_is_named_in_its_mistakes(tmp_path):
+    path = tmp_path / "r.yaml"
+    path.write_text("epochs: 9\nbatch_size: 16\n")
+    assert Recipe.read(path, epochs="3") == Recipe(epochs=3, batch_size=16)
+    with pytest.raises(RecipeError, match="the command line"):
+        Recipe.read(path, epochs="many")
+    path.write_text("epochs: many\n")
+    with pytest.raises(RecipeError, match=r"r\.yaml"):
+        Recipe.read(path, batch_size="8")
+
+
+@pytest.mark.parametrize("content", ["- a\n- b\n", "epochs: [", "\x00"])
+def test_a_file_that_is_no_recipe_is_refused(content, tmp_path):
+    (tmp_path / "r.yaml").write_text(content)
+    with pytest.raises(RecipeError, match=r"r\.yaml"):
+        Recipe.read(tmp_path / "r.yaml")
+    with pytest.raises(RecipeError, match="default"):
+        Recipe.read(tmp_path / "nowhere.yaml")
+
+
+@pytest.mark.parametrize("path", RECIPES, ids=lambda path: path.stem)
+def test_every_recipe_is_valid_and_opens_with_its_command_and_result(path):
+    Recipe.read(path)
+    head = path.read_text().split("\n\n")[0]
+    assert all(line.startswith("#") for line in head.splitlines())
+    assert f"train.fit {path}" in head
+    assert "not measured" in head or "%" in head
+    assert set(yaml.safe_load(path.read_text())) <= {f.name for f in fields(Recipe)}
+
+
+def test_help_lists_every_knob_and_a_wrong_option_is_refused():
+    command = [sys.executable, "-m", "train.fit"]
+    shown = subprocess.run([*command, "--help"], capture_output=True, text=True, env=_wide())
+    assert shown.returncode == 0
+    for item in fields(Recipe):
+        assert "--" + item.name.replace("_", "-") in shown.stdout
+    refused = subprocess.run([*command, "r.yaml", "--data", "d", "--output", "o", "--epoch", "3"], capture_output=True, text=True)
+    assert refused.returncode == 2
+    assert "No such option" in refused.stderr
+    assert "Traceback" not in refused.stderr
+
+
+def _wide():
+    import os
+
+    return {**os.environ, "COLUMNS": "200", "TERM": "dumb"}
