@@ -189,6 +189,7 @@ def fit(recipe: Recipe, data: str | Path, output: str | Path) -> RunFolder:
         lr=recipe.learning_rate,
         weight_decay=recipe.weight_decay,
         momentum=recipe.momentum,
+        **recipe.optimizer_args,
     )
     ema = ModelEmaV3(network, decay=recipe.ema_decay, use_warmup=True) if recipe.ema_decay else None
     mix = mixing(recipe, len(labels))

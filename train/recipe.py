@@ -72,6 +72,7 @@ class Recipe:
     batch_size: int = knob(64, "photos per update, over all processes and accumulation steps together", low=1)
     gradient_accumulation_steps: int = knob(1, "parts that a batch is computed in, to save memory", low=1)
     optimizer: str = knob("sgd", "any optimizer that timm knows")
+    optimizer_args: dict[str, Any] = knob({}, "further arguments of the optimizer, e.g. '{fused: true}'")
     learning_rate: float = knob(0.1, "largest learning rate", low=0)
     weight_decay: float = knob(5e-4, "weight decay, for all but biases and normalisation", low=0)
     momentum: float = knob(0.9, "momentum, for optimizers that have one", low=0, high=1)
