@@ -5,6 +5,7 @@
 """
 
 import math
+import os
 import time
 from dataclasses import asdict
 from pathlib import Path
@@ -35,6 +36,11 @@ from train.run import RunFolder
 from train.schedule import Schedule
 
 __all__ = ["fit"]
+
+
+def available_cores() -> int:
+    """CPU cores that this process may use."""
+    return len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
 
 
 def build_network(recipe: Recipe, num_classes: int) -> nn.Module:
@@ -124,6 +130,8 @@ def fit(recipe: Recipe, data: str | Path, output: str | Path) -> RunFolder:
     if recipe.batch_size % parts:
         raise RecipeError(f"batch_size={recipe.batch_size} can't be split over {parts} processes and parts; change it.")
     set_seed(recipe.seed)
+    if accelerator.device.type == "cpu":  # the launcher would leave a process one thread, silently
+        torch.set_num_threads(recipe.threads or max(available_cores() // accelerator.num_processes, 1))
     run = RunFolder(output)
 
     # What is trained on -------------------------------------------------------------------------------------------
@@ -174,7 +182,7 @@ def fit(recipe: Recipe, data: str | Path, output: str | Path) -> RunFolder:
         )
 
     # What trains it -----------------------------------------------------------------------------------------------
-    workers = min(torch.multiprocessing.cpu_count(), 8) if recipe.workers is None else recipe.workers
+    workers = min(available_cores(), 8) if recipe.workers is None else recipe.workers
     micro_batch = recipe.batch_size // parts
     sampler = EpochSampler(train_targets, recipe.batch_size, recipe.seed, recipe.balanced_sampling)
     train_loader = DataLoader(

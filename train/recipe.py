@@ -88,6 +88,7 @@ class Recipe:
     channels_last: bool = knob(True, "memory layout of convolutions, faster on CPU and GPU")
     compile: bool = knob(False, "torch.compile")
     workers: int | None = knob(None, "processes that prepare photos; none: one per core, at most 8", low=0)
+    threads: int | None = knob(None, "CPU threads of a process; none: the cores, shared out among the processes", low=1)
     half_weights: bool = knob(False, "save the weights as float16: half the size, accuracy as measured from the file")
     seed: int = knob(0, "of the split, the initial weights, the order and the augmentation", low=0)
 
