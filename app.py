@@ -1,6 +1,6 @@
 """The page: a photo in, its landmark out.
 
-    python app.py [--model MODEL] [--port N]
+python app.py [--model MODEL] [--port N]
 """
 
 import html
@@ -97,7 +97,7 @@ def build(classifier: LandmarkClassifier) -> gr.Blocks:
 
 
 def main(
-    model: Annotated[str, typer.Option(help="default, a model or run folder, or hf-hub:owner/name[@revision].")] = "default",
+    model: Annotated[str, typer.Option(help="default, a model or run folder, or hf-hub:owner/name[@rev].")] = "default",
     port: Annotated[int | None, typer.Option(help="Port of the page; without, the first free one from 7860.")] = None,
 ) -> None:
     """Open a page that names the landmark in a photo."""

@@ -5,13 +5,17 @@ from typing import Annotated
 
 import typer
 from rich.console import Console
+from rich.markup import escape
 from rich.table import Table
 
 from landmark_models.classifier import LandmarkClassifier
 from landmark_models.errors import PhotoError, run_command
 
 app = typer.Typer(
-    help="Tell which landmark is in a photo.", no_args_is_help=True, add_completion=False, pretty_exceptions_enable=False
+    help="Tell which landmark is in a photo.",
+    no_args_is_help=True,
+    add_completion=False,
+    pretty_exceptions_enable=False,
 )
 
 ModelOption = Annotated[
@@ -61,7 +65,8 @@ def info(model: ModelOption = "default") -> None:
     typer.echo(f"{classifier.source}: {classifier.config['architecture']}, {parameters / 1e6:.2f} M parameters")
     if test := classifier.landmark.get("test"):
         low, high = test["top1_ci95"]
-        typer.echo(f"test top-1 {test['top1']:.1%} (95 % interval {low:.1%} to {high:.1%}, n = {test['n']}, {test['data']})")
+        interval = f"95 % interval {low:.1%} to {high:.1%}, n = {test['n']}, {test['data']}"
+        typer.echo(f"test top-1 {test['top1']:.1%} ({interval})")
     else:
         typer.echo("no test figure")
     typer.echo(f"{len(classifier.labels)} landmarks: " + ", ".join(classifier.labels))
@@ -69,8 +74,6 @@ def info(model: ModelOption = "default") -> None:
 
 def _plain(text: str) -> str:
     """A stranger's text for a rich table: markup and control characters are shown, not obeyed."""
-    from rich.markup import escape
-
     return escape("".join(character if character.isprintable() else "\N{REPLACEMENT CHARACTER}" for character in text))
 
 

@@ -1,7 +1,7 @@
 """Photos in, ranked landmarks out.
 
-    classifier = LandmarkClassifier.load()
-    classifier.predict("holiday.jpg", top_k=3)  # [Prediction(label='Taj Mahal', score=0.97), ...]
+classifier = LandmarkClassifier.load()
+classifier.predict("holiday.jpg", top_k=3)  # [Prediction(label='Taj Mahal', score=0.97), ...]
 """
 
 import os
@@ -41,13 +41,15 @@ class LandmarkClassifier:
         self.landmark = model.landmark
         self.labels = model.labels
         self.device = torch.device(device)
-        self.network = model.network.to(self.device, memory_format=torch.channels_last)
+        self.network = model.network.to(self.device).to(memory_format=torch.channels_last)
         self.temperature = float(self.landmark.get("temperature", 1.0))
         self.min_side = required_side(model.pretrained_cfg)
         self.transform = serving_transform(model.pretrained_cfg)
 
     @classmethod
-    def load(cls, model: str | os.PathLike[str] = "default", device: str | torch.device = "cpu") -> "LandmarkClassifier":
+    def load(
+        cls, model: str | os.PathLike[str] = "default", device: str | torch.device = "cpu"
+    ) -> "LandmarkClassifier":
         """Load a MODEL: `default`, a model or run folder, or `hf-hub:owner/name[@revision]`.
 
         Raises:

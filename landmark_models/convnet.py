@@ -1,7 +1,7 @@
 """Our convolutional networks, plain and residual: one class, registered with timm.
 
-    import timm, landmark_models
-    model = timm.create_model("landmark_resnet", num_classes=50)
+import timm, landmark_models
+model = timm.create_model("landmark_resnet", num_classes=50)
 """
 
 from collections import OrderedDict
@@ -81,7 +81,7 @@ class ResidualBlock(nn.Module):
 class Stage(nn.Module):
     """Blocks of one width, then down-sampling by max pooling.
 
-    Maps `(B, in_channels, H, W)` to `(B, channels, H // stride, W // stride)`.
+    Maps `(B, in_channels, H, W)` to `(B, channels, ceil(H / stride), ceil(W / stride))`.
     """
 
     def __init__(self, blocks: Sequence[nn.Module], stride: int):
@@ -91,7 +91,7 @@ class Stage(nn.Module):
         self.grad_checkpointing = False
 
     def forward(self, x: Tensor) -> Tensor:
-        if self.grad_checkpointing and not torch.jit.is_scripting():
+        if self.grad_checkpointing and not torch.jit.is_scripting():  # type: ignore[attr-defined]
             x = checkpoint_seq(self.blocks, x)
         else:
             x = self.blocks(x)
@@ -131,7 +131,7 @@ class Head(nn.Module):
         if pool_type is not None and pool_type != self.global_pool.pool_type:
             pool = SelectAdaptivePool2d(pool_type=pool_type, flatten=bool(pool_type))
             if pool.feat_mult() != self.global_pool.feat_mult():
-                raise ValueError(f"global_pool={pool_type!r} changes the number of features; build a new model with it.")
+                raise ValueError(f"global_pool={pool_type!r} changes the number of features; build a new model.")
             self.global_pool = pool
         if num_classes and not self.global_pool.pool_type:
             raise ValueError("A classifier needs global pooling: give global_pool, or num_classes=0.")
@@ -148,7 +148,7 @@ class ConvNet(nn.Module):
     """A stem, a stack of stages, a head.
 
     Takes float images `(B, in_chans, H, W)`, normalised as `pretrained_cfg` says, and returns logits
-    `(B, num_classes)`. H and W are free: at least the product of all strides, 1 pixel being rounded up.
+    `(B, num_classes)`. H and W are free: pooling rounds up.
 
     Args:
         channels: width of each stage.
@@ -194,7 +194,6 @@ class ConvNet(nn.Module):
         self.num_classes = num_classes
         self.in_chans = in_chans
         self.drop_rate = drop_rate
-        self.norm = norm
 
         self.stem: nn.Module = nn.Identity()
         width, reduction = in_chans, 1
@@ -243,10 +242,10 @@ class ConvNet(nn.Module):
                     nn.init.kaiming_normal_(module.weight, mode="fan_out", nonlinearity="relu")
                 if module.bias is not None:
                     nn.init.zeros_(module.bias)
-        if weight_init == "default":
-            for module in self.modules():
-                if isinstance(module, ResidualBlock) and self.norm:
-                    nn.init.zeros_(module.conv2.norm.weight)
+            elif weight_init == "default" and isinstance(module, ResidualBlock):
+                for layer in module.conv2:
+                    if isinstance(layer, nn.BatchNorm2d):
+                        nn.init.zeros_(layer.weight)
 
     @torch.jit.ignore
     def group_matcher(self, coarse: bool = False) -> dict[str, Any]:
@@ -259,8 +258,9 @@ class ConvNet(nn.Module):
     @torch.jit.ignore
     def set_grad_checkpointing(self, enable: bool = True) -> None:
         """Trade time for memory: keep only each block's input, compute it again going backward."""
-        for stage in self.stages:
-            stage.grad_checkpointing = enable
+        for module in self.modules():
+            if isinstance(module, Stage):
+                module.grad_checkpointing = enable
 
     @torch.jit.ignore
     def get_classifier(self) -> nn.Module:

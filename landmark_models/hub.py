@@ -1,6 +1,6 @@
 """A model is a folder in timm's Hub format: `save` writes one, `load` reads one from disk or from the Hub.
 
-    model, config = load("hf-hub:owner/name@main")
+model, config = load("hf-hub:owner/name@main")
 """
 
 import json
@@ -10,7 +10,6 @@ from pathlib import Path
 from typing import Any
 
 import timm
-import torch
 from huggingface_hub import hf_hub_download
 from huggingface_hub.errors import EntryNotFoundError, HfHubHTTPError, HFValidationError, LocalEntryNotFoundError
 from safetensors import SafetensorError
@@ -101,7 +100,9 @@ def load(model: str | os.PathLike[str] = "default") -> LoadedModel:
             folder = folder / "model"
         files = (folder / CONFIG_FILE, folder / WEIGHTS_FILE)
         if not folder.is_dir():
-            raise ModelError(f"There is no model folder {folder}; a model is a folder, a run, hf-hub:owner/name or default.")
+            raise ModelError(
+                f"There is no model folder {folder}; take a model or run folder, hf-hub:owner/name or default."
+            )
         for file in files:
             if not file.is_file():
                 raise ModelError(f"{folder} has no {file.name}, so it is no model folder.")
@@ -148,11 +149,10 @@ def _build(config: dict[str, Any], weights: Path, source: str) -> nn.Module:
     architecture = config["architecture"]
     arguments = {name: value for name, value in config.get("model_args", {}).items() if name != "num_classes"}
     if not timm.is_model(architecture):
-        raise ModelError(f"{source} needs the architecture {architecture!r}, which timm {timm.__version__} does not have.")
+        raise ModelError(f"{source} needs the architecture {architecture!r}, which timm {timm.__version__} lacks.")
     try:
         network = timm.create_model(architecture, pretrained=False, num_classes=config["num_classes"], **arguments)
-        state = {name: tensor.float() if tensor.is_floating_point() else tensor for name, tensor in load_file(weights).items()}
-        network.load_state_dict(state)
+        network.load_state_dict(load_file(weights))  # widens float16 to the network's float32
     except (SafetensorError, RuntimeError, TypeError, ValueError) as error:
         raise ModelError(f"The weights of {source} don't fit its {CONFIG_FILE}: {str(error)[:300]}") from None
     network.pretrained_cfg.update(config["pretrained_cfg"])

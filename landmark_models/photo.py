@@ -3,6 +3,7 @@
 Formats are JPEG, MPO, PNG, WebP, GIF, TIFF, BMP, HEIC and AVIF. Nothing here trusts the file's name or its header.
 """
 
+import contextlib
 import functools
 import io
 import math
@@ -143,10 +144,8 @@ def open_photo(photo: Photo, min_side: int | None = None) -> Image.Image:
             image.draft(None, (math.ceil(image.width * scale), math.ceil(image.height * scale)))
     try:
         image.load()
-        try:
+        with contextlib.suppress(Exception):  # malformed EXIF: the photo itself is fine
             image = ImageOps.exif_transpose(image)
-        except Exception:  # malformed EXIF: the photo itself is fine
-            pass
         return _to_rgb(image)
     except Exception as error:
         raise PhotoError(f"{name} is damaged and can't be decoded ({error}); send another copy.") from None

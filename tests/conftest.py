@@ -1,15 +1,30 @@
+# ruff: noqa: E402
 """What several tests need: small photos, a small data folder, a small trained run."""
 
 import os
+import tempfile
 from pathlib import Path
+
+# Nothing is read from or left in the user's own caches, and nothing asks the network. The libraries look when imported.
+_caches = tempfile.TemporaryDirectory()
+os.environ |= {
+    "LANDMARK_CACHE": f"{_caches.name}/photos",
+    "HF_HOME": f"{_caches.name}/hub",
+    "HF_HUB_OFFLINE": "1",
+    "GRADIO_TEMP_DIR": f"{_caches.name}/gradio",
+    "MPLCONFIGDIR": f"{_caches.name}/matplotlib",
+}
 
 import numpy as np
 import pytest
-import torch
+from hypothesis import HealthCheck, settings
 from PIL import Image
 
 from train.fit import fit
 from train.recipe import Recipe
+
+settings.register_profile("project", deadline=None, suppress_health_check=[HealthCheck.too_slow])
+settings.load_profile("project")
 
 COLORS = {"00.Red_Tower": (200, 40, 40), "01.Green_Bridge": (40, 200, 40), "02.Blue_Lake": (40, 40, 200)}
 
@@ -40,15 +55,6 @@ def write_data(root: Path, train: int = 8, test: int = 3) -> Path:
                 seed = 1000 * position + index + (500 if split == "test" else 0)
                 noisy_photo(color, seed).save(folder / f"{index:03d}.jpg", quality=92)
     return root
-
-
-@pytest.fixture(scope="session", autouse=True)
-def _own_caches(tmp_path_factory):
-    """Nothing is read from or left in the user's own caches, and nothing asks the network."""
-    os.environ["LANDMARK_CACHE"] = str(tmp_path_factory.mktemp("photos"))
-    os.environ["HF_HOME"] = str(tmp_path_factory.mktemp("hub"))
-    os.environ["HF_HUB_OFFLINE"] = "1"
-    torch.set_num_threads(2)
 
 
 @pytest.fixture

@@ -104,13 +104,17 @@ def test_every_kind_of_knob_trains_and_its_model_loads(knobs, shared_data, tmp_p
 
 @pytest.mark.slow
 def test_torch_compile_leaves_no_trace_in_the_names(shared_data, tmp_path):
-    run = fit(tiny(epochs=1, warmup_epochs=0, compile=True), shared_data, tmp_path / "run")
+    arguments = {"channels": [8], "depths": [1], "strides": [4]}  # few kernels to compile
+    knobs = {"epochs": 1, "warmup_epochs": 0, "compile": True, "model": "landmark_cnn", "model_args": arguments}
+    run = fit(tiny(**knobs), shared_data, tmp_path / "run")
     assert set(weights(run)) == set(hub.load(run.path).network.state_dict())
 
 
 def test_patience_ends_the_run(data, tmp_path):
     run = fit(tiny(epochs=50, learning_rate=0.0, patience=2), data, tmp_path / "run")
-    assert len(run.metrics()) == 3
+    accuracies = [line["val_top1"] for line in run.metrics()]
+    assert len(accuracies) < 50
+    assert len(accuracies) - 1 - accuracies.index(max(accuracies)) == 2
 
 
 def test_a_bad_photo_is_named_counted_and_left_out(data, tmp_path, capsys):
@@ -133,7 +137,7 @@ def test_a_val_folder_is_used_as_it_is_and_test_is_never_read(data, tmp_path):
 
 
 def test_mistakes_are_sentences_and_leave_no_run(data, tmp_path):
-    with pytest.raises(RecipeError, match="no model 'landmark_nett'; nearest: .*landmark_net"):
+    with pytest.raises(RecipeError, match=r"no model 'landmark_nett'; nearest: .*landmark_net"):
         fit(tiny(model="landmark_nett"), data, tmp_path / "run")
     with pytest.raises(RecipeError, match="can't be built"):
         fit(tiny(model_args={"magic": 1}), data, tmp_path / "run")
@@ -163,9 +167,10 @@ def test_the_command_trains_under_accelerate(data, tmp_path):
     assert "epoch   1/1" in result.stdout
     assert Recipe.read(tmp_path / "run" / "recipe.yaml").seed == 3
     refused = subprocess.run(
-        [sys.executable, "-m", "train.fit", str(recipe), "--data", str(tmp_path / "no"), "--output", str(tmp_path / "r2")],
-        capture_output=True, text=True,
-    )  # fmt: skip
+        [sys.executable, "-m", "train.fit", recipe, "--data", tmp_path / "no", "--output", tmp_path / "r2"],
+        capture_output=True,
+        text=True,
+    )
     assert refused.returncode == 1
     assert refused.stderr.splitlines()[-1].startswith("Error: There is no data folder")
     assert "Traceback" not in refused.stderr

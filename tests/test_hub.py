@@ -105,8 +105,9 @@ def test_damaged_files_and_missing_folders_are_refused(folder, tmp_path):
         hub.load(folder)
     with pytest.raises(ModelError, match="no model folder"):
         hub.load(tmp_path / "nowhere")
+    (tmp_path / "empty").mkdir()
     with pytest.raises(ModelError, match=r"no config\.json"):
-        hub.load(tmp_path)
+        hub.load(tmp_path / "empty")
 
 
 @pytest.mark.parametrize("name", ["hf-hub:owner/name", "hf-hub:owner/name@main", "hf-hub:not a name/at/all"])

@@ -36,7 +36,7 @@ def test_the_table_names_the_landmark_and_success_is_zero(run, photo):
 
 def test_a_strange_file_name_is_shown_not_obeyed(run, photo, tmp_path, monkeypatch):
     monkeypatch.setenv("COLUMNS", "200")
-    strange = tmp_path / "[red]x[/nope]\x1b[2J\n.jpg"
+    strange = tmp_path / "[red]x[bold]\x1b[2J\n.jpg"
     strange.write_bytes(photo.read_bytes())
     result = invoke("predict", strange, "--model", run.path)
     assert result.exit_code == 0

@@ -1,4 +1,5 @@
 import base64
+import contextlib
 import io
 import struct
 import zlib
@@ -174,12 +175,10 @@ def test_a_missing_file_a_folder_and_a_huge_file_are_refused(tmp_path, monkeypat
         open_photo(bytes((1 << 20) + 1))
 
 
-@settings(max_examples=150, deadline=None)
+@settings(max_examples=150)
 @given(position=st.integers(0, 2000), value=st.integers(0, 255), cut=st.integers(0, 2000))
 def test_a_damaged_file_gives_a_photo_or_a_photo_error(position, value, cut):
     data = bytearray(encoded(noisy_photo(RED, 0), "JPEG"))
     data[position % len(data)] = value
-    try:
+    with contextlib.suppress(PhotoError):
         assert open_photo(bytes(data[: max(len(data) - cut, 0)])).mode == "RGB"
-    except PhotoError:
-        pass

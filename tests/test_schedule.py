@@ -1,3 +1,5 @@
+from itertools import pairwise
+
 import pytest
 import torch
 
@@ -26,9 +28,9 @@ def rates(accuracies=(), **knobs) -> list[float]:
 def test_the_rate_rises_for_the_warm_up_and_then_never_again(schedule):
     seen = rates(schedule=schedule)
     assert seen[0] < 0.1
-    assert all(a < b for a, b in zip(seen[:19], seen[1:20], strict=True))
+    assert all(a < b for a, b in pairwise(seen[:20]))
     assert max(seen) == pytest.approx(1, abs=0.11)
-    assert all(a >= b - 1e-9 for a, b in zip(seen[21:], seen[22:], strict=False))
+    assert all(a >= b - 1e-9 for a, b in pairwise(seen[21:]))
 
 
 def test_cosine_and_onecycle_end_near_zero():

@@ -28,9 +28,8 @@ def training_transform(recipe: Recipe, mean: Sequence[float], std: Sequence[floa
             steps.append(v2.RandomHorizontalFlip(recipe.flip))
     if recipe.augment == "classic":
         if recipe.rotation or recipe.shear:
-            steps.append(
-                v2.RandomAffine(recipe.rotation, shear=recipe.shear or None, interpolation=v2.InterpolationMode.BILINEAR)
-            )
+            bilinear = v2.InterpolationMode.BILINEAR
+            steps.append(v2.RandomAffine(recipe.rotation, shear=recipe.shear or None, interpolation=bilinear))
         if recipe.color_jitter:
             steps.append(v2.ColorJitter(recipe.color_jitter, recipe.color_jitter, recipe.color_jitter))
         if recipe.blur:
@@ -48,7 +47,7 @@ def training_transform(recipe: Recipe, mean: Sequence[float], std: Sequence[floa
 def mixing(recipe: Recipe, num_classes: int) -> Mixup | None:
     """Mixup (Zhang et al. 2018) and cutmix (Yun et al. 2019) of whole batches, or None where the recipe has neither.
 
-    It maps images `(B, 3, H, W)` and targets `(B,)` to mixed images and smoothed target distributions `(B, num_classes)`.
+    It maps images `(B, 3, H, W)` and targets `(B,)` to mixed images and smoothed distributions `(B, num_classes)`.
     """
     if not (recipe.mixup or recipe.cutmix):
         return None

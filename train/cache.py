@@ -30,22 +30,25 @@ def default_cache_folder() -> Path:
 
 
 class PhotoCache:
-    """Decoded photos, by their position in the list that the cache was made from.
+    """Decoded photos by their path: `cache[path]` is a uint8 array `(height, width, 3)`.
 
-    `cache[i]` is a uint8 array `(height, width, 3)`; `failures` says of each photo that could not be read why.
+    `failures` says of each photo that could not be read why.
     """
 
-    def __init__(self, folder: Path):
-        self.folder = folder
+    def __init__(self, folder: Path, files: Sequence[Path]):
         index = json.loads((folder / "index.json").read_text(encoding="utf-8"))
+        self.pixels_file = folder / "pixels.bin"
         self.sizes: list[tuple[int, int]] = [tuple(size) for size in index["sizes"]]
-        self.failures: dict[int, str] = {int(i): reason for i, reason in index["failures"].items()}
+        self.positions = {file: position for position, file in enumerate(files)}
+        self.failures: dict[Path, str] = {files[int(i)]: reason for i, reason in index["failures"].items()}
         lengths = np.array([height * width * 3 for height, width in self.sizes], dtype=np.int64)
         self.offsets = np.concatenate([[0], np.cumsum(lengths)])
         self.pixels = self._map()
 
     def _map(self) -> NDArray[np.uint8]:
-        return np.memmap(self.folder / "pixels.bin", dtype=np.uint8, mode="r") if self.offsets[-1] else np.empty(0, np.uint8)
+        if not self.offsets[-1]:  # no photo could be read, and an empty file can't be mapped
+            return np.empty(0, np.uint8)
+        return np.memmap(self.pixels_file, dtype=np.uint8, mode="r")
 
     def __getstate__(self) -> dict[str, Any]:  # a worker maps the file again instead of being sent its content
         return {name: value for name, value in self.__dict__.items() if name != "pixels"}
@@ -57,12 +60,15 @@ class PhotoCache:
     def __len__(self) -> int:
         return len(self.sizes)
 
-    def __getitem__(self, index: int) -> NDArray[np.uint8]:
-        height, width = self.sizes[index]
-        return self.pixels[self.offsets[index] : self.offsets[index + 1]].reshape(height, width, 3)
+    def __getitem__(self, file: Path) -> NDArray[np.uint8]:
+        position = self.positions[file]
+        height, width = self.sizes[position]
+        return self.pixels[self.offsets[position] : self.offsets[position + 1]].reshape(height, width, 3)
 
     @classmethod
-    def open(cls, files: Sequence[Path], short_side: int, folder: Path | None = None, progress: bool = True) -> "PhotoCache":
+    def open(
+        cls, files: Sequence[Path], short_side: int, folder: Path | None = None, progress: bool = True
+    ) -> "PhotoCache":
         """The cache of these photos with the shorter side at most `short_side` px, made where there is none yet.
 
         It is keyed by the files' names, sizes and times and by `short_side`, and made anew as a whole when any of
@@ -77,7 +83,7 @@ class PhotoCache:
         key = _key(files, short_side)
         try:
             if json.loads((target / "index.json").read_text(encoding="utf-8"))["key"] == key:
-                return cls(target)
+                return cls(target, files)
         except (OSError, ValueError, KeyError):
             pass
         try:
@@ -94,7 +100,7 @@ class PhotoCache:
                 f"The cache of decoded photos can't be written in {folder}: {error.strerror or error}; "
                 "name a folder with room in LANDMARK_CACHE."
             ) from None
-        return cls(target)
+        return cls(target, files)
 
 
 def _key(files: Sequence[Path], short_side: int) -> str:

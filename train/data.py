@@ -5,10 +5,9 @@ DATA is a folder with any of `train/`, `val/`, `test/`, each of `CLASS/*`, or a 
 
 import os
 import re
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Container, Iterator, Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
 
 import numpy as np
 import torch
@@ -20,7 +19,18 @@ from landmark_models.errors import LandmarkError
 from landmark_models.photo import PHOTO_SUFFIXES
 from train.cache import PhotoCache
 
-__all__ = ["DataError", "EpochSampler", "Photos", "TrainingPhotos", "ValidationPhotos", "find_photos", "label_of", "split_off"]
+__all__ = [
+    "CachedPhotos",
+    "DataError",
+    "EpochSampler",
+    "Photos",
+    "Seeded",
+    "channel_statistics",
+    "find_photos",
+    "label_of",
+    "split_off",
+    "train_and_val",
+]
 
 SPLITS = ("train", "val", "test")
 
@@ -43,6 +53,10 @@ class Photos:
 
     def files(self) -> list[Path]:
         return [self.root / path for path in self.paths]
+
+    def without(self, files: Container[Path]) -> "Photos":
+        """These photos less the named files."""
+        return self.take([index for index, file in enumerate(self.files()) if file not in files])
 
     def take(self, indices: Sequence[int]) -> "Photos":
         """These photos of it, in this order."""
@@ -136,43 +150,71 @@ def split_off(photos: Photos, fraction: float, seed: int) -> tuple[Photos, Photo
         chosen.update(members[: max(count, 0)].tolist())
     if not chosen:
         raise DataError(
-            f"No photo of {photos.root} is left for validation: set val_fraction above 0, or give two photos of a class."
+            f"No photo of {photos.root} is left for validation: set val_fraction above 0, or give a class two photos."
         )
     order = range(len(photos))
     return photos.take([i for i in order if i not in chosen]), photos.take([i for i in order if i in chosen])
 
 
-class TrainingPhotos(Dataset[tuple[Tensor, int]]):
-    """Augmented training photos. An item is asked for as `(index, seed)`, so that it depends on nothing else.
+def train_and_val(data: str | Path, val_fraction: float, seed: int) -> tuple[Photos, Photos]:
+    """The training and the validation photos of DATA; a missing validation split is drawn from train.
+
+    Raises:
+        DataError: there is nothing to train on, or nothing to validate on.
+    """
+    train = find_photos(data, "train")
+    if train is None:
+        raise DataError(f"{data} has no train folder.")
+    if len(train.labels) < 2:
+        raise DataError(f"{data} has one class only, {train.labels[0]!r}; a classifier needs two.")
+    val = find_photos(data, "val", train.labels)
+    return (train, val) if val is not None else split_off(train, val_fraction, seed)
+
+
+def channel_statistics(photos: Photos, cache: PhotoCache) -> tuple[list[float], list[float]]:
+    """Mean and standard deviation of each colour channel over these photos, in 0..1."""
+    count = 0
+    total = np.zeros(3)
+    squares = np.zeros(3)
+    for file in photos.files():
+        pixels = cache[file].reshape(-1, 3) / 255
+        count += len(pixels)
+        total += pixels.sum(0)
+        squares += np.square(pixels).sum(0)
+    mean = total / count
+    return mean.tolist(), np.sqrt(squares / count - np.square(mean)).tolist()
+
+
+class CachedPhotos(Dataset[tuple[Tensor, int]]):
+    """Photos of a cache, transformed, with their targets."""
+
+    def __init__(self, photos: Photos, cache: PhotoCache, transform: Callable[[Image.Image], Tensor]):
+        self.files, self.targets, self.cache, self.transform = photos.files(), photos.targets, cache, transform
+
+    def __len__(self) -> int:
+        return len(self.files)
+
+    def __getitem__(self, index: int) -> tuple[Tensor, int]:
+        return self.transform(Image.fromarray(self.cache[self.files[index]])), self.targets[index]
+
+
+class Seeded(Dataset[tuple[Tensor, int]]):
+    """Items of a dataset asked for as `(index, seed)`: what is random in an item depends on nothing but the seed.
 
     The number of workers and of processes therefore changes no pixel.
     """
 
-    def __init__(self, cache: PhotoCache, indices: Sequence[int], targets: Sequence[int], transform: Callable[[Any], Tensor]):
-        self.cache, self.indices, self.targets, self.transform = cache, indices, targets, transform
+    def __init__(self, dataset: CachedPhotos):
+        self.dataset = dataset
 
     def __len__(self) -> int:
-        return len(self.indices)
+        return len(self.dataset)
 
     def __getitem__(self, item: tuple[int, int]) -> tuple[Tensor, int]:
         index, seed = item
         with torch.random.fork_rng(devices=[]):
             torch.manual_seed(seed)
-            image = self.transform(Image.fromarray(self.cache[self.indices[index]]))
-        return image, self.targets[index]
-
-
-class ValidationPhotos(Dataset[tuple[Tensor, int]]):
-    """Photos as the model will be served them."""
-
-    def __init__(self, cache: PhotoCache, indices: Sequence[int], targets: Sequence[int], transform: Callable[[Any], Tensor]):
-        self.cache, self.indices, self.targets, self.transform = cache, indices, targets, transform
-
-    def __len__(self) -> int:
-        return len(self.indices)
-
-    def __getitem__(self, index: int) -> tuple[Tensor, int]:
-        return self.transform(Image.fromarray(self.cache[self.indices[index]])), self.targets[index]
+            return self.dataset[index]
 
 
 class EpochSampler(Sampler[tuple[int, int]]):

@@ -1,6 +1,6 @@
 """How good a model is on photos that it has never seen: figures with intervals, as JSON and as a table.
 
-    python -m train.evaluate default --data photos/ --split test --output runs/test
+python -m train.evaluate default --data photos/ --split test --output runs/test
 """
 
 import csv
@@ -98,7 +98,9 @@ def _digest(photos: Photos) -> str:
     return digest.hexdigest()
 
 
-def evaluate(model: str | Path, data: str | Path, split: str, output: str | Path, batch_size: int = 64) -> dict[str, Any]:
+def evaluate(
+    model: str | Path, data: str | Path, split: str, output: str | Path, batch_size: int = 64
+) -> dict[str, Any]:
     """Measure a MODEL on one split of DATA by the serving path, and write `output/metrics.json`.
 
     For a run's test split the figures also go to the run's `test/metrics.json` and, in short, into its model's config.
@@ -114,9 +116,7 @@ def evaluate(model: str | Path, data: str | Path, split: str, output: str | Path
     if photos is None:
         raise DataError(f"{data} has no photos under {split!r}; choose another --split (`all` for bare class folders).")
     workers = min(os.cpu_count() or 1, 8)
-    loader = DataLoader(
-        _Served(classifier, photos.files()), batch_size, num_workers=workers, collate_fn=list
-    )
+    loader = DataLoader(_Served(classifier, photos.files()), batch_size, num_workers=workers, collate_fn=list)
     logits: list[Tensor] = []
     readable: list[int] = []
     failures: dict[str, str] = {}

@@ -1,6 +1,6 @@
 """One dataclass: every knob of a training run, its default, its meaning, its limits.
 
-    recipe = Recipe.read("train/recipes/default.yaml", epochs="3")
+recipe = Recipe.read("train/recipes/default.yaml", epochs="3")
 """
 
 import inspect
@@ -105,8 +105,10 @@ class Recipe:
         if isinstance(self.normalization, dict):
             triples = [self.normalization.get(key) for key in ("mean", "std")]
             numbers = [value for triple in triples if isinstance(triple, list) for value in triple]
-            if set(self.normalization) != {"mean", "std"} or len(numbers) != 6 or not all(
-                isinstance(value, int | float) for value in numbers
+            if (
+                set(self.normalization) != {"mean", "std"}
+                or len(numbers) != 6
+                or not all(isinstance(value, int | float) for value in numbers)
             ):
                 raise RecipeError("normalization needs three numbers each: {mean: [r, g, b], std: [r, g, b]}.")
 
@@ -130,10 +132,12 @@ class Recipe:
             except ValueError:
                 raise RecipeError(f"{name}={value!r} in {source} is not {_describe(annotation)}.") from None
             low, high = limits["low"], limits["high"]
-            if isinstance(result, int | float) and not isinstance(result, bool):
-                if not ((low is None or result >= low) and (high is None or result <= high)):
-                    span = f"at least {low:g}" if high is None else f"from {low:g} to {high:g}"
-                    raise RecipeError(f"{name}={value!r} in {source} is out of range: it must be {span}.")
+            inside = not isinstance(result, int | float) or (
+                (low is None or result >= low) and (high is None or result <= high)
+            )
+            if not inside:
+                span = f"at least {low:g}" if high is None else f"from {low:g} to {high:g}"
+                raise RecipeError(f"{name}={value!r} in {source} is out of range: it must be {span}.")
             checked[name] = result
         return cls(**checked)
 
@@ -194,7 +198,7 @@ def _coerce(value: Any, annotation: Any) -> Any:
         if isinstance(value, int | float | str):  # YAML 1.1 reads 1e-3 as text
             return float(value)
         raise ValueError
-    wanted = {types.NoneType: types.NoneType, None: types.NoneType}.get(annotation, get_origin(annotation) or annotation)
+    wanted = origin or annotation
     if not isinstance(value, wanted) or (isinstance(value, bool) and wanted is not bool):
         raise ValueError
     return value

@@ -1,0 +1,117 @@
+import io
+import subprocess
+import sys
+import time
+import urllib.request
+
+import httpx
+import numpy as np
+import pytest
+from gradio_client import Client, handle_file
+from gradio_client.exceptions import AppError
+from PIL import Image
+
+import app
+from landmark_models import LandmarkClassifier
+
+
+@pytest.fixture(scope="module")
+def url(run):
+    page = app.build(LandmarkClassifier.load(run.path))
+    _, url, _ = page.launch(prevent_thread_lock=True, quiet=True, theme=app.THEME, ssr_mode=False)
+    yield url
+    page.close()
+
+
+@pytest.fixture(scope="module")
+def client(url):
+    return Client(url, verbose=False)
+
+
+def test_predict_gives_the_agreed_shape(client, run, photo):
+    answer, shown = client.predict(handle_file(photo), 2, api_name="/predict")
+    expected = LandmarkClassifier.load(run.path).predict(photo, 2)
+    assert answer["label"] == expected[0].label
+    assert [part["label"] for part in answer["confidences"]] == [prediction.label for prediction in expected]
+    assert answer["confidences"][0]["confidence"] == pytest.approx(expected[0].score, abs=1e-5)
+    with Image.open(shown) as image:
+        assert image.format == "JPEG"
+        assert image.size == (64, 48)
+
+
+def test_top_k_has_a_default_and_bounds(client, photo):
+    assert len(client.predict(handle_file(photo), api_name="/predict")[0]["confidences"]) == 3
+    assert len(client.predict(handle_file(photo), -4, api_name="/predict")[0]["confidences"]) == 1
+
+
+def test_a_sideways_photo_is_shown_upright_and_small(client, tmp_path):
+    path = tmp_path / "phone.jpg"
+    exif = Image.Exif()
+    exif[0x0112] = 6
+    Image.fromarray(np.zeros((3000, 4000, 3), np.uint8)).save(path, exif=exif)
+    with Image.open(client.predict(handle_file(path), api_name="/predict")[1]) as image:
+        assert image.width < image.height <= 2048
+        assert not image.getexif()
+
+
+def test_only_predict_is_public(client):
+    assert list(client.view_api(return_format="dict", print_info=False)["named_endpoints"]) == ["/predict"]
+
+
+def test_what_is_no_photo_is_a_sentence_with_the_files_own_name(client, tmp_path):
+    path = tmp_path / "<b>holiday.jpg"
+    path.write_text("no photo")
+    with pytest.raises(AppError, match="holiday.jpg is not an image") as caught:
+        client.predict(handle_file(path), api_name="/predict")
+    assert "<b>" not in str(caught.value)
+    assert str(tmp_path) not in str(caught.value)
+    with pytest.raises(AppError, match="no photo"):
+        client.predict(None, api_name="/predict")
+
+
+def test_a_path_on_the_server_is_not_opened(url, photo):
+    for path in (str(photo), "/etc/passwd"):
+        payload = {"data": [{"path": path, "meta": {"_type": "gradio.FileData"}}, 3]}
+        event = httpx.post(f"{url}gradio_api/call/predict", json=payload).json()["event_id"]
+        answer = httpx.get(f"{url}gradio_api/call/predict/{event}", timeout=30).text
+        assert "event: error" in answer
+        assert "confidences" not in answer
+
+
+def test_a_strange_label_is_escaped_in_the_facts(run):
+    classifier = LandmarkClassifier.load(run.path)
+    classifier.source = "<img src=x onerror=alert(1)>"
+    assert "<img" not in app.model_facts(classifier)
+    assert "no test figure" in app.model_facts(classifier)
+    classifier.landmark["test"] = {"top1": 0.9, "top1_ci95": [0.88, 0.92], "n": 848, "data": "landmarks60"}
+    assert "90.0 % of 848 test photos" in app.model_facts(classifier)
+
+
+def test_the_example_is_gradios_own_photo():
+    with Image.open(io.BytesIO(app.example_photo().read_bytes())) as image:
+        assert min(image.size) > 200
+
+
+@pytest.mark.slow
+def test_the_command_opens_the_page_and_a_wrong_model_is_a_sentence(run, tmp_path):
+    refused = subprocess.run(
+        [sys.executable, "app.py", "--model", tmp_path / "nothing"], capture_output=True, text=True
+    )
+    assert refused.returncode == 1
+    assert refused.stderr.startswith("Error: There is no model folder")
+    assert "Traceback" not in refused.stderr
+
+    server = subprocess.Popen([sys.executable, "app.py", "--model", run.path, "--port", "7999"], stdout=subprocess.PIPE)
+    try:
+        deadline = time.monotonic() + 60
+        while time.monotonic() < deadline:
+            try:
+                page = urllib.request.urlopen("http://127.0.0.1:7999/", timeout=5).read().decode()
+                break
+            except OSError:
+                time.sleep(0.2)
+        assert "Which landmark is this?" in page
+        assert "fonts.googleapis.com/css" not in page
+    finally:
+        server.terminate()
+        server.communicate()

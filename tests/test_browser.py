@@ -1,0 +1,88 @@
+"""The page as a person uses it, in a real Chromium."""
+
+import shutil
+
+import pytest
+from conftest import noisy_photo
+
+import app
+from landmark_models import LandmarkClassifier
+
+pytestmark = pytest.mark.browser
+
+CHROMIUM = shutil.which("chromium") or shutil.which("chromium-browser") or shutil.which("google-chrome")
+ARGUMENTS = ["--no-sandbox", "--disable-gpu", "--disable-background-networking", "--disable-component-update"]
+
+
+@pytest.fixture(scope="module")
+def url(run):
+    page = app.build(LandmarkClassifier.load(run.path))
+    _, url, _ = page.launch(prevent_thread_lock=True, quiet=True, theme=app.THEME, ssr_mode=False)
+    yield url
+    page.close()
+
+
+@pytest.fixture(scope="module")
+def browser():
+    if CHROMIUM is None:
+        pytest.skip("no Chromium is installed")
+    sync_api = pytest.importorskip("playwright.sync_api")
+    with sync_api.sync_playwright() as playwright:
+        browser = playwright.chromium.launch(executable_path=CHROMIUM, args=ARGUMENTS)
+        yield browser
+        browser.close()
+
+
+@pytest.fixture(params=[390, 1440])
+def page(browser, url, request):
+    """The page at a phone's and at a desk's width; anything it asks of another host is an error."""
+    context = browser.new_context(viewport={"width": request.param, "height": 900})
+    page = context.new_page()
+    strangers, failures = [], []
+    page.on("request", lambda r: None if r.url.startswith((url, "data:", "blob:")) else strangers.append(r.url))
+    page.on("pageerror", lambda error: failures.append(str(error)))
+    page.goto(url)
+    page.get_by_text("Which landmark is this?").wait_for()
+    yield page
+    context.close()
+    assert not strangers
+    assert not failures
+
+
+def test_a_dropped_photo_is_named_and_shown(page, photo):
+    page.set_input_files("#photo input[type=file]", photo)
+    page.get_by_test_id("label-output-value").filter(has_text="Tower").wait_for()
+    bars = page.get_by_test_id("label-output-value").locator("xpath=..").inner_text()
+    assert all(name in bars for name in ("Red Tower", "Green Bridge", "Blue Lake"))
+    assert "%" in bars
+    shown = page.locator("#photo img")
+    shown.wait_for()
+    assert shown.get_attribute("src").split("?")[0].endswith((".jpeg", ".jpg"))
+    assert page.evaluate("document.documentElement.scrollWidth <= window.innerWidth")
+
+
+def test_fewer_candidates_on_request(page, photo):
+    page.set_input_files("#photo input[type=file]", photo)
+    page.get_by_test_id("label-output-value").filter(has_text="Tower").wait_for()
+    slider = page.get_by_role("slider", name="Candidates")
+    slider.focus()
+    for _ in range(4):
+        slider.press("ArrowLeft")
+    slider.dispatch_event("pointerup")
+    page.locator("#answer").get_by_text("Blue Lake").wait_for(state="detached")
+
+
+def test_the_example_answers_on_a_click(page):
+    page.get_by_role("button", name="tower").or_(page.locator(".gallery-item")).first.click()
+    page.get_by_test_id("label-output-value").wait_for()
+
+
+def test_a_text_named_jpg_is_explained_and_the_page_goes_on(page, tmp_path):
+    (tmp_path / "letter.jpg").write_text("no photo")
+    page.set_input_files("#photo input[type=file]", tmp_path / "letter.jpg")
+    page.get_by_text("letter.jpg is not an image that can be read").wait_for()
+    assert "Traceback" not in page.content()
+    noisy_photo((40, 40, 200), 7).save(tmp_path / "lake.png")
+    page.get_by_label("Clear").or_(page.get_by_label("Remove Image")).first.click()
+    page.set_input_files("#photo input[type=file]", tmp_path / "lake.png")
+    page.get_by_test_id("label-output-value").wait_for()

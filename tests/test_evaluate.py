@@ -1,0 +1,125 @@
+import csv
+import json
+import shutil
+import subprocess
+import sys
+
+import numpy as np
+import pytest
+import torch
+from sklearn.metrics import f1_score, top_k_accuracy_score
+
+from landmark_models import LandmarkClassifier
+from landmark_models.errors import LandmarkError
+from train.data import DataError
+from train.evaluate import accuracy_with_interval, evaluate, figures
+
+
+@pytest.fixture
+def own_run(run, tmp_path):
+    return shutil.copytree(run.path, tmp_path / "run")
+
+
+def test_the_interval_is_wilsons():
+    # Wilson's formula by hand for 8 of 10, z = 1.96
+    result = accuracy_with_interval(8, 10)
+    z, p, n = 1.959964, 0.8, 10
+    centre = (p + z * z / (2 * n)) / (1 + z * z / n)
+    half = z / (1 + z * z / n) * np.sqrt(p * (1 - p) / n + z * z / (4 * n * n))
+    assert result["top1"] == 0.8
+    assert result["top1_ci95"] == pytest.approx([centre - half, centre + half], abs=1e-6)
+    assert accuracy_with_interval(10, 10)["top1_ci95"][1] == pytest.approx(1)
+
+
+def test_figures_agree_with_scikit_learn():
+    generator = torch.Generator().manual_seed(0)
+    logits = torch.randn(200, 8, generator=generator)
+    targets = torch.randint(6, (200,), generator=generator)  # classes 6 and 7 have no photo
+    result = figures(logits, targets, list("abcdefgh"))
+    for k in (1, 3, 5):
+        assert result[f"top{k}"] == pytest.approx(top_k_accuracy_score(targets, logits, k=k, labels=range(8)))
+        low, high = result[f"top{k}_ci95"]
+        assert low < result[f"top{k}"] < high
+    expected = f1_score(targets, logits.argmax(1), labels=range(6), average="macro")
+    assert result["macro_f1"] == pytest.approx(expected)
+    assert set(result["per_class"]) == set("abcdef")
+    assert sum(part["n"] for part in result["per_class"].values()) == 200
+
+
+def test_fewer_classes_than_five_are_fine():
+    result = figures(torch.eye(2), torch.arange(2), ["a", "b"])
+    assert (result["top1"], result["top5"]) == (1, 1)
+
+
+def test_the_figure_is_the_serving_paths_own(own_run, shared_data, tmp_path):
+    metrics = evaluate(own_run, shared_data, "test", tmp_path / "out")
+    classifier = LandmarkClassifier.load(own_run)
+    paths = sorted((shared_data / "test").rglob("*.jpg"))
+    right = [classifier.predict(path, 1)[0].label == path.parent.name[3:].replace("_", " ") for path in paths]
+    assert metrics["top1"] == pytest.approx(sum(right) / len(right))
+    assert metrics["n"] == 9
+    assert json.loads((tmp_path / "out" / "metrics.json").read_text()) == metrics
+    assert set(metrics) >= {"n", "top1", "top3", "top5", "top1_ci95", "macro_f1", "data", "split", "model"}
+
+
+def test_a_runs_test_figures_go_into_the_run_and_its_model(own_run, shared_data, tmp_path):
+    metrics = evaluate(own_run, shared_data, "test", tmp_path / "out")
+    assert json.loads((own_run / "test" / "metrics.json").read_text()) == metrics
+    block = json.loads((own_run / "model" / "config.json").read_text())["landmark"]["test"]
+    assert block["top1"] == metrics["top1"]
+    assert block["top1_ci95"] == metrics["top1_ci95"]
+    assert len(block["digest"]) == 64
+    assert LandmarkClassifier.load(own_run).landmark["test"] == block
+
+    evaluate(own_run, shared_data, "train", tmp_path / "other")
+    assert LandmarkClassifier.load(own_run).landmark["test"] == block  # other splits leave it alone
+
+
+def test_the_digest_tells_test_sets_apart(own_run, data, tmp_path):
+    first = evaluate(own_run, data, "test", tmp_path / "a")["digest"]
+    assert evaluate(own_run, data, "test", tmp_path / "a")["digest"] == first
+    changed = data / "test" / "00.Red_Tower" / "000.jpg"
+    changed.write_bytes((data / "test" / "00.Red_Tower" / "001.jpg").read_bytes())
+    assert evaluate(own_run, data, "test", tmp_path / "a")["digest"] != first
+
+
+def test_sources_are_told_apart(own_run, data, tmp_path):
+    files = sorted(str(path.relative_to(data)) for path in (data / "test").rglob("*.jpg"))
+    with (data / "sources.csv").open("w", newline="") as file:
+        writer = csv.writer(file)
+        writer.writerow(["file", "source"])
+        writer.writerows([[name, "archive" if index < 4 else "phone"] for index, name in enumerate(files[:-1])])
+    parts = evaluate(own_run, data, "test", tmp_path / "out")["per_source"]
+    assert {source: part["n"] for source, part in parts.items()} == {"archive": 4, "phone": 4, "not in sources.csv": 1}
+
+
+def test_a_bad_photo_is_named_and_left_out(own_run, data, tmp_path, capsys):
+    (data / "test" / "00.Red_Tower" / "broken.jpg").write_bytes(b"no photo")
+    metrics = evaluate(own_run, data, "test", tmp_path / "out")
+    assert metrics["n"] == 9
+    assert list(metrics["left_out"]) == ["test/00.Red_Tower/broken.jpg"]
+    assert "broken.jpg is not an image" in capsys.readouterr().out
+
+
+def test_what_can_not_be_evaluated_is_a_sentence(own_run, data, tmp_path):
+    with pytest.raises(DataError, match="choose another --split"):
+        evaluate(own_run, data, "val", tmp_path / "out")
+    with pytest.raises(LandmarkError, match="no model folder"):
+        evaluate(tmp_path / "nothing", data, "test", tmp_path / "out")
+    for photo in (data / "test").rglob("*.jpg"):
+        photo.write_bytes(b"no photo")
+    with pytest.raises(DataError, match="can be read"):
+        evaluate(own_run, data, "test", tmp_path / "out")
+    (data / "test" / "00.Red_Tower").rename(data / "test" / "Unknown_Palace")
+    with pytest.raises(DataError, match="'Unknown Palace', which the model does not know"):
+        evaluate(own_run, data, "test", tmp_path / "out")
+    assert not (tmp_path / "out").exists()
+
+
+def test_the_command_prints_a_table(own_run, shared_data, tmp_path):
+    command = [sys.executable, "-m", "train.evaluate", own_run, "--data", shared_data, "--output", tmp_path / "out"]
+    result = subprocess.run(command, capture_output=True, text=True)
+    assert result.returncode == 0, result.stderr
+    assert "top-1" in result.stdout
+    assert "95 % interval" in result.stdout
+    assert "Blue Lake" in result.stdout
