@@ -77,7 +77,7 @@ def save(
     weights = folder / f".{WEIGHTS_FILE}"
     save_file(tensors, weights, metadata={"format": "pt"})
     config = folder / f".{CONFIG_FILE}"
-    save_config_for_hf(network, str(config), {"label_names": labels, "landmark": landmark}, model_args)
+    save_config_for_hf(network, config, {"label_names": labels, "landmark": landmark}, model_args)
     weights.replace(folder / WEIGHTS_FILE)
     config.replace(folder / CONFIG_FILE)
 
