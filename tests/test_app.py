@@ -61,7 +61,7 @@ def test_only_predict_is_public(client):
 def test_what_is_no_photo_is_a_sentence_with_the_files_own_name(client, tmp_path):
     path = tmp_path / "<b>holiday.jpg"
     path.write_text("no photo")
-    with pytest.raises(AppError, match="holiday.jpg is not an image") as caught:
+    with pytest.raises(AppError, match=r"holiday\.jpg is not an image") as caught:
         client.predict(handle_file(path), api_name="/predict")
     assert "<b>" not in str(caught.value)
     assert str(tmp_path) not in str(caught.value)
