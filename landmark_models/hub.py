@@ -3,6 +3,7 @@
 model, config = load("hf-hub:owner/name@main")
 """
 
+import inspect
 import json
 import os
 from dataclasses import dataclass
@@ -25,6 +26,8 @@ __all__ = ["DEFAULT_FOLDER", "LoadedModel", "load", "save"]
 DEFAULT_FOLDER = Path(__file__).with_name("default")
 CONFIG_FILE = "config.json"
 WEIGHTS_FILE = "model.safetensors"
+
+_RESERVED_ARGUMENTS = frozenset(inspect.signature(timm.create_model).parameters)
 
 
 @dataclass(frozen=True)
@@ -140,9 +143,13 @@ def _read_config(file: Path, source: str) -> dict[str, Any]:
     cfg = config.get("pretrained_cfg")
     if not isinstance(config.get("architecture"), str) or not isinstance(cfg, dict):
         raise ModelError(f"The {CONFIG_FILE} of {source} lacks the architecture or pretrained_cfg that timm writes.")
-    if not isinstance(names, list) or len(names) != config.get("num_classes"):
+    if not isinstance(names, list) or len(names) != config.get("num_classes") or not all(map(_is_text, names)):
         raise ModelError(f"The {CONFIG_FILE} of {source} has no label_names for each of its classes.")
     return config
+
+
+def _is_text(value: object) -> bool:
+    return isinstance(value, str)
 
 
 def _build(config: dict[str, Any], weights: Path, source: str) -> nn.Module:
@@ -150,6 +157,8 @@ def _build(config: dict[str, Any], weights: Path, source: str) -> nn.Module:
     arguments = {name: value for name, value in config.get("model_args", {}).items() if name != "num_classes"}
     if not timm.is_model(architecture):
         raise ModelError(f"{source} needs the architecture {architecture!r}, which timm {timm.__version__} lacks.")
+    if reserved := sorted(set(arguments) & _RESERVED_ARGUMENTS):  # `checkpoint_path` would read a pickle
+        raise ModelError(f"The {CONFIG_FILE} of {source} has model_args that no model takes: {', '.join(reserved)}.")
     try:
         network = timm.create_model(architecture, pretrained=False, num_classes=config["num_classes"], **arguments)
         network.load_state_dict(load_file(weights))  # widens float16 to the network's float32

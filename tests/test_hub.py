@@ -86,6 +86,8 @@ def test_a_folder_without_safetensors_is_refused_though_a_pickle_lies_there(fold
         ({"label_names": None}, "label_names"),
         ({"model_args": {"channels": [8, 16, 32], "depths": [1, 1, 1], "strides": [1, 1, 1]}}, "don't fit"),
         ({"model_args": {"nonsense": 1}}, "don't fit"),
+        ({"model_args": {"checkpoint_path": "evil.pth"}}, "checkpoint_path"),
+        ({"label_names": [1, 2, 3]}, "label_names"),
     ],
 )
 def test_a_config_that_can_not_be_is_refused_in_a_sentence(changes, words, folder):
