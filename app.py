@@ -15,7 +15,7 @@ import gradio as gr
 import typer
 from PIL import Image
 
-from landmark_models import LandmarkClassifier, PhotoError, open_photo
+from landmark_models import LandmarkClassifier, LandmarkError, PhotoError, open_photo
 from landmark_models.errors import run_command
 from landmark_models.photo import MAX_BYTES
 
@@ -97,12 +97,20 @@ def build(classifier: LandmarkClassifier) -> gr.Blocks:
 
 
 def main(
-    model: Annotated[str, typer.Option(help="default, a model or run folder, or hf-hub:owner/name[@rev].")] = "default",
-    port: Annotated[int | None, typer.Option(help="Port of the page; without, the first free one from 7860.")] = None,
+    model: Annotated[
+        str, typer.Option(help="default, a model or run folder, or hf-hub:owner/name\\[@revision].")
+    ] = "default",
+    port: Annotated[
+        int | None, typer.Option(min=1, max=65535, help="Port of the page; without, the first free one from 7860.")
+    ] = None,
 ) -> None:
     """Open a page that names the landmark in a photo."""
     page = build(LandmarkClassifier.load(model))
-    page.launch(server_port=port, theme=THEME, max_file_size=MAX_BYTES, ssr_mode=False, footer_links=["api"])
+    try:
+        page.launch(server_port=port, theme=THEME, max_file_size=MAX_BYTES, ssr_mode=False, footer_links=["api"])
+    except OSError:
+        taken = f"port {port} is" if port else "ports 7860 to 7959 are"
+        raise LandmarkError(f"The page can't be opened: {taken} taken; choose another with --port.") from None
 
 
 if __name__ == "__main__":

@@ -19,7 +19,7 @@ app = typer.Typer(
 )
 
 ModelOption = Annotated[
-    str, typer.Option("--model", help="default, a model or run folder, or hf-hub:owner/name[@revision].")
+    str, typer.Option("--model", help="default, a model or run folder, or hf-hub:owner/name\\[@revision].")
 ]
 
 

@@ -199,7 +199,7 @@ def print_tables(metrics: dict[str, Any], console: Console) -> None:
 
 
 def command(
-    model: Annotated[str, typer.Argument(help="default, a model or run folder, or hf-hub:owner/name[@revision].")],
+    model: Annotated[str, typer.Argument(help="default, a model or run folder, or hf-hub:owner/name\\[@revision].")],
     data: Annotated[Path, typer.Option(help="Folder with train/, val/, test/ of CLASS/*, or of bare CLASS/*.")],
     output: Annotated[Path, typer.Option(help="Folder for metrics.json; made, or used again.")],
     split: Annotated[str, typer.Option(help="train, val, test, or all for bare class folders.")] = "test",
