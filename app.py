@@ -6,6 +6,7 @@ python app.py [--model MODEL] [--port N]
 import html
 import importlib.resources
 import os
+import sys
 from pathlib import Path
 from typing import Annotated, Any
 
@@ -13,9 +14,10 @@ os.environ.setdefault("GRADIO_ANALYTICS_ENABLED", "False")  # read when gradio i
 
 import gradio as gr
 import typer
+from gradio.utils import get_upload_folder
 from PIL import Image
 
-from landmark_models import LandmarkClassifier, LandmarkError, PhotoError, open_photo
+from landmark_models import LandmarkClassifier, LandmarkError, PhotoError, Prediction, open_photo
 from landmark_models.errors import run_command
 from landmark_models.photo import MAX_BYTES
 
@@ -45,10 +47,24 @@ def model_facts(classifier: LandmarkClassifier) -> str:
     return " ".join(facts)
 
 
+def uploaded_file(photo: Any) -> Path:
+    """The file that a person uploaded, from what the page or a client sent.
+
+    Gradio checks paths only in messages of its own form, so a path elsewhere on the server is refused here.
+    """
+    path = photo.get("path") if isinstance(photo, dict) else None
+    if not path:
+        raise gr.Error("There is no photo; choose one first.", title="No photo", print_exception=False)
+    file = Path(path).resolve()
+    if not file.is_relative_to(Path(get_upload_folder()).resolve()) or not file.is_file():
+        raise gr.Error("This photo was not uploaded, or is gone; upload it (again).", print_exception=False)
+    return file
+
+
 def build(classifier: LandmarkClassifier) -> gr.Blocks:
     """The page around a classifier."""
 
-    def predict(photo: dict[str, Any] | None, top_k: int = 5) -> tuple[dict[str, float], Image.Image, dict[str, Any]]:
+    def predict(photo: Any, top_k: int = 5) -> tuple[dict[str, float], Image.Image, list[Prediction]]:
         """Name the landmark in a photo.
 
         Args:
@@ -58,25 +74,25 @@ def build(classifier: LandmarkClassifier) -> gr.Blocks:
         Returns:
             The candidates with their confidences, and the photo as it was read.
         """
-        if photo is None:
-            raise gr.Error("There is no photo; choose one first.", title="No photo", print_exception=False)
-        top_k = min(max(int(top_k), 1), MAX_CANDIDATES)
         try:
-            with open(photo["path"], "rb") as file:
-                predictions = classifier.predict(file, top_k)
+            with uploaded_file(photo).open("rb") as file:
+                candidates = classifier.predict(file, MAX_CANDIDATES)
                 file.seek(0)
                 shown = open_photo(file, SHOWN_SIDE)
         except PhotoError as error:
             raise gr.Error(html.escape(str(error)), title="This photo can't be read", print_exception=False) from None
         shown.thumbnail((2 * SHOWN_SIDE, 2 * SHOWN_SIDE))
-        return {prediction.label: prediction.score for prediction in predictions}, shown, photo
+        return best(candidates, top_k), shown, candidates
 
-    def rank_again(photo: dict[str, Any] | None, top_k: int) -> Any:
-        return gr.skip() if photo is None else predict(photo, top_k)[0]
+    def best(candidates: list[Prediction], top_k: int) -> dict[str, float]:
+        if not isinstance(top_k, int | float):
+            raise gr.Error(f"The number of candidates must be from 1 to {MAX_CANDIDATES}.", print_exception=False)
+        count = min(max(int(top_k), 1), MAX_CANDIDATES)
+        return {candidate.label: candidate.score for candidate in candidates[:count]}
 
     with gr.Blocks(title="Which landmark is this?", delete_cache=(1200, 1800)) as page:
         gr.Markdown("# Which landmark is this?\nDrop a photo, paste one, or take one: the page names the landmark.")
-        original = gr.State()  # the photo as it came; the page shows a smaller JPEG of it
+        found = gr.State([])
         with gr.Row():
             photo = gr.Image(
                 label="Photo", sources=["upload", "webcam", "clipboard"], format="jpeg", height=420, elem_id="photo"
@@ -88,12 +104,22 @@ def build(classifier: LandmarkClassifier) -> gr.Blocks:
         examples = gr.Examples([[str(example_photo())]], [photo], label="Example", cache_examples=False)
 
         # Gradio would decode and encode some photos again before we see them: `preprocess=False` hands us the file.
-        seen = {"inputs": [photo, top_k], "outputs": [answer, photo, original], "preprocess": False}
+        seen = {"inputs": [photo, top_k], "outputs": [answer, photo, found], "preprocess": False}
         photo.input(predict, **seen, api_name="predict")
         examples.load_input_event.then(predict, **seen, api_visibility="private")
-        photo.clear(lambda: (None, None), None, [answer, original], queue=False, api_visibility="private")
-        top_k.release(rank_again, [original, top_k], answer, api_visibility="private")
+        photo.clear(lambda: (None, []), None, [answer, found], queue=False, api_visibility="private")
+        top_k.change(
+            lambda candidates, count: best(candidates, count) if candidates else None,
+            [found, top_k], answer, queue=False, show_progress="hidden", api_visibility="private",
+        )  # fmt: skip
     return page
+
+
+def has_screen() -> bool:
+    """Whether a browser can be opened here: not on a Space, nor on a server without a display."""
+    if os.environ.get("SPACE_ID"):
+        return False
+    return sys.platform in ("darwin", "win32") or bool(os.environ.get("DISPLAY") or os.environ.get("WAYLAND_DISPLAY"))
 
 
 def main(
@@ -107,7 +133,14 @@ def main(
     """Open a page that names the landmark in a photo."""
     page = build(LandmarkClassifier.load(model))
     try:
-        page.launch(server_port=port, theme=THEME, max_file_size=MAX_BYTES, ssr_mode=False, footer_links=["api"])
+        page.launch(
+            server_port=port,
+            theme=THEME,
+            max_file_size=MAX_BYTES,
+            inbrowser=has_screen(),
+            ssr_mode=False,
+            footer_links=["api"],
+        )
     except OSError:
         taken = f"port {port} is" if port else "ports 7860 to 7959 are"
         raise LandmarkError(f"The page can't be opened: {taken} taken; choose another with --port.") from None

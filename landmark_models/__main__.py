@@ -41,7 +41,7 @@ def predict(
             }
             for path, answer in answers
         ]
-        typer.echo(json.dumps(records, indent=2, ensure_ascii=False))
+        typer.echo(json.dumps(records, indent=2, ensure_ascii=True))
     else:
         table = Table("photo", "landmark", "sure")
         for path, answer in answers:
@@ -69,12 +69,17 @@ def info(model: ModelOption = "default") -> None:
         typer.echo(f"test top-1 {test['top1']:.1%} ({interval})")
     else:
         typer.echo("no test figure")
-    typer.echo(f"{len(classifier.labels)} landmarks: " + ", ".join(classifier.labels))
+    typer.echo(f"{len(classifier.labels)} landmarks: " + ", ".join(map(_visible, classifier.labels)))
+
+
+def _visible(text: str) -> str:
+    """A stranger's text for a terminal: control characters are shown, not obeyed."""
+    return "".join(character if character.isprintable() else "\N{REPLACEMENT CHARACTER}" for character in text)
 
 
 def _plain(text: str) -> str:
-    """A stranger's text for a rich table: markup and control characters are shown, not obeyed."""
-    return escape("".join(character if character.isprintable() else "\N{REPLACEMENT CHARACTER}" for character in text))
+    """A stranger's text for a rich table: neither control characters nor markup are obeyed."""
+    return escape(_visible(text))
 
 
 if __name__ == "__main__":

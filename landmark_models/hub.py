@@ -5,6 +5,7 @@ model, config = load("hf-hub:owner/name@main")
 
 import inspect
 import json
+import math
 import os
 from dataclasses import dataclass
 from pathlib import Path
@@ -12,14 +13,14 @@ from typing import Any
 
 import timm
 from huggingface_hub import hf_hub_download
-from huggingface_hub.errors import EntryNotFoundError, HfHubHTTPError, HFValidationError, LocalEntryNotFoundError
-from safetensors import SafetensorError
+from huggingface_hub.errors import EntryNotFoundError, HFValidationError, LocalEntryNotFoundError
 from safetensors.torch import load_file, save_file
 from timm.models._hub import save_config_for_hf  # timm's own writer of the format, not exported at the top
 from torch import nn
 
 import landmark_models.convnet  # noqa: F401  (registers our architectures)
 from landmark_models.errors import ModelError
+from landmark_models.preprocess import required_side, serving_transform
 
 __all__ = ["DEFAULT_FOLDER", "LoadedModel", "load", "save"]
 
@@ -49,7 +50,7 @@ class LoadedModel:
     @property
     def landmark(self) -> dict[str, Any]:
         """Our own block: temperature, test figures, recipe; empty for models of others."""
-        return dict(self.config.get("landmark", {}))
+        return dict(self.config["landmark"])
 
 
 def save(
@@ -128,7 +129,7 @@ def _download(repository: str) -> tuple[Path, Path]:
         ) from None
     except EntryNotFoundError as error:
         raise ModelError(f"hf-hub:{repository} has no {CONFIG_FILE} with {WEIGHTS_FILE}: {error}") from None
-    except (HfHubHTTPError, OSError) as error:
+    except Exception as error:  # refusals of the Hub, a full disk, a connection lost half-way
         raise ModelError(f"hf-hub:{repository} can't be downloaded: {error}") from None
 
 
@@ -145,6 +146,24 @@ def _read_config(file: Path, source: str) -> dict[str, Any]:
         raise ModelError(f"The {CONFIG_FILE} of {source} lacks the architecture or pretrained_cfg that timm writes.")
     if not isinstance(names, list) or len(names) != config.get("num_classes") or not all(map(_is_text, names)):
         raise ModelError(f"The {CONFIG_FILE} of {source} has no label_names for each of its classes.")
+    if len(set(names)) < len(names):
+        raise ModelError(f"The {CONFIG_FILE} of {source} has two classes of one label.")
+    landmark, arguments = config.setdefault("landmark", {}), config.setdefault("model_args", {})
+    if not isinstance(landmark, dict) or not isinstance(arguments, dict):
+        raise ModelError(f"The landmark block and the model_args in the {CONFIG_FILE} of {source} must be mappings.")
+    temperature = landmark.get("temperature", 1.0)
+    if not isinstance(temperature, int | float) or not 0 < temperature < math.inf:
+        raise ModelError(f"The temperature in the {CONFIG_FILE} of {source} must be above 0, not {temperature!r}.")
+    test = landmark.get("test")
+    if test is not None and not (isinstance(test, dict) and {"data", "n", "top1", "top1_ci95"} <= test.keys()):
+        raise ModelError(f"The test figures in the {CONFIG_FILE} of {source} are not complete.")
+    try:
+        serving_transform(cfg)
+        required_side(cfg)
+        if not min(cfg.get("std", [1.0])) > 0:
+            raise ValueError("std must be above 0")
+    except Exception as error:
+        raise ModelError(f"The pretrained_cfg of {source} gives no preprocessing: {error}") from None
     return config
 
 
@@ -154,7 +173,7 @@ def _is_text(value: object) -> bool:
 
 def _build(config: dict[str, Any], weights: Path, source: str) -> nn.Module:
     architecture = config["architecture"]
-    arguments = {name: value for name, value in config.get("model_args", {}).items() if name != "num_classes"}
+    arguments = {name: value for name, value in config["model_args"].items() if name != "num_classes"}
     if not timm.is_model(architecture):
         raise ModelError(f"{source} needs the architecture {architecture!r}, which timm {timm.__version__} lacks.")
     if reserved := sorted(set(arguments) & _RESERVED_ARGUMENTS):  # `checkpoint_path` would read a pickle
@@ -162,7 +181,7 @@ def _build(config: dict[str, Any], weights: Path, source: str) -> nn.Module:
     try:
         network = timm.create_model(architecture, pretrained=False, num_classes=config["num_classes"], **arguments)
         network.load_state_dict(load_file(weights))  # widens float16 to the network's float32
-    except (SafetensorError, RuntimeError, TypeError, ValueError) as error:
+    except Exception as error:  # whatever an architecture raises on arguments that it does not know
         raise ModelError(f"The weights of {source} don't fit its {CONFIG_FILE}: {str(error)[:300]}") from None
     network.pretrained_cfg.update(config["pretrained_cfg"])
     return network.eval()

@@ -17,15 +17,16 @@ from PIL import Image, ImageCms, ImageOps
 
 from landmark_models.errors import PhotoError
 
-__all__ = ["MAX_BYTES", "MAX_PIXELS", "PHOTO_SUFFIXES", "Photo", "open_photo", "photo_name"]
+__all__ = ["MAX_ASPECT", "MAX_BYTES", "MAX_PIXELS", "PHOTO_SUFFIXES", "Photo", "open_photo", "photo_name"]
 
 # Pillow warns of odd metadata and of many pixels; here a photo is either read or refused with a `PhotoError`.
 warnings.filterwarnings("ignore", module=r"PIL\.")
 
-Photo = str | os.PathLike[str] | bytes | IO[bytes] | Image.Image
+Photo = str | os.PathLike[str] | bytes | bytearray | memoryview | IO[bytes] | Image.Image
 
 MAX_BYTES = 64 * 2**20
 MAX_PIXELS = 128_000_000
+MAX_ASPECT = 50  # a photo of 1 x 20,000 pixels would grow to gigabytes when its shorter side is brought to a network's
 
 PHOTO_SUFFIXES = frozenset(
     [".jpg", ".jpeg", ".jpe", ".mpo", ".png", ".webp", ".gif", ".tif", ".tiff", ".bmp", ".heic", ".heif", ".avif"]
@@ -54,9 +55,9 @@ def photo_name(photo: Photo) -> str:
     return os.path.basename(name) if isinstance(name, str) and name else "the photo"
 
 
-def _read(photo: str | os.PathLike[str] | bytes | IO[bytes], name: str) -> bytes:
-    if isinstance(photo, bytes):
-        data = photo
+def _read(photo: str | os.PathLike[str] | bytes | bytearray | memoryview | IO[bytes], name: str) -> bytes:
+    if isinstance(photo, bytes | bytearray | memoryview):
+        data = bytes(photo)
     elif isinstance(photo, str | os.PathLike):
         path = Path(photo)
         if path.is_dir():
@@ -69,7 +70,10 @@ def _read(photo: str | os.PathLike[str] | bytes | IO[bytes], name: str) -> bytes
         except (OSError, ValueError) as error:
             raise PhotoError(f"{name} can't be read: {getattr(error, 'strerror', None) or error}.") from None
     else:
-        data = photo.read(MAX_BYTES + 1)
+        try:
+            data = photo.read(MAX_BYTES + 1)
+        except (AttributeError, OSError, ValueError) as error:
+            raise PhotoError(f"{name} is neither a path, bytes, an open binary file nor an image: {error}.") from None
     if not data:
         raise PhotoError(f"{name} is empty (0 bytes).")
     if len(data) > MAX_BYTES:
@@ -78,6 +82,10 @@ def _read(photo: str | os.PathLike[str] | bytes | IO[bytes], name: str) -> bytes
 
 
 def _check_pixels(size: tuple[int, int], name: str) -> None:
+    if max(size) > MAX_ASPECT * min(size):
+        raise PhotoError(
+            f"{name} has {size[0]} x {size[1]} pixels, more than {MAX_ASPECT} times as long as wide; crop it."
+        )
     if math.prod(size) > MAX_PIXELS:
         raise PhotoError(
             f"{name} has {size[0]} x {size[1]} pixels, more than the {MAX_PIXELS // 10**6} million that are accepted; "
@@ -120,7 +128,7 @@ def open_photo(photo: Photo, min_side: int | None = None) -> Image.Image:
             scales (1/1 to 1/8) that still has it, which is several times faster; other formats come whole.
 
     Raises:
-        PhotoError: it does not exist, is empty, over `MAX_BYTES` or `MAX_PIXELS`, no image, or damaged.
+        PhotoError: it does not exist, is empty, over `MAX_BYTES`, `MAX_PIXELS` or `MAX_ASPECT`, no image, or damaged.
     """
     name = photo_name(photo)
     if isinstance(photo, Image.Image):

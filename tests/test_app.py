@@ -69,13 +69,26 @@ def test_what_is_no_photo_is_a_sentence_with_the_files_own_name(client, tmp_path
         client.predict(None, api_name="/predict")
 
 
-def test_a_path_on_the_server_is_not_opened(url, photo):
-    for path in (str(photo), "/etc/passwd"):
-        payload = {"data": [{"path": path, "meta": {"_type": "gradio.FileData"}}, 3]}
-        event = httpx.post(f"{url}gradio_api/call/predict", json=payload).json()["event_id"]
-        answer = httpx.get(f"{url}gradio_api/call/predict/{event}", timeout=30).text
+@pytest.mark.parametrize("meta", [{}, {"meta": {"_type": "gradio.FileData"}}], ids=["bare", "gradio's own form"])
+def test_a_path_on_the_server_is_not_opened(url, photo, meta):
+    for path in (str(photo), "/etc/passwd", "/nowhere", "../../etc/passwd"):
+        answer = post(url, {"path": path, **meta}, 3)
         assert "event: error" in answer
         assert "confidences" not in answer
+        assert "not an image" not in answer  # nothing is told of what lies there
+
+
+@pytest.mark.parametrize("top_k", [None, "many", [1]])
+def test_a_wrong_number_of_candidates_is_an_error(url, client, photo, top_k):
+    shown = client.predict(handle_file(photo), api_name="/predict")[1]
+    assert "event: error" in post(url, {"path": shown, "meta": {"_type": "gradio.FileData"}}, top_k)
+    assert "event: error" in post(url, "/etc/passwd", 3)
+
+
+def post(url, photo, top_k) -> str:
+    """What the endpoint answers over plain HTTP."""
+    event = httpx.post(f"{url}gradio_api/call/predict", json={"data": [photo, top_k]}).json()["event_id"]
+    return httpx.get(f"{url}gradio_api/call/predict/{event}", timeout=30).text
 
 
 def test_a_strange_label_is_escaped_in_the_facts(run):

@@ -68,7 +68,6 @@ def test_fewer_candidates_on_request(page, photo):
     slider.focus()
     for _ in range(4):
         slider.press("ArrowLeft")
-    slider.dispatch_event("pointerup")
     page.locator("#answer").get_by_text("Blue Lake").wait_for(state="detached")
 
 

@@ -5,6 +5,7 @@ import pytest
 import torch
 from PIL import Image
 
+import landmark_models
 from landmark_models import LandmarkClassifier, PhotoError, Prediction
 from landmark_models.preprocess import required_side, serving_transform
 
@@ -54,6 +55,13 @@ def test_many_photos_give_what_each_gives_and_a_bad_one_costs_no_other(classifie
     assert list(classifier.predict_many([])) == []
 
 
+def test_what_is_no_photo_at_all_costs_no_other(classifier, photo):
+    closed = photo.open("rb")
+    closed.close()
+    answers = list(classifier.predict_many([None, closed, bytearray(photo.read_bytes())]))
+    assert [isinstance(answer, PhotoError) for answer in answers] == [True, True, False]
+
+
 def test_photos_are_taken_a_batch_at_a_time(classifier, photo):
     endless = classifier.predict_many(itertools.repeat(photo), batch_size=2)
     assert len(list(itertools.islice(endless, 5))) == 5
@@ -78,7 +86,9 @@ def test_the_serving_transform_is_what_the_config_says():
 
 
 def test_the_library_knows_nothing_of_training_or_the_page():
-    for file in Path("landmark_models").glob("*.py"):
+    files = list(Path(landmark_models.__file__).parent.glob("*.py"))
+    assert len(files) > 5
+    for file in files:
         source = file.read_text()
         assert "import gradio" not in source
         assert "from train" not in source

@@ -9,6 +9,7 @@ from conftest import write_data
 from hypothesis import given
 from hypothesis import strategies as st
 
+import train.cache
 from landmark_models.errors import LandmarkError
 from train.cache import PhotoCache
 from train.data import DataError, EpochSampler, Photos, find_photos, label_of, split_off
@@ -30,15 +31,15 @@ def test_the_label_is_the_folder_without_order_and_underscores(folder, label):
 
 
 def test_splits_and_bare_classes_are_found(data):
-    train = find_photos(data, "train")
-    assert train.labels == ("Red Tower", "Green Bridge", "Blue Lake")
-    assert Counter(train.targets) == {0: 8, 1: 8, 2: 8}
+    found = find_photos(data, "train")
+    assert found.labels == ("Red Tower", "Green Bridge", "Blue Lake")
+    assert Counter(found.targets) == {0: 8, 1: 8, 2: 8}
     assert find_photos(data, "val") is None
-    assert len(find_photos(data, "test", train.labels)) == 9
+    assert len(find_photos(data, "test", found.labels)) == 9
 
     bare = find_photos(data / "train", "train")
-    assert bare.labels == train.labels
-    assert [path.read_bytes() for path in bare.files()] == [path.read_bytes() for path in train.files()]
+    assert bare.labels == found.labels
+    assert [path.read_bytes() for path in bare.files()] == [path.read_bytes() for path in found.files()]
     assert find_photos(data / "train", "test") is None
     assert len(find_photos(data / "train", "all")) == 24
 
@@ -80,9 +81,9 @@ def test_mistakes_in_the_data_are_sentences(data, tmp_path):
 @given(st.lists(st.integers(0, 4), min_size=10, max_size=60), st.floats(0.05, 0.6), st.integers(0, 5))
 def test_the_split_is_stratified_complete_and_repeatable(targets, fraction, seed):
     photos = Photos(Path("root"), tuple(f"{i}.jpg" for i in range(len(targets))), tuple(targets), tuple("abcde"))
-    train, val = split_off(photos, fraction, seed)
-    assert sorted(train.paths + val.paths) == sorted(photos.paths)
-    assert split_off(photos, fraction, seed) == (train, val)
+    rest, val = split_off(photos, fraction, seed)
+    assert sorted(rest.paths + val.paths) == sorted(photos.paths)
+    assert split_off(photos, fraction, seed) == (rest, val)
     for target, count in Counter(targets).items():
         drawn = val.targets.count(target)
         assert drawn == (min(max(round(count * fraction), 1), count - 1))
@@ -140,7 +141,6 @@ def test_photos_are_decoded_once_and_read_again(data, tmp_path, monkeypatch):
 def test_the_cache_is_made_anew_when_anything_changes(change, data, tmp_path):
     files = find_photos(data, "train").files()
     PhotoCache.open(files, 24, tmp_path / "cache", progress=False)
-    before = {path: path.read_bytes() for path in (tmp_path / "cache").rglob("*.bin")}
     if change == "touch":
         os.utime(files[0], ns=(1, 1))
     if change == "remove":
@@ -148,7 +148,22 @@ def test_the_cache_is_made_anew_when_anything_changes(change, data, tmp_path):
     cache = PhotoCache.open(files, 20 if change == "size" else 24, tmp_path / "cache", progress=False)
     assert len(cache) == len(files)
     assert cache[files[0]].shape[0] == (20 if change == "size" else 24)
-    assert len(list((tmp_path / "cache").iterdir())) == len(before) + (change == "size")
+    assert len(list((tmp_path / "cache").iterdir())) == 2
+
+
+def test_two_runs_may_make_the_same_cache_at_once(data, tmp_path, monkeypatch):
+    files = find_photos(data, "train").files()
+    write = train.cache._write
+
+    def while_another_finishes(*arguments):
+        write(*arguments)
+        monkeypatch.setattr("train.cache._write", write)
+        PhotoCache.open(files, 24, tmp_path / "cache", progress=False)
+
+    monkeypatch.setattr("train.cache._write", while_another_finishes)
+    cache = PhotoCache.open(files, 24, tmp_path / "cache", progress=False)
+    assert cache[files[0]].shape == (24, 32, 3)
+    assert len(list((tmp_path / "cache").iterdir())) == 1
 
 
 def test_a_half_made_cache_is_never_found(data, tmp_path, monkeypatch):

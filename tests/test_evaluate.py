@@ -93,6 +93,25 @@ def test_sources_are_told_apart(own_run, data, tmp_path):
     assert {source: part["n"] for source, part in parts.items()} == {"archive": 4, "phone": 4, "not in sources.csv": 1}
 
 
+def test_a_sources_table_that_is_none_and_an_output_that_is_a_file_are_refused_first(own_run, data, tmp_path):
+    (tmp_path / "file").write_text("precious")
+    with pytest.raises(DataError, match="is a file"):
+        evaluate(own_run, data, "test", tmp_path / "file")
+    (data / "sources.csv").write_text("name,from\na,b\n")
+    with pytest.raises(DataError, match="columns `file` and `source`"):
+        evaluate(own_run, data, "test", tmp_path / "out")
+
+
+def test_default_is_never_a_folder_that_happens_to_lie_there(own_run, shared_data, tmp_path, monkeypatch):
+    own_run.rename(tmp_path / "default")
+    (tmp_path / "photos").symlink_to(shared_data)
+    monkeypatch.chdir(tmp_path)
+    with pytest.raises(DataError, match="which the model does not know"):
+        evaluate("default", "photos", "test", tmp_path / "out")
+    evaluate(tmp_path / "default", "photos", "test", tmp_path / "out")
+    assert (tmp_path / "default" / "test" / "metrics.json").is_file()
+
+
 def test_a_bad_photo_is_named_and_left_out(own_run, data, tmp_path, capsys):
     (data / "test" / "00.Red_Tower" / "broken.jpg").write_bytes(b"no photo")
     metrics = evaluate(own_run, data, "test", tmp_path / "out")

@@ -12,7 +12,7 @@ from safetensors.torch import load_file
 from landmark_models import hub
 from landmark_models.errors import LandmarkError
 from train.data import DataError
-from train.fit import fit
+from train.fit import build_network, fit
 from train.recipe import Recipe, RecipeError
 
 
@@ -141,6 +141,14 @@ def test_mistakes_are_sentences_and_leave_no_run(data, tmp_path):
         fit(tiny(model="landmark_nett"), data, tmp_path / "run")
     with pytest.raises(RecipeError, match="can't be built"):
         fit(tiny(model_args={"magic": 1}), data, tmp_path / "run")
+    with pytest.raises(RecipeError, match="can't be built"):
+        fit(tiny(model_args={**TINY["model_args"], "act": "zzz"}), data, tmp_path / "run")
+    with pytest.raises(RecipeError, match="can't take photos of 32 px"):
+        fit(tiny(model_args={**TINY["model_args"], "in_chans": 1}), data, tmp_path / "run")
+    with pytest.raises(RecipeError, match="optimizer=magic"):
+        fit(tiny(optimizer="magic"), data, tmp_path / "run")
+    with pytest.raises(RecipeError, match="bogus"):
+        fit(tiny(optimizer_args={"bogus": 1}), data, tmp_path / "run")
     with pytest.raises(DataError, match="no data folder"):
         fit(tiny(), tmp_path / "nowhere", tmp_path / "run")
     (tmp_path / "one" / "only").mkdir(parents=True)
@@ -153,6 +161,16 @@ def test_mistakes_are_sentences_and_leave_no_run(data, tmp_path):
     with pytest.raises(LandmarkError, match="not empty"):
         fit(tiny(), data, tmp_path / "run")
     assert (tmp_path / "run" / "thesis.txt").read_text() == "precious"
+
+
+def test_a_training_that_diverges_says_so(data, tmp_path):
+    with pytest.raises(LandmarkError, match="diverged"):
+        fit(tiny(learning_rate=1e30, epochs=4), data, tmp_path / "run")
+
+
+def test_the_networks_own_dropout_stays_unless_the_recipe_says_otherwise():
+    assert build_network(Recipe(model="landmark_cnn6"), 3).head.drop.p == 0.3
+    assert build_network(Recipe(model="landmark_cnn6", drop_rate=0.0), 3).head.drop.p == 0.0
 
 
 def test_the_command_trains_under_accelerate(data, tmp_path):

@@ -88,6 +88,17 @@ def test_a_folder_without_safetensors_is_refused_though_a_pickle_lies_there(fold
         ({"model_args": {"nonsense": 1}}, "don't fit"),
         ({"model_args": {"checkpoint_path": "evil.pth"}}, "checkpoint_path"),
         ({"label_names": [1, 2, 3]}, "label_names"),
+        ({"label_names": ["a", "a", "b"]}, "one label"),
+        ({"model_args": [1]}, "mappings"),
+        ({"model_args": {"act": "zzz"}}, "don't fit"),
+        ({"model_args": {"global_pool": "zzz"}}, "don't fit"),
+        ({"landmark": [1]}, "mappings"),
+        ({"landmark": {"temperature": 0}}, "temperature"),
+        ({"landmark": {"temperature": "warm"}}, "temperature"),
+        ({"landmark": {"test": {"top1": 0.9}}}, "not complete"),
+        ({"pretrained_cfg": {"input_size": "x"}}, "no preprocessing"),
+        ({"pretrained_cfg": {"interpolation": "magic"}}, "no preprocessing"),
+        ({"pretrained_cfg": {"std": [0, 0, 0]}}, "no preprocessing"),
     ],
 )
 def test_a_config_that_can_not_be_is_refused_in_a_sentence(changes, words, folder):
@@ -113,6 +124,15 @@ def test_damaged_files_and_missing_folders_are_refused(folder, tmp_path):
     (tmp_path / "empty").mkdir()
     with pytest.raises(ModelError, match=r"no config\.json"):
         hub.load(tmp_path / "empty")
+
+
+def test_a_connection_lost_half_way_is_a_sentence(monkeypatch):
+    def lost(*_, **__):
+        raise RuntimeError("the peer closed the connection")
+
+    monkeypatch.setattr(hub, "hf_hub_download", lost)
+    with pytest.raises(ModelError, match="the peer closed the connection"):
+        hub.load("hf-hub:owner/name")
 
 
 @pytest.mark.parametrize("name", ["hf-hub:owner/name", "hf-hub:owner/name@main", "hf-hub:not a name/at/all"])

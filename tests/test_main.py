@@ -41,6 +41,8 @@ def test_a_strange_file_name_is_shown_not_obeyed(run, photo, tmp_path, monkeypat
     result = invoke("predict", strange, "--model", run.path)
     assert result.exit_code == 0
     assert "\x1b[2J" not in result.stdout
+    assert "[red]x[bold]" in result.stdout
+    assert invoke("predict", strange, "--model", run.path, "--json").exit_code == 0
 
 
 def test_info_says_what_it_knows_and_that_it_was_not_tested(run):

@@ -152,6 +152,8 @@ def png_header(width: int, height: int) -> bytes:
         (encoded(noisy_photo(RED, 0), "PNG")[:-300], "damaged"),
         (png_header(30_000, 30_000), "pixels"),
         (png_header(12_000, 12_000), "pixels"),
+        (png_header(1, 20_000), "as long as wide"),
+        (png_header(100_000_000, 1), "as long as wide"),
     ],
 )
 def test_what_is_no_photo_is_refused_in_a_sentence(content, words, tmp_path):

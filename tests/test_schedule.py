@@ -39,6 +39,12 @@ def test_cosine_and_onecycle_end_near_zero():
     assert rates(schedule="cosine", warmup_epochs=0)[0] == 1
 
 
+def test_the_warm_up_takes_at_most_half_of_a_short_run():
+    seen = rates(epochs=2, warmup_epochs=6, schedule="cosine")
+    assert max(seen) > 0.4
+    assert seen.index(max(seen)) < 15
+
+
 def test_step_decays_when_it_says():
     seen = rates(schedule="step", warmup_epochs=0, decay_epochs=3, decay_rate=0.1)
     assert [seen[i * UPDATES] for i in (0, 2, 3, 6, 9)] == pytest.approx([1, 1, 0.1, 0.01, 0.001])

@@ -1,4 +1,4 @@
-"""What happens to a training photo, as a recipe says; every random number comes from PyTorch's generator."""
+"""What happens to training photos, as a recipe says: to each (from PyTorch's generator), to batches (from NumPy's)."""
 
 from collections.abc import Sequence
 

@@ -71,28 +71,27 @@ class PhotoCache:
     ) -> "PhotoCache":
         """The cache of these photos with the shorter side at most `short_side` px, made where there is none yet.
 
-        It is keyed by the files' names, sizes and times and by `short_side`, and made anew as a whole when any of
-        them changes. A half-made cache is never found: it gets its name when it is complete.
+        It is named after the files' names, sizes and times and `short_side`, and so made anew as a whole when any of
+        them changes. A half-made cache is never found: it gets its name when it is complete. Nothing deletes an old
+        one that another run may be reading; the folder can be emptied whenever none is.
 
         Raises:
             LandmarkError: the cache can't be written.
         """
         folder = folder or default_cache_folder()
-        home = hashlib.sha256(os.path.commonpath([file.resolve().parent for file in files]).encode()).hexdigest()[:12]
-        target = folder / f"{home}-{short_side}"
-        key = _key(files, short_side)
-        try:
-            if json.loads((target / "index.json").read_text(encoding="utf-8"))["key"] == key:
-                return cls(target, files)
-        except (OSError, ValueError, KeyError):
-            pass
+        target = folder / f"{short_side}px-{_key(files, short_side)}"
+        if target.is_dir():
+            return cls(target, files)
         try:
             folder.mkdir(parents=True, exist_ok=True)
             scratch = Path(tempfile.mkdtemp(dir=folder, prefix=".making-"))
             try:
-                _write(files, short_side, scratch, key, progress)
-                shutil.rmtree(target, ignore_errors=True)
-                scratch.replace(target)
+                _write(files, short_side, scratch, progress)
+                if not target.is_dir():
+                    scratch.rename(target)
+            except OSError:
+                if not target.is_dir():  # else another run has made the same cache meanwhile
+                    raise
             finally:
                 shutil.rmtree(scratch, ignore_errors=True)
         except OSError as error:
@@ -108,7 +107,7 @@ def _key(files: Sequence[Path], short_side: int) -> str:
     for file in files:
         state = file.stat()
         digest.update(f"{file.resolve()}\0{state.st_size}\0{state.st_mtime_ns}\n".encode(errors="surrogateescape"))
-    return digest.hexdigest()
+    return digest.hexdigest()[:24]
 
 
 def _decode(file: Path, short_side: int) -> NDArray[np.uint8] | str:
@@ -124,7 +123,7 @@ def _decode(file: Path, short_side: int) -> NDArray[np.uint8] | str:
     return np.asarray(image)
 
 
-def _write(files: Sequence[Path], short_side: int, folder: Path, key: str, progress: bool) -> None:
+def _write(files: Sequence[Path], short_side: int, folder: Path, progress: bool) -> None:
     sizes: list[tuple[int, int]] = []
     failures: dict[int, str] = {}
     # Pillow decodes outside Python's global lock, so threads suffice; a bounded window keeps memory flat.
@@ -141,5 +140,5 @@ def _write(files: Sequence[Path], short_side: int, folder: Path, key: str, progr
                     sizes.append(pixels.shape[:2])
                 bar.update()
         bar.close()
-    index = {"key": key, "short_side": short_side, "sizes": sizes, "failures": failures}
+    index = {"sizes": sizes, "failures": failures}
     (folder / "index.json").write_text(json.dumps(index), encoding="utf-8")

@@ -1,5 +1,6 @@
 """The part of training that every kind of training shares: one epoch forward, one look at the validation photos."""
 
+import math
 import os
 import time
 from collections.abc import Iterable
@@ -17,6 +18,7 @@ from torchmetrics import MeanMetric
 from torchmetrics.classification import MulticlassAccuracy
 from tqdm.auto import tqdm
 
+from landmark_models.errors import LandmarkError
 from train.augment import mixing
 from train.recipe import Recipe, RecipeError
 from train.schedule import Schedule
@@ -45,6 +47,10 @@ def start_accelerator(recipe: Recipe) -> Accelerator:
     parts = accelerator.num_processes * recipe.gradient_accumulation_steps
     if recipe.batch_size % parts:
         raise RecipeError(f"batch_size={recipe.batch_size} can't be split over {parts} processes and parts; change it.")
+    if (recipe.mixup or recipe.cutmix) and recipe.batch_size // parts % 2:
+        raise RecipeError(
+            f"mixup and cutmix pair photos: batch_size={recipe.batch_size} over {parts} parts is odd each."
+        )
     set_seed(recipe.seed)
     if accelerator.device.type == "cpu":  # accelerate's launcher would leave a process one thread, silently
         torch.set_num_threads(recipe.threads or max(available_cores() // accelerator.num_processes, 1))
@@ -73,14 +79,19 @@ class Engine:
         self.num_classes = num_classes
         self.layout = torch.channels_last if recipe.channels_last else torch.contiguous_format
         self.network = network.to(accelerator.device).to(memory_format=self.layout)
-        optimizer = create_optimizer_v2(
-            self.network,
-            opt=recipe.optimizer,
-            lr=recipe.learning_rate,
-            weight_decay=recipe.weight_decay,
-            momentum=recipe.momentum,
-            **recipe.optimizer_args,
-        )
+        try:
+            optimizer = create_optimizer_v2(
+                self.network,
+                opt=recipe.optimizer,
+                lr=recipe.learning_rate,
+                weight_decay=recipe.weight_decay,
+                momentum=recipe.momentum,
+                **recipe.optimizer_args,
+            )
+        except (AssertionError, TypeError, ValueError) as error:
+            raise RecipeError(
+                f"optimizer={recipe.optimizer} with {recipe.optimizer_args} can't be had: {error}"
+            ) from None
         self.schedule = Schedule(optimizer, recipe, updates_per_epoch)
         self.ema = ModelEmaV3(self.network, decay=recipe.ema_decay, use_warmup=True) if recipe.ema_decay else None
         self.mix = mixing(recipe, num_classes)
@@ -96,16 +107,25 @@ class Engine:
         return self.ema.module if self.ema else self.network
 
     def train_epoch(self, loader: Iterable[Any], photos: int, title: str) -> Epoch:
-        """One pass over the loader, which yields `photos` photos over all processes."""
+        """One pass over the loader, which yields `photos` photos over all processes.
+
+        Raises:
+            LandmarkError: the loss is no longer a number.
+        """
         self.wrapped.train()
         started = time.perf_counter()
-        losses = MeanMetric().to(self.accelerator.device)
+        losses = MeanMetric(nan_strategy="disable").to(self.accelerator.device)
         hidden = not self.accelerator.is_local_main_process
         with tqdm(total=photos, desc=title, unit="photo", leave=False, disable=hidden) as bar:
             for images, targets in loader:
                 losses.update(self.train_batch(images, targets))
                 bar.update(len(images) * self.accelerator.num_processes)
-        return Epoch(losses.compute().item(), photos / (time.perf_counter() - started))
+        loss = losses.compute().item()
+        if not math.isfinite(loss):
+            raise LandmarkError(
+                f"The loss is {loss} after {title}: training has diverged. Lower learning_rate or set clip_grad."
+            )
+        return Epoch(loss, photos / (time.perf_counter() - started))
 
     def train_batch(self, images: Tensor, targets: Tensor) -> Tensor:
         """Forward, backward and, where the batch is complete, an update. Returns the detached loss."""
@@ -132,7 +152,7 @@ class Engine:
     def validate(self, loader: Iterable[Any]) -> tuple[float, float]:
         """Mean cross entropy and top-1 accuracy (0..1) of `best_guess` over the loader, each photo counted once."""
         network = self.best_guess.eval()
-        loss = MeanMetric().to(self.accelerator.device)
+        loss = MeanMetric(nan_strategy="disable").to(self.accelerator.device)
         accuracy = MulticlassAccuracy(self.num_classes, average="micro").to(self.accelerator.device)
         for images, targets in loader:
             with self.accelerator.autocast():

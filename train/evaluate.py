@@ -6,7 +6,6 @@ python -m train.evaluate default --data photos/ --split test --output runs/test
 import csv
 import hashlib
 import json
-import os
 from collections import defaultdict
 from collections.abc import Sequence
 from pathlib import Path
@@ -26,6 +25,7 @@ from landmark_models.classifier import LandmarkClassifier
 from landmark_models.errors import PhotoError, run_command
 from landmark_models.hub import CONFIG_FILE
 from train.data import DataError, Photos, find_photos
+from train.engine import available_cores
 from train.run import RunFolder, device_name
 
 __all__ = ["accuracy_with_interval", "evaluate", "figures"]
@@ -35,14 +35,14 @@ class _Served(Dataset[Tensor | str]):
     """Photos as the classifier would see them, or the reason why it can't; decoded in worker processes."""
 
     def __init__(self, classifier: LandmarkClassifier, files: Sequence[Path]):
-        self.transform, self.min_side, self.files = classifier.preprocess, classifier.min_side, files
+        self.preprocess, self.files = classifier.preprocess, files
 
     def __len__(self) -> int:
         return len(self.files)
 
     def __getitem__(self, index: int) -> Tensor | str:
         try:
-            return self.transform(self.files[index])
+            return self.preprocess(self.files[index])
         except PhotoError as error:
             return str(error)
 
@@ -76,13 +76,22 @@ def figures(logits: Tensor, targets: Tensor, labels: Sequence[str]) -> dict[str,
     return result
 
 
-def _per_source(photos: Photos, correct: Tensor) -> dict[str, Any]:
-    """Accuracy for each value of `source` in the data's sources.csv (columns `file`, `source`), where there is one."""
-    table = photos.root / "sources.csv"
+def _read_sources(root: Path) -> dict[str, str]:
+    """The `source` of each `file` in the data's sources.csv; empty where there is none."""
+    table = root / "sources.csv"
     if not table.is_file():
         return {}
-    with table.open(newline="", encoding="utf-8") as file:
-        sources = {row["file"]: row["source"] for row in csv.DictReader(file)}
+    try:
+        with table.open(newline="", encoding="utf-8-sig") as file:
+            return {row["file"]: row["source"] for row in csv.DictReader(file)}
+    except (KeyError, ValueError, csv.Error, OSError):
+        raise DataError(f"{table} is no table with the columns `file` and `source`; mend or remove it.") from None
+
+
+def _per_source(photos: Photos, sources: dict[str, str], correct: Tensor) -> dict[str, Any]:
+    """Accuracy for each source, where the data tells sources apart."""
+    if not sources:
+        return {}
     outcomes: dict[str, list[bool]] = defaultdict(list)
     for path, hit in zip(photos.paths, correct.tolist(), strict=True):
         outcomes[sources.get(path, "not in sources.csv")].append(hit)
@@ -115,7 +124,10 @@ def evaluate(
     photos = find_photos(data, split, classifier.labels)
     if photos is None:
         raise DataError(f"{data} has no photos under {split!r}; choose another --split (`all` for bare class folders).")
-    workers = min(os.cpu_count() or 1, 8)
+    sources = _read_sources(photos.root)
+    if Path(output).exists() and not Path(output).is_dir():
+        raise DataError(f"The output {output} is a file; name a folder.")
+    workers = min(available_cores(), 8)
     loader = DataLoader(_Served(classifier, photos.files()), batch_size, num_workers=workers, collate_fn=list)
     logits: list[Tensor] = []
     readable: list[int] = []
@@ -140,7 +152,7 @@ def evaluate(
     photos = photos.take(readable)
     all_logits, targets = torch.cat(logits), torch.tensor(photos.targets)
     metrics = figures(all_logits, targets, classifier.labels)
-    metrics["per_source"] = _per_source(photos, all_logits.argmax(1) == targets)
+    metrics["per_source"] = _per_source(photos, sources, all_logits.argmax(1) == targets)
     metrics |= {
         "model": str(model),
         "data": Path(data).resolve().name,
@@ -151,15 +163,19 @@ def evaluate(
     }
     _write(Path(output), metrics)
     run = RunFolder(model)
-    if split == "test" and run.recipe.is_file():
+    named = str(model) == "default" or str(model).startswith("hf-hub:")  # not a folder, whatever lies there
+    if split == "test" and not named and run.recipe.is_file():
         _write(run.path / "test", metrics)
         _record(run.model / CONFIG_FILE, metrics)
     return metrics
 
 
 def _write(folder: Path, metrics: dict[str, Any]) -> None:
-    folder.mkdir(parents=True, exist_ok=True)
-    (folder / "metrics.json").write_text(json.dumps(metrics, indent=1) + "\n", encoding="utf-8")
+    try:
+        folder.mkdir(parents=True, exist_ok=True)
+        (folder / "metrics.json").write_text(json.dumps(metrics, indent=1) + "\n", encoding="utf-8")
+    except OSError as error:
+        raise DataError(f"{folder}/metrics.json can't be written: {error.strerror or error}.") from None
 
 
 def _record(config_file: Path, metrics: dict[str, Any]) -> None:

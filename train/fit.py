@@ -11,6 +11,7 @@ from pathlib import Path
 from typing import Annotated, Any, cast
 
 import timm
+import torch
 import typer
 from accelerate import Accelerator
 from timm.data import IMAGENET_DEFAULT_MEAN, IMAGENET_DEFAULT_STD
@@ -41,13 +42,18 @@ def build_network(recipe: Recipe, num_classes: int) -> nn.Module:
         raise RecipeError(
             f"timm {timm.__version__} has no model {recipe.model!r}; nearest: {', '.join(near) or 'none'}."
         )
-    arguments = {"drop_rate": recipe.drop_rate} | recipe.model_args
-    if recipe.drop_path_rate:
-        arguments["drop_path_rate"] = recipe.drop_path_rate
+    rates = {"drop_rate": recipe.drop_rate, "drop_path_rate": recipe.drop_path_rate}
+    arguments = {name: rate for name, rate in rates.items() if rate is not None} | recipe.model_args
     try:
-        network = timm.create_model(recipe.model, pretrained=False, num_classes=num_classes, **arguments)
-    except (TypeError, ValueError, AssertionError) as error:
+        network = timm.create_model(recipe.model, pretrained=False, num_classes=num_classes, **arguments).eval()
+    except Exception as error:  # whatever an architecture raises on arguments that it does not know
         raise RecipeError(f"{recipe.model} can't be built with {arguments}: {error}") from None
+    for size in {recipe.image_size, recipe.serving_size}:
+        try:
+            with torch.inference_mode():
+                network(torch.zeros(1, 3, size, size))
+        except Exception as error:
+            raise RecipeError(f"{recipe.model} with {arguments} can't take photos of {size} px: {error}") from None
     network.pretrained_cfg.update(
         input_size=(3, recipe.serving_size, recipe.serving_size),
         crop_pct=recipe.crop_pct,
@@ -91,8 +97,7 @@ def fit(recipe: Recipe, data: str | Path, output: str | Path) -> RunFolder:
     all_train, all_val = train_and_val(data, recipe.val_fraction, recipe.seed)
     labels = list(all_train.labels)
     network = build_network(recipe, len(labels))
-    if main:
-        run.create()
+    run.refuse_occupied()
     cfg = cast(dict[str, Any], network.pretrained_cfg)
     cache = decode(all_train, all_val, math.ceil(1.25 * max(recipe.image_size, required_side(cfg))), accelerator)
     train, val = all_train.without(cache.failures), all_val.without(cache.failures)
@@ -100,12 +105,6 @@ def fit(recipe: Recipe, data: str | Path, output: str | Path) -> RunFolder:
         raise DataError(f"No readable photo of {data} is left to train or to validate on.")
     mean, std = input_normalization(recipe, train, cache)
     cfg.update(mean=tuple(mean), std=tuple(std))
-    if main:
-        recipe.write(run.recipe)
-        run.write_environment(accelerator.device, accelerator.num_processes)
-        left_out = {str(file.relative_to(data)): reason for file, reason in cache.failures.items()}
-        run.write_json("split.json", {"labels": labels, "train": train.paths, "val": val.paths, "left_out": left_out})
-
     workers = min(available_cores(), 8) if recipe.workers is None else recipe.workers
     micro_batch = recipe.batch_size // (accelerator.num_processes * recipe.gradient_accumulation_steps)
     sampler = EpochSampler(train.targets, recipe.batch_size, recipe.seed, recipe.balanced_sampling)
@@ -117,6 +116,12 @@ def fit(recipe: Recipe, data: str | Path, output: str | Path) -> RunFolder:
         DataLoader(val_set, 2 * micro_batch, num_workers=workers, persistent_workers=keep),
     )
     engine = Engine(network, recipe, accelerator, len(labels), len(sampler) // recipe.batch_size)
+    if main:  # only now: a mistake above leaves no folder behind
+        run.create()
+        recipe.write(run.recipe)
+        run.write_environment(accelerator.device, accelerator.num_processes)
+        left_out = {str(file.relative_to(data)): reason for file, reason in cache.failures.items()}
+        run.write_json("split.json", {"labels": labels, "train": train.paths, "val": val.paths, "left_out": left_out})
     accelerator.print(
         f"{recipe.model}: {sum(p.numel() for p in network.parameters()) / 1e6:.2f} M parameters; "
         f"{len(train)} training and {len(val)} validation photos of {len(labels)} classes."

@@ -10,7 +10,7 @@ from collections.abc import Callable, Mapping
 from dataclasses import asdict, dataclass, field, fields
 from difflib import get_close_matches
 from pathlib import Path
-from typing import Annotated, Any, Literal, Union, get_args, get_origin
+from typing import Annotated, Any, Literal, TypeGuard, Union, get_args, get_origin
 
 import typer
 import yaml
@@ -38,8 +38,10 @@ class Recipe:
 
     model: str = knob("landmark_net", "any architecture of timm's registry, ours included")
     model_args: dict[str, Any] = knob({}, "further arguments of the architecture, e.g. '{channels: [32, 64]}'")
-    drop_rate: float = knob(0.0, "dropout before the classifier", low=0, high=0.95)
-    drop_path_rate: float = knob(0.0, "stochastic depth at the last block", low=0, high=0.95)
+    drop_rate: float | None = knob(None, "dropout before the classifier; none: the network's own", low=0, high=0.95)
+    drop_path_rate: float | None = knob(
+        None, "stochastic depth at the last block; none: the network's own", low=0, high=0.95
+    )
 
     image_size: int = knob(128, "side of the training crops, px", low=8)
     eval_image_size: int | None = knob(None, "side of the serving crop, px; none: image_size", low=8)
@@ -77,7 +79,7 @@ class Recipe:
     weight_decay: float = knob(5e-4, "weight decay, for all but biases and normalisation", low=0)
     momentum: float = knob(0.9, "momentum, for optimizers that have one", low=0, high=1)
     schedule: Literal["cosine", "onecycle", "plateau", "step"] = knob("onecycle", "how the learning rate goes")
-    warmup_epochs: float = knob(2.0, "epochs of rising learning rate", low=0)
+    warmup_epochs: float = knob(2.0, "epochs of rising learning rate, at most half of all", low=0)
     decay_epochs: int = knob(10, "step: epochs between decays; plateau: epochs without improvement", low=1)
     decay_rate: float = knob(0.1, "step and plateau: factor of a decay", low=0, high=1)
     clip_grad: float | None = knob(None, "largest norm of the gradient; none: no limit", low=0)
@@ -90,11 +92,9 @@ class Recipe:
     workers: int | None = knob(None, "processes that prepare photos; none: one per core, at most 8", low=0)
     threads: int | None = knob(None, "CPU threads of a process; none: the cores, shared out among the processes", low=1)
     half_weights: bool = knob(False, "save the weights as float16: half the size, accuracy as measured from the file")
-    seed: int = knob(0, "of the split, the initial weights, the order and the augmentation", low=0)
+    seed: int = knob(0, "of the split, the initial weights, the order and the augmentation", low=0, high=2**32 - 1)
 
     def __post_init__(self) -> None:
-        if self.warmup_epochs >= self.epochs and self.warmup_epochs > 0 and self.epochs > 1:
-            raise RecipeError(f"warmup_epochs={self.warmup_epochs:g} leaves nothing of epochs={self.epochs}; lower it.")
         if self.batch_size % self.gradient_accumulation_steps:
             raise RecipeError(
                 f"batch_size={self.batch_size} can't be split in "
@@ -103,14 +103,11 @@ class Recipe:
         if (self.mixup or self.cutmix) and self.batch_size // self.gradient_accumulation_steps % 2:
             raise RecipeError(f"mixup and cutmix pair photos: batch_size={self.batch_size} must give even parts.")
         if isinstance(self.normalization, dict):
-            triples = [self.normalization.get(key) for key in ("mean", "std")]
-            numbers = [value for triple in triples if isinstance(triple, list) for value in triple]
-            if (
-                set(self.normalization) != {"mean", "std"}
-                or len(numbers) != 6
-                or not all(isinstance(value, int | float) for value in numbers)
-            ):
+            mean, std = (self.normalization.get(key) for key in ("mean", "std"))
+            if set(self.normalization) != {"mean", "std"} or not _is_triple(mean) or not _is_triple(std):
                 raise RecipeError("normalization needs three numbers each: {mean: [r, g, b], std: [r, g, b]}.")
+            if min(std) <= 0:
+                raise RecipeError(f"normalization has std={std}; each must be above 0.")
 
     @classmethod
     def from_values(cls, values: Mapping[str, Any], source: str = "the recipe") -> "Recipe":
@@ -170,6 +167,10 @@ class Recipe:
     def serving_size(self) -> int:
         """Side of the crop that validation, test and serving use, px."""
         return self.eval_image_size or self.image_size
+
+
+def _is_triple(value: Any) -> TypeGuard[list[float]]:
+    return isinstance(value, list) and len(value) == 3 and all(isinstance(item, int | float) for item in value)
 
 
 def _coerce(value: Any, annotation: Any) -> Any:

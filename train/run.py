@@ -30,19 +30,21 @@ class RunFolder:
     def recipe(self) -> Path:
         return self.path / "recipe.yaml"
 
+    def refuse_occupied(self) -> None:
+        """Raise a LandmarkError where the folder holds something already, or is none."""
+        if self.path.exists() and not (self.path.is_dir() and not any(self.path.iterdir())):
+            raise LandmarkError(f"The run folder {self.path} is not empty; give another --output, or remove it first.")
+
     def create(self) -> None:
         """Make the folder.
 
         Raises:
-            LandmarkError: it holds something already, or can't be made.
+            LandmarkError: it can't be made.
         """
         try:
             self.path.mkdir(parents=True, exist_ok=True)
-            occupied = any(self.path.iterdir())
         except OSError as error:
             raise LandmarkError(f"The run folder {self.path} can't be made: {error.strerror or error}.") from None
-        if occupied:
-            raise LandmarkError(f"The run folder {self.path} is not empty; give another --output, or remove it first.")
 
     def write_json(self, name: str, content: Any) -> None:
         (self.path / name).write_text(json.dumps(content, indent=1) + "\n", encoding="utf-8")

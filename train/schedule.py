@@ -28,7 +28,7 @@ class Schedule:
     def __init__(self, optimizer: Optimizer, recipe: Recipe, updates_per_epoch: int):
         self.optimizer = optimizer
         total = recipe.epochs * updates_per_epoch
-        warmup = round(recipe.warmup_epochs * updates_per_epoch)
+        warmup = round(min(recipe.warmup_epochs, recipe.epochs / 2) * updates_per_epoch)
         self.plateau: ReduceLROnPlateau | None = None
         self.per_update: LRScheduler
         if recipe.schedule == "onecycle":
