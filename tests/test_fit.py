@@ -145,6 +145,10 @@ def test_mistakes_are_sentences_and_leave_no_run(data, tmp_path):
         fit(tiny(model_args={**TINY["model_args"], "act": "zzz"}), data, tmp_path / "run")
     with pytest.raises(RecipeError, match="can't take photos of 32 px"):
         fit(tiny(model_args={**TINY["model_args"], "in_chans": 1}), data, tmp_path / "run")
+    with pytest.raises(RecipeError, match=r"multiple of 4: .* 4 accumulation steps"):
+        fit(tiny(batch_size=10, gradient_accumulation_steps=4), data, tmp_path / "run")
+    with pytest.raises(RecipeError, match=r"multiple of 2: .* a pair to mix"):
+        fit(tiny(batch_size=7, mixup=0.2), data, tmp_path / "run")
     with pytest.raises(RecipeError, match="optimizer=magic"):
         fit(tiny(optimizer="magic"), data, tmp_path / "run")
     with pytest.raises(RecipeError, match="bogus"):

@@ -68,8 +68,6 @@ def test_yaml_reads_a_bare_no_as_false_and_it_still_means_no(tmp_path):
         ({"normalization": "{mean: [0, 0], std: [1, 1, 1, 1]}"}, "three numbers"),
         ({"normalization": "{mean: [0, 0, 0], std: [1, 0, 1]}"}, "above 0"),
         ({"seed": 2**32}, "out of range"),
-        ({"batch_size": 10, "gradient_accumulation_steps": 4}, "equal parts"),
-        ({"mixup": 0.2, "batch_size": 7}, "even"),
     ],
 )
 def test_a_mistake_is_one_sentence(values, words):

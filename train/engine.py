@@ -45,11 +45,12 @@ def start_accelerator(recipe: Recipe) -> Accelerator:
         step_scheduler_with_optimizer=False,
     )
     parts = accelerator.num_processes * recipe.gradient_accumulation_steps
-    if recipe.batch_size % parts:
-        raise RecipeError(f"batch_size={recipe.batch_size} can't be split over {parts} processes and parts; change it.")
-    if (recipe.mixup or recipe.cutmix) and recipe.batch_size // parts % 2:
+    # mixup and cutmix pair the photos of a part
+    unit = 2 * parts if recipe.mixup or recipe.cutmix else parts
+    if recipe.batch_size % unit:
         raise RecipeError(
-            f"mixup and cutmix pair photos: batch_size={recipe.batch_size} over {parts} parts is odd each."
+            f"batch_size={recipe.batch_size} must be a multiple of {unit}: {accelerator.num_processes} processes times "
+            f"{recipe.gradient_accumulation_steps} accumulation steps{' times a pair to mix' if unit > parts else ''}."
         )
     set_seed(recipe.seed)
     if accelerator.device.type == "cpu":  # accelerate's launcher would leave a process one thread, silently

@@ -95,13 +95,6 @@ class Recipe:
     seed: int = knob(0, "of the split, the initial weights, the order and the augmentation", low=0, high=2**32 - 1)
 
     def __post_init__(self) -> None:
-        if self.batch_size % self.gradient_accumulation_steps:
-            raise RecipeError(
-                f"batch_size={self.batch_size} can't be split in "
-                f"gradient_accumulation_steps={self.gradient_accumulation_steps} equal parts."
-            )
-        if (self.mixup or self.cutmix) and self.batch_size // self.gradient_accumulation_steps % 2:
-            raise RecipeError(f"mixup and cutmix pair photos: batch_size={self.batch_size} must give even parts.")
         if isinstance(self.normalization, dict):
             mean, std = (self.normalization.get(key) for key in ("mean", "std"))
             if set(self.normalization) != {"mean", "std"} or not _is_triple(mean) or not _is_triple(std):
