@@ -75,6 +75,18 @@ def run(shared_data, tmp_path_factory):
 
 
 @pytest.fixture(scope="session")
+def url(run):
+    """The page's address, with the small run serving."""
+    import app
+    from landmark_models import LandmarkClassifier
+
+    page = app.build(LandmarkClassifier.load(run.path))
+    _, url, _ = page.launch(prevent_thread_lock=True, quiet=True, theme=app.THEME, ssr_mode=False)
+    yield url
+    page.close(verbose=False)
+
+
+@pytest.fixture(scope="session")
 def photo(shared_data) -> Path:
     return shared_data / "test" / "00.Red_Tower" / "000.jpg"
 

@@ -16,14 +16,6 @@ from landmark_models import LandmarkClassifier
 
 
 @pytest.fixture(scope="module")
-def url(run):
-    page = app.build(LandmarkClassifier.load(run.path))
-    _, url, _ = page.launch(prevent_thread_lock=True, quiet=True, theme=app.THEME, ssr_mode=False)
-    yield url
-    page.close()
-
-
-@pytest.fixture(scope="module")
 def client(url):
     return Client(url, verbose=False)
 

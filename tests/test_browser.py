@@ -5,21 +5,10 @@ import shutil
 import pytest
 from conftest import noisy_photo
 
-import app
-from landmark_models import LandmarkClassifier
-
 pytestmark = pytest.mark.browser
 
 CHROMIUM = shutil.which("chromium") or shutil.which("chromium-browser") or shutil.which("google-chrome")
 ARGUMENTS = ["--no-sandbox", "--disable-gpu", "--disable-background-networking", "--disable-component-update"]
-
-
-@pytest.fixture(scope="module")
-def url(run):
-    page = app.build(LandmarkClassifier.load(run.path))
-    _, url, _ = page.launch(prevent_thread_lock=True, quiet=True, theme=app.THEME, ssr_mode=False)
-    yield url
-    page.close()
 
 
 @pytest.fixture(scope="module")
