@@ -124,8 +124,9 @@ def open_photo(photo: Photo, min_side: int | None = None) -> Image.Image:
 
     Args:
         photo: a path, the file's bytes, a binary file object, or a Pillow image.
-        min_side: the shorter side, in pixels, that the caller needs. A JPEG is then decoded at the smallest of its
-            scales (1/1 to 1/8) that still has it, which is several times faster; other formats come whole.
+        min_side: the shorter side, in pixels, that the caller will resize to. A JPEG is then decoded at the smallest
+            of its scales (1/1 to 1/8) that is still twice that, which is several times faster and leaves the last
+            halving to the caller's filter, a better one than the decoder's; other formats come whole.
 
     Raises:
         PhotoError: it does not exist, is empty, over `MAX_BYTES`, `MAX_PIXELS` or `MAX_ASPECT`, no image, or damaged.
@@ -147,8 +148,8 @@ def open_photo(photo: Photo, min_side: int | None = None) -> Image.Image:
                 f"{name} is not an image that can be read (JPEG, PNG, WebP, GIF, TIFF, BMP, HEIC or AVIF)."
             ) from None
         _check_pixels(image.size, name)
-        if min_side is not None and min_side < min(image.size):
-            scale = min_side / min(image.size)
+        if min_side is not None and 2 * min_side < min(image.size):
+            scale = 2 * min_side / min(image.size)
             image.draft(None, (math.ceil(image.width * scale), math.ceil(image.height * scale)))
     try:
         image.load()

@@ -19,11 +19,12 @@ def training_transform(recipe: Recipe, mean: Sequence[float], std: Sequence[floa
     Zhong et al. 2020.
     """
     size = recipe.image_size
+    resize = v2.InterpolationMode(recipe.interpolation)  # as in serving, or the network meets another sharpness there
     steps: list[torch.nn.Module] = []
     if recipe.augment == "none":
-        steps += [v2.Resize(size), v2.CenterCrop(size)]
+        steps += [v2.Resize(size, resize), v2.CenterCrop(size)]
     else:
-        steps.append(v2.RandomResizedCrop(size, scale=(recipe.crop_scale, 1.0)))
+        steps.append(v2.RandomResizedCrop(size, scale=(recipe.crop_scale, 1.0), interpolation=resize))
         if recipe.flip:
             steps.append(v2.RandomHorizontalFlip(recipe.flip))
     if recipe.augment == "classic":

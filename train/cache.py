@@ -20,7 +20,7 @@ from landmark_models.photo import open_photo
 
 __all__ = ["PhotoCache", "default_cache_folder"]
 
-_FORMAT = 1
+_FORMAT = 2
 
 
 def default_cache_folder() -> Path:

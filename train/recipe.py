@@ -47,7 +47,7 @@ class Recipe:
     eval_image_size: int | None = knob(None, "side of the serving crop, px; none: image_size", low=8)
     crop_pct: float = knob(1.0, "serving: the crop's part of the resized photo", low=0.1, high=1)
     crop_mode: Literal["center", "squash", "border"] = knob("center", "serving: how the photo is made square")
-    interpolation: Literal["bilinear", "bicubic"] = knob("bicubic", "serving: how the photo is resized")
+    interpolation: Literal["bilinear", "bicubic"] = knob("bicubic", "how photos are resized, in training and serving")
     normalization: Literal["imagenet", "train"] | dict[str, Any] = knob(
         "imagenet", "mean and sd of the input: imagenet, train (the train split's own), or '{mean: [...], std: [...]}'"
     )
