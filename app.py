@@ -22,7 +22,7 @@ from landmark_models.errors import run_command
 from landmark_models.photo import MAX_BYTES
 
 MAX_CANDIDATES = 10
-SHOWN_SIDE = 1024  # shorter side of the photo that the page shows, px
+SHOWN_SIDE = 1024  # least shorter side of the photo that the page shows, px, where the photo has it
 
 # No web fonts: the page asks nothing of a third party and looks the same without network.
 THEME = gr.themes.Soft(font=["system-ui", "sans-serif"], font_mono=["ui-monospace", "monospace"])
@@ -53,7 +53,7 @@ def uploaded_file(photo: Any) -> Path:
     Gradio checks paths only in messages of its own form, so a path elsewhere on the server is refused here.
     """
     path = photo.get("path") if isinstance(photo, dict) else None
-    if not path:
+    if not isinstance(path, str) or not path or "\0" in path:
         raise gr.Error("There is no photo; choose one first.", title="No photo", print_exception=False)
     file = Path(path).resolve()
     if not file.is_relative_to(Path(get_upload_folder()).resolve()) or not file.is_file():
@@ -78,7 +78,7 @@ def build(classifier: LandmarkClassifier) -> gr.Blocks:
             with uploaded_file(photo).open("rb") as file:
                 candidates = classifier.predict(file, MAX_CANDIDATES)
                 file.seek(0)
-                shown = open_photo(file, SHOWN_SIDE)
+                shown = open_photo(file, SHOWN_SIDE // 2)  # which keeps twice that, enough to look at
         except PhotoError as error:
             raise gr.Error(html.escape(str(error)), title="This photo can't be read", print_exception=False) from None
         shown.thumbnail((2 * SHOWN_SIDE, 2 * SHOWN_SIDE))
@@ -87,7 +87,7 @@ def build(classifier: LandmarkClassifier) -> gr.Blocks:
     def best(candidates: list[Prediction], top_k: int) -> dict[str, float]:
         if not isinstance(top_k, int | float):
             raise gr.Error(f"The number of candidates must be from 1 to {MAX_CANDIDATES}.", print_exception=False)
-        count = min(max(int(top_k), 1), MAX_CANDIDATES)
+        count = int(min(max(1, top_k), MAX_CANDIDATES))
         return {candidate.label: candidate.score for candidate in candidates[:count]}
 
     with gr.Blocks(title="Which landmark is this?", delete_cache=(1200, 1800)) as page:

@@ -75,6 +75,7 @@ def test_a_wrong_number_of_candidates_is_an_error(url, client, photo, top_k):
     shown = client.predict(handle_file(photo), api_name="/predict")[1]
     assert "event: error" in post(url, {"path": shown, "meta": {"_type": "gradio.FileData"}}, top_k)
     assert "event: error" in post(url, "/etc/passwd", 3)
+    assert "There is no photo" in post(url, {"path": 7}, 3) + post(url, {"path": "a\0b"}, 3)
 
 
 def post(url, photo, top_k) -> str:
