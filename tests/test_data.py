@@ -9,10 +9,9 @@ from conftest import write_data
 from hypothesis import given
 from hypothesis import strategies as st
 
-import train.cache
+import train.data.cache
 from landmark_models.errors import LandmarkError
-from train.cache import PhotoCache
-from train.data import DataError, EpochSampler, Photos, find_photos, label_of, split_off
+from train.data import DataError, EpochSampler, PhotoCache, Photos, find_photos, label_of, split_off
 
 
 @pytest.mark.parametrize(
@@ -130,7 +129,7 @@ def test_photos_are_decoded_once_and_read_again(data, tmp_path, monkeypatch):
     def no_decoding(*_):
         raise AssertionError("decoded again")
 
-    monkeypatch.setattr("train.cache._decode", no_decoding)
+    monkeypatch.setattr("train.data.cache._decode", no_decoding)
     again = PhotoCache.open(files, 24, tmp_path / "cache", progress=False)
     assert np.array_equal(again[other], cache[other])
     assert np.array_equal(pickle.loads(pickle.dumps(again))[other], cache[other])
@@ -153,14 +152,14 @@ def test_the_cache_is_made_anew_when_anything_changes(change, data, tmp_path):
 
 def test_two_runs_may_make_the_same_cache_at_once(data, tmp_path, monkeypatch):
     files = find_photos(data, "train").files()
-    write = train.cache._write
+    write = train.data.cache._write
 
     def while_another_finishes(*arguments):
         write(*arguments)
-        monkeypatch.setattr("train.cache._write", write)
+        monkeypatch.setattr("train.data.cache._write", write)
         PhotoCache.open(files, 24, tmp_path / "cache", progress=False)
 
-    monkeypatch.setattr("train.cache._write", while_another_finishes)
+    monkeypatch.setattr("train.data.cache._write", while_another_finishes)
     cache = PhotoCache.open(files, 24, tmp_path / "cache", progress=False)
     assert cache[files[0]].shape == (24, 32, 3)
     assert len(list((tmp_path / "cache").iterdir())) == 1
@@ -173,7 +172,7 @@ def test_a_half_made_cache_is_never_found(data, tmp_path, monkeypatch):
         raise KeyboardInterrupt
 
     with monkeypatch.context() as patched:
-        patched.setattr("train.cache._decode", crash)
+        patched.setattr("train.data.cache._decode", crash)
         with pytest.raises(KeyboardInterrupt):
             PhotoCache.open(files, 24, tmp_path / "cache", progress=False)
     assert list((tmp_path / "cache").iterdir()) == []

@@ -22,8 +22,16 @@ from landmark_models import hub
 from landmark_models.errors import run_command
 from landmark_models.preprocess import required_side, serving_transform
 from train.augment import training_transform
-from train.cache import PhotoCache
-from train.data import CachedPhotos, DataError, EpochSampler, Photos, Seeded, channel_statistics, train_and_val
+from train.data import (
+    CachedPhotos,
+    DataError,
+    EpochSampler,
+    PhotoCache,
+    Photos,
+    Seeded,
+    channel_statistics,
+    train_and_val,
+)
 from train.engine import Engine, available_cores, start_accelerator
 from train.recipe import Recipe, RecipeError, with_knobs
 from train.run import RunFolder
