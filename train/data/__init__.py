@@ -1,0 +1,22 @@
+"""Photos for training and measuring: found in folders, checked, decoded once, fed to the network.
+
+`python -m train.data download` fetches a published set, `python -m train.data scan` looks for what is wrong in one.
+"""
+
+from train.data.cache import PhotoCache
+from train.data.folders import DataError, Photos, find_photos, label_of, split_off, train_and_val
+from train.data.loading import CachedPhotos, EpochSampler, Seeded, channel_statistics
+
+__all__ = [
+    "CachedPhotos",
+    "DataError",
+    "EpochSampler",
+    "PhotoCache",
+    "Photos",
+    "Seeded",
+    "channel_statistics",
+    "find_photos",
+    "label_of",
+    "split_off",
+    "train_and_val",
+]

@@ -1,0 +1,93 @@
+"""From photos of the cache to what the network is fed: order, seeds, transforms, statistics."""
+
+from collections.abc import Callable, Iterator, Sequence
+
+import numpy as np
+import torch
+from PIL import Image
+from torch import Tensor
+from torch.utils.data import Dataset, Sampler
+
+from train.data.cache import PhotoCache
+from train.data.folders import Photos
+
+__all__ = ["CachedPhotos", "EpochSampler", "Seeded", "channel_statistics"]
+
+
+def channel_statistics(photos: Photos, cache: PhotoCache) -> tuple[list[float], list[float]]:
+    """Mean and standard deviation of each colour channel over these photos, in 0..1."""
+    count = 0
+    total = np.zeros(3)
+    squares = np.zeros(3)
+    for file in photos.files():
+        pixels = cache[file].reshape(-1, 3) / 255
+        count += len(pixels)
+        total += pixels.sum(0)
+        squares += np.square(pixels).sum(0)
+    mean = total / count
+    return mean.tolist(), np.sqrt(squares / count - np.square(mean)).tolist()
+
+
+class CachedPhotos(Dataset[tuple[Tensor, int]]):
+    """Photos of a cache, transformed, with their targets."""
+
+    def __init__(self, photos: Photos, cache: PhotoCache, transform: Callable[[Image.Image], Tensor]):
+        self.files, self.targets, self.cache, self.transform = photos.files(), photos.targets, cache, transform
+
+    def __len__(self) -> int:
+        return len(self.files)
+
+    def __getitem__(self, index: int) -> tuple[Tensor, int]:
+        return self.transform(Image.fromarray(self.cache[self.files[index]])), self.targets[index]
+
+
+class Seeded(Dataset[tuple[Tensor, int]]):
+    """Items of a dataset asked for as `(index, seed)`: what is random in an item depends on nothing but the seed.
+
+    The number of workers and of processes therefore changes no pixel.
+    """
+
+    def __init__(self, dataset: CachedPhotos):
+        self.dataset = dataset
+
+    def __len__(self) -> int:
+        return len(self.dataset)
+
+    def __getitem__(self, item: tuple[int, int]) -> tuple[Tensor, int]:
+        index, seed = item
+        with torch.random.fork_rng(devices=[]):
+            torch.manual_seed(seed)
+            return self.dataset[index]
+
+
+class EpochSampler(Sampler[tuple[int, int]]):
+    """Every photo once an epoch in a fresh order (or classes equally often), each with a seed for its augmentation.
+
+    The epoch is filled up to whole batches with photos from its beginning, so that every update sees a full batch.
+    Order and seeds follow from `seed` and the epoch alone.
+    """
+
+    def __init__(self, targets: Sequence[int], batch_size: int, seed: int, balanced: bool):
+        self.targets = torch.tensor(targets)
+        self.length = -(-len(targets) // batch_size) * batch_size
+        self.seed = seed
+        self.balanced = balanced
+        self.epoch = 0
+
+    def set_epoch(self, epoch: int) -> None:
+        self.epoch = epoch
+
+    def __len__(self) -> int:
+        return self.length
+
+    def __iter__(self) -> Iterator[tuple[int, int]]:
+        generator = torch.Generator().manual_seed(self.seed * 1_000_003 + self.epoch)
+        count = len(self.targets)
+        if self.balanced:
+            weights = 1 / torch.bincount(self.targets)[self.targets].double()
+            order = torch.multinomial(weights, self.length, replacement=True, generator=generator)
+        else:
+            order = torch.randperm(count, generator=generator)
+            order = order.repeat(-(-self.length // count))[: self.length]
+        seeds = torch.randint(2**31, (self.length,), generator=generator)
+        yield from zip(order.tolist(), seeds.tolist(), strict=True)
