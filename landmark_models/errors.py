@@ -1,5 +1,6 @@
 """The exceptions that mean "a person can mend this", and how a command reports them."""
 
+import os
 import sys
 from collections.abc import Callable
 
@@ -17,11 +18,15 @@ class ModelError(LandmarkError):
 
 
 def run_command(command: Callable[[], object]) -> None:
-    """Run a command line; a `LandmarkError` becomes one sentence on standard error and exit status 1."""
+    """Run a command line; a `LandmarkError` becomes one sentence on standard error and exit status 1.
+
+    Of several processes that one launcher started on a machine, the first alone prints it.
+    """
     try:
         command()
     except LandmarkError as error:
-        print(f"Error: {error}", file=sys.stderr)
+        if os.environ.get("LOCAL_RANK", "0") == "0":
+            print(f"Error: {error}", file=sys.stderr)
         raise SystemExit(1) from None
     except KeyboardInterrupt:
         print("Stopped.", file=sys.stderr)

@@ -17,11 +17,14 @@ os.environ |= {
 
 import numpy as np
 import pytest
+import torch
 from hypothesis import HealthCheck, settings
 from PIL import Image
+from safetensors.torch import load_file
 
 from train.fit import fit
 from train.recipe import Recipe
+from train.run import RunFolder
 
 settings.register_profile("project", deadline=None, suppress_health_check=[HealthCheck.too_slow])
 settings.load_profile("project")
@@ -55,6 +58,11 @@ def write_data(root: Path, train: int = 8, test: int = 3) -> Path:
                 seed = 1000 * position + index + (500 if split == "test" else 0)
                 noisy_photo(color, seed).save(folder / f"{index:03d}.jpg", quality=92)
     return root
+
+
+def weights(run: RunFolder) -> dict[str, torch.Tensor]:
+    """The tensors of the model that a run has kept."""
+    return load_file(run.model / "model.safetensors")
 
 
 @pytest.fixture

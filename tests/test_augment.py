@@ -1,15 +1,17 @@
 import pytest
 import torch
 from conftest import noisy_photo
+from torchvision.transforms import v2
 
-from train.augment import mixing, training_transform
+from landmark_models.preprocess import serving_transform
+from train.augment import BatchAugmentation, training_transform
 from train.recipe import Recipe
 
 HALF = ((0.5,) * 3, (0.5,) * 3)
 
 
 def apply(seed: int, **knobs) -> torch.Tensor:
-    transform = training_transform(Recipe.from_values({"image_size": 32, **knobs}), *HALF)
+    transform = training_transform(Recipe.from_values({"image_size": 32, **knobs}))
     torch.manual_seed(seed)
     return transform(noisy_photo((200, 40, 40), 0))
 
@@ -21,13 +23,12 @@ def apply(seed: int, **knobs) -> torch.Tensor:
         {"augment": "classic", "rotation": 10, "shear": 5, "blur": 1.0},
         {"augment": "randaugment"},
         {"augment": "trivialaugment"},
-        {"augment": "classic", "random_erasing": 1.0},
     ],
 )
-def test_a_photo_becomes_a_normalised_tensor_that_follows_from_the_seed(knobs):
+def test_a_photo_becomes_a_tensor_that_follows_from_the_seed(knobs):
     image = apply(1, **knobs)
     assert image.shape == (3, 32, 32)
-    assert image.dtype == torch.float32
+    assert image.dtype == torch.uint8
     assert torch.equal(image, apply(1, **knobs))
     assert torch.equal(image, apply(2, **knobs)) == (knobs["augment"] == "none")
 
@@ -37,13 +38,30 @@ def test_knobs_act():
     assert not torch.equal(apply(1, **plain), apply(1, **plain | {"flip": 1.0}))
     assert not torch.equal(apply(1, **plain), apply(1, **plain | {"color_jitter": 0.5}))
     assert not torch.equal(apply(1, **plain), apply(1, **plain | {"rotation": 45}))
-    assert apply(1, **plain | {"blur": 1.0}).std() < apply(1, **plain).std()
+    assert apply(1, **plain | {"blur": 1.0}).float().std() < apply(1, **plain).float().std()
 
 
-def test_mixing_gives_smoothed_distributions_or_nothing():
-    assert mixing(Recipe(), 4) is None
-    mix = mixing(Recipe(mixup=0.2, cutmix=1.0, label_smoothing=0.1), 4)
-    images, targets = mix(torch.randn(8, 3, 16, 16), torch.arange(8) % 4)
+def test_a_batch_is_normalised_as_it_is_served():
+    photo = noisy_photo((200, 40, 40), 0, (32, 32))
+    cfg = {"input_size": (3, 32, 32), "crop_pct": 1.0, "interpolation": "bilinear", "mean": (0.4, 0.5, 0.6)}
+    served = serving_transform({**cfg, "std": (0.1, 0.2, 0.3)})(photo)
+    batch = v2.functional.pil_to_tensor(photo).unsqueeze(0)
+    images, targets = BatchAugmentation(Recipe(), (0.4, 0.5, 0.6), (0.1, 0.2, 0.3), 4)(batch, torch.tensor([2]))
+    assert torch.allclose(images[0], served, atol=1e-5)
+    assert targets.tolist() == [2]
+
+
+def test_erasing_replaces_a_rectangle():
+    batch = torch.full((4, 3, 32, 32), 128, dtype=torch.uint8)
+    plain, _ = BatchAugmentation(Recipe(), *HALF, 4)(batch, torch.arange(4))
+    erased, _ = BatchAugmentation(Recipe(random_erasing=1.0), *HALF, 4)(batch, torch.arange(4))
+    changed = (plain != erased).float().mean().item()
+    assert 0.01 < changed < 0.5
+
+
+def test_mixing_gives_smoothed_distributions():
+    augment = BatchAugmentation(Recipe(mixup=0.2, cutmix=1.0, label_smoothing=0.1), *HALF, 4)
+    images, targets = augment(torch.randint(0, 256, (8, 3, 16, 16), dtype=torch.uint8), torch.arange(8) % 4)
     assert images.shape == (8, 3, 16, 16)
     assert targets.shape == (8, 4)
     assert targets.sum(1).tolist() == pytest.approx([1] * 8)

@@ -6,8 +6,7 @@ from pathlib import Path
 
 import pytest
 import torch
-from conftest import TINY
-from safetensors.torch import load_file
+from conftest import TINY, weights
 
 from landmark_models import hub
 from landmark_models.errors import LandmarkError
@@ -18,10 +17,6 @@ from train.recipe import Recipe, RecipeError
 
 def tiny(**knobs) -> Recipe:
     return Recipe.from_values({**TINY, **knobs})
-
-
-def weights(run) -> dict[str, torch.Tensor]:
-    return load_file(run.model / "model.safetensors")
 
 
 def test_a_run_leaves_what_the_contract_names(run):

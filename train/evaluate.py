@@ -26,6 +26,7 @@ from landmark_models.errors import PhotoError, run_command
 from landmark_models.hub import CONFIG_FILE
 from train.data import DataError, Photos, find_photos
 from train.engine import available_cores
+from train.files import write_json
 from train.run import RunFolder, device_name
 
 __all__ = ["accuracy_with_interval", "evaluate", "figures"]
@@ -173,7 +174,7 @@ def evaluate(
 def _write(folder: Path, metrics: dict[str, Any]) -> None:
     try:
         folder.mkdir(parents=True, exist_ok=True)
-        (folder / "metrics.json").write_text(json.dumps(metrics, indent=1) + "\n", encoding="utf-8")
+        write_json(folder / "metrics.json", metrics)
     except OSError as error:
         raise DataError(f"{folder}/metrics.json can't be written: {error.strerror or error}.") from None
 
@@ -182,9 +183,7 @@ def _record(config_file: Path, metrics: dict[str, Any]) -> None:
     """Put the test figures into the model's own config."""
     config = json.loads(config_file.read_text(encoding="utf-8"))
     config["landmark"]["test"] = {key: metrics[key] for key in ("data", "digest", "n", "top1", "top1_ci95", "macro_f1")}
-    scratch = config_file.with_name(f".{config_file.name}")
-    scratch.write_text(json.dumps(config, indent=2) + "\n", encoding="utf-8")
-    scratch.replace(config_file)
+    write_json(config_file, config)
 
 
 def print_tables(metrics: dict[str, Any], console: Console) -> None:

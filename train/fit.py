@@ -1,12 +1,13 @@
 """Train a model, as a recipe says, on a folder of photos.
 
 accelerate launch -m train.fit train/recipes/default.yaml --data photos/ --output runs/first
+accelerate launch -m train.fit train/recipes/default.yaml --data photos/ --output runs/first --resume
 python -m train.fit train/recipes/default.yaml --data photos/ --output runs/quick --epochs 3
 """
 
 import math
-import time
-from dataclasses import asdict
+from collections.abc import Sequence
+from dataclasses import asdict, replace
 from pathlib import Path
 from typing import Annotated, Any, cast
 
@@ -14,29 +15,20 @@ import timm
 import torch
 import typer
 from accelerate import Accelerator
-from timm.data import IMAGENET_DEFAULT_MEAN, IMAGENET_DEFAULT_STD
+from accelerate.utils import set_seed
 from torch import nn
-from torch.utils.data import DataLoader
 
-from landmark_models import hub
-from landmark_models.errors import run_command
-from landmark_models.preprocess import required_side, serving_transform
-from train.augment import training_transform
-from train.data import (
-    CachedPhotos,
-    DataError,
-    EpochSampler,
-    PhotoCache,
-    Photos,
-    Seeded,
-    channel_statistics,
-    train_and_val,
-)
-from train.engine import Engine, available_cores, start_accelerator
+from landmark_models.errors import LandmarkError, run_command
+from landmark_models.preprocess import required_side
+from train.augment import BatchAugmentation
+from train.checkpoint import Checkpoints
+from train.engine import Engine, start_accelerator
+from train.loop import run_epochs, within_memory
+from train.prepare import find_training_photos, loaders
 from train.recipe import Recipe, RecipeError, with_knobs
 from train.run import RunFolder
 
-__all__ = ["fit"]
+__all__ = ["build_network", "fit"]
 
 
 def build_network(recipe: Recipe, num_classes: int) -> nn.Module:
@@ -71,127 +63,129 @@ def build_network(recipe: Recipe, num_classes: int) -> nn.Module:
     return network
 
 
-def decode(train: Photos, val: Photos, short_side: int, accelerator: Accelerator) -> PhotoCache:
-    """The photos' cache; whatever can't be read is named and counted."""
-    files = train.files() + val.files()
-    with accelerator.main_process_first():
-        cache = PhotoCache.open(files, short_side, progress=accelerator.is_local_main_process)
-    for reason in cache.failures.values():
-        accelerator.print(f"Left out: {reason}")
-    if cache.failures:
-        accelerator.print(f"{len(cache.failures)} of {len(files)} photos can't be read and are left out.")
-    return cache
-
-
-def input_normalization(recipe: Recipe, train: Photos, cache: PhotoCache) -> tuple[list[float], list[float]]:
-    """Mean and standard deviation that the network's input is normalised with, in 0..1."""
-    if isinstance(recipe.normalization, dict):
-        return list(recipe.normalization["mean"]), list(recipe.normalization["std"])
-    if recipe.normalization == "train":
-        return channel_statistics(train, cache)
-    return list(IMAGENET_DEFAULT_MEAN), list(IMAGENET_DEFAULT_STD)
-
-
-def fit(recipe: Recipe, data: str | Path, output: str | Path) -> RunFolder:
-    """Train and leave a run folder, whose `model/` is the best epoch by validation accuracy.
+def start_trackers(accelerator: Accelerator, recipe: Recipe, run: RunFolder, update: int) -> None:
+    """Start what `log_with` names, going on after `update`.
 
     Raises:
-        LandmarkError: the recipe, the data or the output folder can't be used.
+        LandmarkError: a tracker can't be started, e.g. because nobody is logged in to its service.
     """
-    accelerator = start_accelerator(recipe)
-    main = accelerator.is_main_process
+    if accelerator.trackers or not accelerator.log_with:
+        return
+    config = {
+        name: value if isinstance(value, int | float | str) else str(value) for name, value in asdict(recipe).items()
+    }
+    name = {"name": run.path.resolve().name}
+    arguments = {"tensorboard": {"purge_step": update + 1}, "wandb": name, "trackio": name}
+    try:
+        accelerator.init_trackers("landmark-models", config, arguments)
+    except Exception as error:  # each service has its own
+        raise LandmarkError(f"A tracker can't be started: {error}") from None
+
+
+def fit(
+    recipe: Recipe,
+    data: str | Path,
+    output: str | Path,
+    *,
+    resume: bool = False,
+    strict: bool = False,
+    exclude: str | Path | None = None,
+    checkpointing_steps: int | None = None,
+    log_with: Sequence[str] = (),
+) -> RunFolder:
+    """Train and leave a run folder, whose `model/` is the best epoch by validation accuracy.
+
+    Args:
+        recipe: what to train, and how.
+        data: the DATA folder.
+        output: the run folder; new, or with `resume` the one to go on with.
+        resume: go on from the last checkpoint, and end where the run would have ended; start where there is none.
+        strict: end on the first photo that can't be read, instead of leaving it out.
+        exclude: a list of photos to leave out, as `python -m train.data scan --fix` writes it.
+        checkpointing_steps: write a checkpoint every so many updates, too, not only after every epoch.
+        log_with: accelerate's names of trackers to log to.
+
+    Raises:
+        LandmarkError: the recipe, the data or the output folder can't be used, or training diverges.
+    """
     run = RunFolder(output)
+    if recipe.overfit_batches:  # the question is whether these very pictures can be learnt
+        recipe = replace(recipe, augment="none", random_erasing=0.0, mixup=0.0, cutmix=0.0)
+    with start_accelerator(recipe, log_with, run.path / "logs") as accelerator:
+        photos = find_training_photos(recipe, data, run, resume, Path(exclude) if exclude else None)
+        labels = photos.labels
+        network = build_network(recipe, len(labels))
+        serving_side = required_side(cast(dict[str, Any], network.pretrained_cfg))
+        short_side = math.ceil(1.25 * max(recipe.image_size, serving_side))
+        photos, cache = photos.decoded(short_side, strict, accelerator)
+        mean, std = photos.normalization(recipe, cache)
+        augmentation = BatchAugmentation(recipe, mean, std, len(labels))
+        checkpoints = Checkpoints(run.checkpoints, accelerator)
 
-    all_train, all_val = train_and_val(data, recipe.val_fraction, recipe.seed)
-    labels = list(all_train.labels)
-    network = build_network(recipe, len(labels))
-    run.refuse_occupied()
-    cfg = cast(dict[str, Any], network.pretrained_cfg)
-    cache = decode(all_train, all_val, math.ceil(1.25 * max(recipe.image_size, required_side(cfg))), accelerator)
-    train, val = all_train.without(cache.failures), all_val.without(cache.failures)
-    if not len(train) or not len(val):
-        raise DataError(f"No readable photo of {data} is left to train or to validate on.")
-    mean, std = input_normalization(recipe, train, cache)
-    cfg.update(mean=tuple(mean), std=tuple(std))
-    workers = min(available_cores(), 8) if recipe.workers is None else recipe.workers
-    micro_batch = recipe.batch_size // (accelerator.num_processes * recipe.gradient_accumulation_steps)
-    sampler = EpochSampler(train.targets, recipe.batch_size, recipe.seed, recipe.balanced_sampling)
-    train_set = Seeded(CachedPhotos(train, cache, training_transform(recipe, mean, std)))
-    val_set = CachedPhotos(val, cache, serving_transform(cfg))
-    keep = workers > 0
-    train_loader, val_loader = accelerator.prepare(
-        DataLoader(train_set, micro_batch, sampler=sampler, num_workers=workers, persistent_workers=keep),
-        DataLoader(val_set, 2 * micro_batch, num_workers=workers, persistent_workers=keep),
-    )
-    engine = Engine(network, recipe, accelerator, len(labels), len(sampler) // recipe.batch_size)
-    if main:  # only now: a mistake above leaves no folder behind
-        run.create()
-        recipe.write(run.recipe)
-        run.write_environment(accelerator.device, accelerator.num_processes)
-        left_out = {str(file.relative_to(data)): reason for file, reason in cache.failures.items()}
-        run.write_json("split.json", {"labels": labels, "train": train.paths, "val": val.paths, "left_out": left_out})
-    accelerator.print(
-        f"{recipe.model}: {sum(p.numel() for p in network.parameters()) / 1e6:.2f} M parameters; "
-        f"{len(train)} training and {len(val)} validation photos of {len(labels)} classes."
-    )
+        def train(batch_size: int) -> None:
+            accelerator.free_memory()
+            set_seed(recipe.seed)
+            network = build_network(recipe, len(labels))
+            cfg = cast(dict[str, Any], network.pretrained_cfg)
+            cfg.update(mean=tuple(mean), std=tuple(std))
+            train_loader, val_loader = accelerator.prepare(*loaders(recipe, photos, cache, cfg, batch_size))
+            updates_per_epoch = -(-len(photos.train) // recipe.batch_size)
+            engine = Engine(network, recipe, accelerator, augmentation, labels, updates_per_epoch)
+            checkpoints.of(engine)
+            if accelerator.is_main_process:  # only now: a mistake above leaves no folder behind
+                with run.writing():
+                    run.begin(recipe, photos.as_split(), accelerator.device, accelerator.num_processes)
+            accelerator.wait_for_everyone()
+            if checkpoint := checkpoints.load_latest():
+                accelerator.print(f"Going on from {checkpoint}.")
+            if accelerator.is_main_process:
+                with run.writing():
+                    run.forget_after(engine.progress.epochs)
+            start_trackers(accelerator, recipe, run, engine.progress.updates)
+            run_epochs(engine, train_loader, val_loader, run, checkpoints, checkpointing_steps)
 
-    best, best_epoch, started = -1.0, 0, time.perf_counter()
-    for epoch in range(1, recipe.epochs + 1):
-        train_loader.set_epoch(epoch)
-        trained = engine.train_epoch(train_loader, len(sampler), f"epoch {epoch}/{recipe.epochs}")
-        val_loss, val_top1 = engine.validate(val_loader)
-        engine.schedule.after_epoch(val_top1)
-        elapsed = time.perf_counter() - started
-        improved = val_top1 > best
-        if improved:
-            best, best_epoch = val_top1, epoch
-        if main:
-            run.log(
-                {
-                    "epoch": epoch,
-                    "update": engine.update,
-                    "train_loss": trained.loss,
-                    "val_loss": val_loss,
-                    "val_top1": val_top1,
-                    "learning_rate": engine.schedule.learning_rate,
-                    "photos_per_second": round(trained.photos_per_second, 1),
-                    "seconds": round(elapsed, 1),
-                }
-            )
-            run.draw_curves()
-            if improved:
-                validation = {"top1": val_top1, "n": len(val), "epoch": epoch}
-                landmark = {"temperature": 1.0, "validation": validation, "recipe": asdict(recipe)}
-                half, arguments = recipe.half_weights, recipe.model_args
-                hub.save(
-                    engine.best_guess, run.model, labels=labels, model_args=arguments, landmark=landmark, half=half
-                )
         accelerator.print(
-            f"epoch {epoch:3d}/{recipe.epochs}  loss {trained.loss:.3f}  val loss {val_loss:.3f}  "
-            f"val top-1 {100 * val_top1:5.2f} %{'*' if improved else ' '}  lr {engine.schedule.learning_rate:.2e}  "
-            f"{trained.photos_per_second:.0f} photos/s  {_clock(elapsed / epoch * (recipe.epochs - epoch))} left"
+            f"{recipe.model}: {sum(p.numel() for p in network.parameters()) / 1e6:.2f} M parameters; "
+            f"{len(photos.train)} training and {len(photos.val)} validation photos of {len(labels)} classes."
         )
-        if recipe.patience and epoch - best_epoch >= recipe.patience:
-            accelerator.print(f"No improvement for {recipe.patience} epochs: stopped early.")
-            break
-    accelerator.print(f"Best: epoch {best_epoch}, validation top-1 {100 * best:.2f} %. The model is in {run.model}.")
-    accelerator.end_training()
+        try:
+            within_memory(recipe, accelerator, train)
+        except KeyboardInterrupt:
+            if checkpoints.found():
+                accelerator.print(f"The same command with --resume goes on from {checkpoints.found()[0]}.")
+            raise
     return run
-
-
-def _clock(seconds: float) -> str:
-    return f"{int(seconds) // 3600}:{int(seconds) // 60 % 60:02d}:{int(seconds) % 60:02d}"
 
 
 @with_knobs
 def command(
     recipe: Annotated[Path, typer.Argument(help="A YAML recipe, e.g. train/recipes/default.yaml.")],
     data: Annotated[Path, typer.Option(help="Folder with train/ (and val/) of CLASS/*, or of bare CLASS/*.")],
-    output: Annotated[Path, typer.Option(help="The run folder to make.")],
+    output: Annotated[Path, typer.Option(help="The run folder to make, or with --resume to go on with.")],
     knobs: dict[str, str],
+    resume: Annotated[bool, typer.Option("--resume", help="Go on from the run's last checkpoint.")] = False,
+    strict: Annotated[bool, typer.Option("--strict", help="End on the first photo that can't be read.")] = False,
+    exclude: Annotated[
+        Path | None, typer.Option(help="List of photos to leave out, as `python -m train.data scan --fix` writes it.")
+    ] = None,
+    checkpointing_steps: Annotated[
+        int | None, typer.Option(min=1, help="Write a checkpoint every so many updates, too; else after every epoch.")
+    ] = None,
+    log_with: Annotated[
+        list[str] | None, typer.Option(help="Tracker to log to: tensorboard, trackio, wandb, ...; may be repeated.")
+    ] = None,
 ) -> None:
     """Train a model, as a recipe says, on a folder of photos. Any knob of the recipe can be set here."""
-    fit(Recipe.read(recipe, **knobs), data, output)
+    fit(
+        Recipe.read(recipe, **knobs),
+        data,
+        output,
+        resume=resume,
+        strict=strict,
+        exclude=exclude,
+        checkpointing_steps=checkpointing_steps,
+        log_with=log_with or (),
+    )
 
 
 if __name__ == "__main__":

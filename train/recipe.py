@@ -16,6 +16,7 @@ import typer
 import yaml
 
 from landmark_models.errors import LandmarkError
+from train.files import write_text
 
 __all__ = ["Recipe", "RecipeError", "with_knobs"]
 
@@ -86,6 +87,10 @@ class Recipe:
     ema_decay: float | None = knob(None, "decay of the moving average of weights; none: no average", low=0, high=1)
     patience: int | None = knob(None, "stop after this many epochs without improvement; none: never", low=1)
 
+    overfit_batches: int | None = knob(
+        None, "train and validate on this many batches alone, without augmentation: can the network learn?", low=1
+    )
+
     mixed_precision: Literal["no", "bf16", "fp16"] = knob("no", "precision of the forward pass")
     channels_last: bool = knob(True, "memory layout of convolutions, faster on CPU and GPU")
     compile: bool = knob(False, "torch.compile")
@@ -154,7 +159,7 @@ class Recipe:
 
     def write(self, path: Path) -> None:
         """Write every knob as YAML."""
-        path.write_text(yaml.safe_dump(asdict(self), sort_keys=False), encoding="utf-8")
+        write_text(path, yaml.safe_dump(asdict(self), sort_keys=False))
 
     @property
     def serving_size(self) -> int:

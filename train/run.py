@@ -5,19 +5,32 @@ import platform
 import subprocess
 import sys
 import time
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
+from dataclasses import asdict
 from importlib.metadata import version
 from pathlib import Path
 from typing import Any
 
 import torch
+from safetensors import SafetensorError
+from torch import nn
 
+from landmark_models import hub
 from landmark_models.errors import LandmarkError
+from train.files import PART, beside, write_json, write_text
+from train.recipe import Recipe
 
 __all__ = ["RunFolder", "device_name"]
 
+_HARMLESS_KNOBS = frozenset(["workers", "threads"])  # they change how long a run takes, not where it ends
+
 
 class RunFolder:
-    """`recipe.yaml`, `split.json`, `environment.json`, `metrics.jsonl`, `curves.png`, `model/` under one folder."""
+    """What a training leaves in one folder.
+
+    `recipe.yaml`, `split.json`, `environment.json`, `metrics.jsonl`, `curves.png`, `checkpoints/`, `model/`.
+    """
 
     def __init__(self, path: str | Path):
         self.path = Path(path)
@@ -30,24 +43,88 @@ class RunFolder:
     def recipe(self) -> Path:
         return self.path / "recipe.yaml"
 
+    @property
+    def checkpoints(self) -> Path:
+        return self.path / "checkpoints"
+
     def refuse_occupied(self) -> None:
-        """Raise a LandmarkError where the folder holds something already, or is none."""
-        if self.path.exists() and not (self.path.is_dir() and not any(self.path.iterdir())):
+        """Raise a LandmarkError where the folder holds something already, or is a file."""
+        if self.recipe.is_file():
+            raise LandmarkError(
+                f"{self.path} holds a run already; go on with it by --resume, or give another --output."
+            )
+        if self.path.exists() and not self.path.is_dir():
+            raise LandmarkError(f"The run folder {self.path} is a file; give another --output.")
+        if self.path.is_dir() and any(entry.suffix != PART for entry in self.path.iterdir()):
             raise LandmarkError(f"The run folder {self.path} is not empty; give another --output, or remove it first.")
 
-    def create(self) -> None:
-        """Make the folder.
+    def refuse_different(self, recipe: Recipe, labels: Sequence[str], sizes: dict[str, int]) -> None:
+        """Raise a LandmarkError where the run was made by another recipe or with other photos; it says what differs.
+
+        Args:
+            recipe: the recipe to go on with.
+            labels: the labels to go on with.
+            sizes: bytes of each photo to go on with, by its path in the data folder.
+        """
+        there, here = asdict(Recipe.read(self.recipe)), asdict(recipe)
+        knobs = [name for name in here if there[name] != here[name] and name not in _HARMLESS_KNOBS]
+        differences = [f"{name} is {there[name]} there and {here[name]} here" for name in knobs]
+        if split := self.split():
+            differences += _differences(split["bytes"], sizes)
+            if not differences and split["labels"] != list(labels):
+                differences.append("the class folders are named otherwise")
+        if differences:
+            raise LandmarkError(
+                f"The run in {self.path} can't be resumed, because it is another one: {'; '.join(differences)}. "
+                "Give it what it was started with, or start anew with another --output."
+            )
+
+    def split(self) -> dict[str, Any] | None:
+        """`split.json`: labels, paths of `train` and `val`, their `bytes`, what was `left_out` and why; None before it.
 
         Raises:
-            LandmarkError: it can't be made.
+            LandmarkError: it can't be read.
         """
+        file = self.path / "split.json"
         try:
-            self.path.mkdir(parents=True, exist_ok=True)
-        except OSError as error:
-            raise LandmarkError(f"The run folder {self.path} can't be made: {error.strerror or error}.") from None
+            content: dict[str, Any] | None = json.loads(file.read_text(encoding="utf-8")) if file.is_file() else None
+        except (OSError, ValueError) as error:
+            raise LandmarkError(f"{file} can't be read: {error}") from None
+        return content
 
-    def write_json(self, name: str, content: Any) -> None:
-        (self.path / name).write_text(json.dumps(content, indent=1) + "\n", encoding="utf-8")
+    @contextmanager
+    def writing(self) -> Iterator[None]:
+        """Turn the failures of writing into a LandmarkError that says what to do."""
+        try:
+            yield
+        except torch.OutOfMemoryError:
+            raise
+        except (OSError, SafetensorError, RuntimeError) as error:  # PyTorch's own writer raises RuntimeError
+            reason = getattr(error, "strerror", None) or str(error).splitlines()[0]
+        else:
+            return
+        raise LandmarkError(
+            f"The run folder {self.path} can't be written ({reason}). Nothing that was there is lost: make room, then "
+            "go on with --resume."
+        )
+
+    def begin(self, recipe: Recipe, split: dict[str, Any], device: torch.device, processes: int) -> None:
+        """Make the folder and say what is trained, on which photos, with what; in a resumed run, that it is resumed."""
+        file, environment = self.path / "environment.json", _environment(device, processes)
+        if file.is_file():
+            started = json.loads(file.read_text(encoding="utf-8"))
+            environment = started | {"resumed": [*started.get("resumed", []), environment]}
+        self.path.mkdir(parents=True, exist_ok=True)
+        recipe.write(self.recipe)  # first, because it tells a run from a folder of something else
+        self.checkpoints.mkdir(exist_ok=True)
+        write_json(self.path / "split.json", split)
+        write_json(file, environment)
+
+    def save_model(self, network: nn.Module, labels: list[str], recipe: Recipe, validation: dict[str, Any]) -> None:
+        """Write `model/`, saying how it was trained and what it reached on the validation photos."""
+        landmark = {"temperature": 1.0, "validation": validation, "recipe": asdict(recipe)}
+        half, arguments = recipe.half_weights, recipe.model_args
+        hub.save(network, self.model, labels=labels, model_args=arguments, landmark=landmark, half=half)
 
     def log(self, metrics: dict[str, Any]) -> None:
         """Append a line to `metrics.jsonl`."""
@@ -55,23 +132,15 @@ class RunFolder:
             file.write(json.dumps(metrics) + "\n")
 
     def metrics(self) -> list[dict[str, Any]]:
-        return [json.loads(line) for line in (self.path / "metrics.jsonl").read_text(encoding="utf-8").splitlines()]
+        """The lines of `metrics.jsonl`; one that was cut off as it was written is left out."""
+        file = self.path / "metrics.jsonl"
+        lines = file.read_text(encoding="utf-8").splitlines(keepends=True) if file.is_file() else []
+        return [json.loads(line) for line in lines if line.endswith("\n")]
 
-    def write_environment(self, device: torch.device, processes: int) -> None:
-        """Say what this run was made with: commit, versions, device, command."""
-        packages = ("torch", "torchvision", "timm", "accelerate", "safetensors", "pillow", "numpy")
-        self.write_json(
-            "environment.json",
-            {
-                "started": time.strftime("%Y-%m-%dT%H:%M:%S%z"),
-                "command": " ".join([Path(sys.argv[0]).name, *sys.argv[1:]]),
-                "commit": _commit(),
-                "device": device_name(device),
-                "processes": processes,
-                "python": platform.python_version(),
-                "packages": {name: version(name) for name in packages},
-            },
-        )
+    def forget_after(self, epoch: int) -> None:
+        """Take back the metrics of later epochs, which will be trained again."""
+        kept = [json.dumps(line) + "\n" for line in self.metrics() if line["epoch"] <= epoch]
+        write_text(self.path / "metrics.jsonl", "".join(kept))
 
     def draw_curves(self) -> None:
         """Loss, accuracy and learning rate over the epochs, as `curves.png`."""
@@ -93,7 +162,33 @@ class RunFolder:
         rate.set(title="Learning rate", xlabel="epoch")
         for axes in (loss, accuracy, rate):
             axes.grid(alpha=0.3)
-        figure.savefig(self.path / "curves.png", dpi=100)
+        with beside(self.path / "curves.png") as scratch:
+            figure.savefig(scratch, dpi=100, format="png")
+
+
+def _differences(there: dict[str, int], here: dict[str, int]) -> list[str]:
+    """What differs between two sets of photos (bytes by path), in words; empty where nothing does."""
+    changed = {path for path, size in there.items() if here.get(path, size) != size}
+    groups = [(there.keys() - here.keys(), "gone"), (here.keys() - there.keys(), "new"), (changed, "changed")]
+    return [
+        f"photos {what}: {len(paths)} ({', '.join(sorted(paths)[:3])}{', ...' if len(paths) > 3 else ''})"
+        for paths, what in groups
+        if paths
+    ]
+
+
+def _environment(device: torch.device, processes: int) -> dict[str, Any]:
+    """What a run is made with: commit, versions, device, command."""
+    packages = ("torch", "torchvision", "timm", "accelerate", "safetensors", "pillow", "numpy")
+    return {
+        "started": time.strftime("%Y-%m-%dT%H:%M:%S%z"),
+        "command": " ".join([Path(sys.argv[0]).name, *sys.argv[1:]]),
+        "commit": _commit(),
+        "device": device_name(device),
+        "processes": processes,
+        "python": platform.python_version(),
+        "packages": {name: version(name) for name in packages},
+    }
 
 
 def device_name(device: torch.device) -> str:

@@ -4,7 +4,16 @@
 """
 
 from train.data.cache import PhotoCache
-from train.data.folders import DataError, Photos, find_photos, label_of, split_off, train_and_val
+from train.data.folders import (
+    DataError,
+    Photos,
+    exclude,
+    find_photos,
+    label_of,
+    read_exclusions,
+    split_off,
+    train_and_val,
+)
 from train.data.loading import CachedPhotos, EpochSampler, Seeded, channel_statistics
 
 __all__ = [
@@ -15,8 +24,10 @@ __all__ = [
     "Photos",
     "Seeded",
     "channel_statistics",
+    "exclude",
     "find_photos",
     "label_of",
+    "read_exclusions",
     "split_off",
     "train_and_val",
 ]

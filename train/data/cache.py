@@ -67,7 +67,12 @@ class PhotoCache:
 
     @classmethod
     def open(
-        cls, files: Sequence[Path], short_side: int, folder: Path | None = None, progress: bool = True
+        cls,
+        files: Sequence[Path],
+        short_side: int,
+        folder: Path | None = None,
+        progress: bool = True,
+        strict: bool = False,
     ) -> "PhotoCache":
         """The cache of these photos with the shorter side at most `short_side` px, made where there is none yet.
 
@@ -76,17 +81,22 @@ class PhotoCache:
         one that another run may be reading; the folder can be emptied whenever none is.
 
         Raises:
+            PhotoError: `strict`, and a photo can't be read.
             LandmarkError: the cache can't be written.
         """
         folder = folder or default_cache_folder()
         target = folder / f"{short_side}px-{_key(files, short_side)}"
         if target.is_dir():
-            return cls(target, files)
+            cache = cls(target, files)
+            for reason in cache.failures.values():
+                if strict:
+                    raise PhotoError(reason)
+            return cache
         try:
             folder.mkdir(parents=True, exist_ok=True)
             scratch = Path(tempfile.mkdtemp(dir=folder, prefix=".making-"))
             try:
-                _write(files, short_side, scratch, progress)
+                _write(files, short_side, scratch, progress, strict)
                 if not target.is_dir():
                     scratch.rename(target)
             except OSError:
@@ -123,7 +133,7 @@ def _decode(file: Path, short_side: int) -> NDArray[np.uint8] | str:
     return np.asarray(image)
 
 
-def _write(files: Sequence[Path], short_side: int, folder: Path, progress: bool) -> None:
+def _write(files: Sequence[Path], short_side: int, folder: Path, progress: bool, strict: bool) -> None:
     sizes: list[tuple[int, int]] = []
     failures: dict[int, str] = {}
     # Pillow decodes outside Python's global lock, so threads suffice; a bounded window keeps memory flat.
@@ -133,6 +143,8 @@ def _write(files: Sequence[Path], short_side: int, folder: Path, progress: bool)
             window = files[start : start + 256]
             for position, pixels in enumerate(pool.map(_decode, window, [short_side] * len(window)), start):
                 if isinstance(pixels, str):
+                    if strict:
+                        raise PhotoError(pixels)
                     failures[position] = pixels
                     sizes.append((0, 0))
                 else:

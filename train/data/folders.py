@@ -14,7 +14,16 @@ import numpy as np
 from landmark_models.errors import LandmarkError
 from landmark_models.photo import PHOTO_SUFFIXES
 
-__all__ = ["DataError", "Photos", "find_photos", "label_of", "split_off", "train_and_val"]
+__all__ = [
+    "DataError",
+    "Photos",
+    "exclude",
+    "find_photos",
+    "label_of",
+    "read_exclusions",
+    "split_off",
+    "train_and_val",
+]
 
 SPLITS = ("train", "val", "test")
 
@@ -41,6 +50,11 @@ class Photos:
     def without(self, files: Container[Path]) -> "Photos":
         """These photos less the named files."""
         return self.take([index for index, file in enumerate(self.files()) if file not in files])
+
+    def only(self, paths: Sequence[str]) -> "Photos":
+        """The photos of these relative paths, in this order; each must be among them."""
+        positions = {path: index for index, path in enumerate(self.paths)}
+        return self.take([positions[path] for path in paths])
 
     def take(self, indices: Sequence[int]) -> "Photos":
         """These photos of it, in this order."""
@@ -111,6 +125,24 @@ def find_photos(data: str | Path, split: str, labels: Sequence[str] | None = Non
     return Photos(root, tuple(p for p, _ in pairs), tuple(t for _, t in pairs), tuple(labels))
 
 
+def read_exclusions(file: str | Path) -> frozenset[str]:
+    """The paths in a list of what to leave out: one a line, relative to DATA; lines with `#` in front are comments.
+
+    Raises:
+        DataError: the list can't be read.
+    """
+    try:
+        lines = Path(file).read_text(encoding="utf-8", errors="surrogateescape").splitlines()
+    except OSError as error:
+        raise DataError(f"The list {file} can't be read: {error.strerror or error}.") from None
+    return frozenset(os.path.normpath(line) for line in lines if line.strip() and not line.startswith("#"))
+
+
+def exclude(photos: Photos, exclusions: Container[str]) -> Photos:
+    """These photos less the ones on a list of `read_exclusions`."""
+    return photos.take([index for index, path in enumerate(photos.paths) if path not in exclusions])
+
+
 def _some(names: Sequence[str], most: int = 3) -> str:
     shown = ", ".join(map(repr, names[:most]))
     return shown + (f" and {len(names) - most} more labels" if len(names) > most else "")
@@ -140,8 +172,10 @@ def split_off(photos: Photos, fraction: float, seed: int) -> tuple[Photos, Photo
     return photos.take([i for i in order if i not in chosen]), photos.take([i for i in order if i in chosen])
 
 
-def train_and_val(data: str | Path, val_fraction: float, seed: int) -> tuple[Photos, Photos]:
-    """The training and the validation photos of DATA; a missing validation split is drawn from train.
+def train_and_val(
+    data: str | Path, val_fraction: float, seed: int, exclusions: frozenset[str] = frozenset()
+) -> tuple[Photos, Photos]:
+    """The training and the validation photos of DATA, less exclusions; a missing validation split is drawn from train.
 
     Raises:
         DataError: there is nothing to train on, or nothing to validate on.
@@ -152,4 +186,6 @@ def train_and_val(data: str | Path, val_fraction: float, seed: int) -> tuple[Pho
     if len(train.labels) < 2:
         raise DataError(f"{data} has one class only, {train.labels[0]!r}; a classifier needs two.")
     val = find_photos(data, "val", train.labels)
-    return (train, val) if val is not None else split_off(train, val_fraction, seed)
+    if val is not None:
+        return exclude(train, exclusions), exclude(val, exclusions)
+    return split_off(exclude(train, exclusions), val_fraction, seed)

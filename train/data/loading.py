@@ -55,9 +55,8 @@ class Seeded(Dataset[tuple[Tensor, int]]):
 
     def __getitem__(self, item: tuple[int, int]) -> tuple[Tensor, int]:
         index, seed = item
-        with torch.random.fork_rng(devices=[]):
-            torch.manual_seed(seed)
-            return self.dataset[index]
+        torch.default_generator.manual_seed(seed)  # `torch.manual_seed` would look for devices, for each photo
+        return self.dataset[index]
 
 
 class EpochSampler(Sampler[tuple[int, int]]):

@@ -1,0 +1,127 @@
+"""From a data folder and a recipe to what a run trains on: its photos, decoded, and the loaders that feed them."""
+
+import os
+from dataclasses import dataclass, replace
+from pathlib import Path
+from typing import Any
+
+import torch
+from accelerate import Accelerator
+from timm.data import IMAGENET_DEFAULT_MEAN, IMAGENET_DEFAULT_STD
+from torch.utils.data import DataLoader
+
+from landmark_models.preprocess import serving_transform
+from train.augment import training_transform
+from train.data import (
+    CachedPhotos,
+    DataError,
+    EpochSampler,
+    PhotoCache,
+    Photos,
+    Seeded,
+    channel_statistics,
+    read_exclusions,
+    train_and_val,
+)
+from train.engine import available_cores
+from train.recipe import Recipe
+from train.run import RunFolder
+
+__all__ = ["TrainingPhotos", "find_training_photos", "loaders"]
+
+
+@dataclass(frozen=True)
+class TrainingPhotos:
+    """The photos of a run: those to train on, those to validate on, why others are left out, bytes of each."""
+
+    train: Photos
+    val: Photos
+    left_out: dict[str, str]
+    sizes: dict[str, int]
+
+    @property
+    def labels(self) -> list[str]:
+        return list(self.train.labels)
+
+    def as_split(self) -> dict[str, Any]:
+        """As `split.json` holds it."""
+        train, val = self.train.paths, self.val.paths
+        return {"labels": self.labels, "train": train, "val": val, "left_out": self.left_out, "bytes": self.sizes}
+
+    def decoded(self, short_side: int, strict: bool, accelerator: Accelerator) -> tuple["TrainingPhotos", PhotoCache]:
+        """The cache of these photos, and those of them that could be read; the others are named and counted.
+
+        Raises:
+            PhotoError: `strict`, and one can't be read.
+            DataError: none is left to train or to validate on.
+        """
+        files = self.train.files() + self.val.files()
+        with accelerator.main_process_first():
+            cache = PhotoCache.open(files, short_side, progress=accelerator.is_local_main_process, strict=strict)
+        for reason in cache.failures.values():
+            accelerator.print(f"Left out: {reason}")
+        if cache.failures:
+            accelerator.print(f"{len(cache.failures)} of {len(files)} photos can't be read and are left out.")
+        train, val = self.train.without(cache.failures), self.val.without(cache.failures)
+        if not len(train) or not len(val):
+            raise DataError(f"No readable photo of {train.root} is left to train or to validate on.")
+        unreadable = {os.path.relpath(file, train.root): reason for file, reason in cache.failures.items()}
+        return replace(self, train=train, val=val, left_out=self.left_out | unreadable), cache
+
+    def normalization(self, recipe: Recipe, cache: PhotoCache) -> tuple[list[float], list[float]]:
+        """Mean and standard deviation that the network's input is normalised with, in 0..1."""
+        if isinstance(recipe.normalization, dict):
+            return list(recipe.normalization["mean"]), list(recipe.normalization["std"])
+        if recipe.normalization == "train":
+            return channel_statistics(self.train, cache)
+        return list(IMAGENET_DEFAULT_MEAN), list(IMAGENET_DEFAULT_STD)
+
+    def first_batches(self, count: int, recipe: Recipe) -> "TrainingPhotos":
+        """`count` batches of the training photos, classes mixed, to train and to validate on alike."""
+        order = torch.randperm(len(self.train), generator=torch.Generator().manual_seed(recipe.seed))
+        few = self.train.take(order[: count * recipe.batch_size].tolist())
+        return replace(self, train=few, val=few)
+
+
+def find_training_photos(
+    recipe: Recipe, data: str | Path, run: RunFolder, resume: bool, exclusions: Path | None
+) -> TrainingPhotos:
+    """The photos of a new run, or those that the run to go on with was started with.
+
+    Raises:
+        LandmarkError: the data can't be used, or the run to go on with has another recipe or other photos.
+    """
+    listed = read_exclusions(exclusions) if exclusions else frozenset()
+    train, val = train_and_val(data, recipe.val_fraction, recipe.seed, listed)
+    root = train.root
+    sizes = {path: (root / path).stat().st_size for path in train.paths + val.paths}
+    if resume and run.recipe.is_file():
+        run.refuse_different(recipe, train.labels, sizes)
+        if split := run.split():  # as it was drawn then
+            photos = Photos(root, train.paths + val.paths, train.targets + val.targets, train.labels)
+            return TrainingPhotos(photos.only(split["train"]), photos.only(split["val"]), split["left_out"], sizes)
+    else:
+        run.refuse_occupied()
+    named = sorted(path for path in listed if (root / path).is_file() and not path.startswith(f"test{os.sep}"))
+    found = TrainingPhotos(train, val, dict.fromkeys(named, f"listed in {exclusions}"), sizes)
+    return found.first_batches(recipe.overfit_batches, recipe) if recipe.overfit_batches else found
+
+
+def loaders(
+    recipe: Recipe,
+    photos: TrainingPhotos,
+    cache: PhotoCache,
+    cfg: dict[str, Any],
+    micro_batch: int,
+) -> tuple[DataLoader[Any], DataLoader[Any]]:
+    """The loaders of training (uint8 images, endless variety) and validation photos (as they are served)."""
+    workers = min(available_cores(), 8) if recipe.workers is None else recipe.workers
+    keep = workers > 0
+    train, val = photos.train, photos.val
+    sampler = EpochSampler(train.targets, recipe.batch_size, recipe.seed, recipe.balanced_sampling)
+    train_set = Seeded(CachedPhotos(train, cache, training_transform(recipe)))
+    val_set = CachedPhotos(val, cache, serving_transform(cfg))
+    return (
+        DataLoader(train_set, micro_batch, sampler=sampler, num_workers=workers, persistent_workers=keep),
+        DataLoader(val_set, 2 * micro_batch, num_workers=workers, persistent_workers=keep),
+    )
