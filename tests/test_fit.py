@@ -1,5 +1,6 @@
 import json
 import os
+import shutil
 import subprocess
 import sys
 from pathlib import Path
@@ -13,6 +14,7 @@ from landmark_models.errors import LandmarkError
 from train.data import DataError
 from train.fit import build_network, fit
 from train.recipe import Recipe, RecipeError
+from train.run import RunFolder
 
 
 def tiny(**knobs) -> Recipe:
@@ -162,11 +164,6 @@ def test_mistakes_are_sentences_and_leave_no_run(data, tmp_path):
     assert (tmp_path / "run" / "thesis.txt").read_text() == "precious"
 
 
-def test_a_training_that_diverges_says_so(data, tmp_path):
-    with pytest.raises(LandmarkError, match="diverged"):
-        fit(tiny(learning_rate=1e30, epochs=4), data, tmp_path / "run")
-
-
 def test_the_networks_own_dropout_stays_unless_the_recipe_says_otherwise():
     assert build_network(Recipe(model="landmark_cnn6"), 3).head.drop.p == 0.3
     assert build_network(Recipe(model="landmark_cnn6", drop_rate=0.0), 3).head.drop.p == 0.0
@@ -193,8 +190,108 @@ def test_the_command_trains_under_accelerate(data, tmp_path):
     assert "Traceback" not in refused.stderr
 
 
+def launch(recipe: Recipe, data: Path, output: Path, processes: int, *options: str) -> subprocess.CompletedProcess:
+    """Train on so many CPU processes, as a user would start them."""
+    file = output.with_suffix(".yaml")
+    recipe.write(file)
+    several = ["--multi_gpu"] if processes > 1 else []  # without it accelerate starts one, silently
+    command = [sys.executable, "-m", "accelerate.commands.launch", *several, "--num_processes", str(processes)]
+    return subprocess.run(
+        [*command, "-m", "train.fit", file, "--data", data, "--output", output, *options],
+        capture_output=True, text=True, env={**os.environ, "ACCELERATE_USE_CPU": "true"},
+    )  # fmt: skip
+
+
+def test_two_processes_train_as_one_does(data, tmp_path):
+    # Normalisation layers see their own process's photos alone, so without them the result must be the same.
+    (data / "train" / "00.Red_Tower" / "000.jpg").unlink()  # 17 to train, 6 to validate on: neither fills its batches
+    arguments = {"channels": [8], "depths": [1], "strides": [2], "norm": False}
+    recipe = tiny(model="landmark_cnn", model_args=arguments, learning_rate=0.05, ema_decay=0.5, batch_size=8)
+    one = fit(recipe, data, tmp_path / "one")
+    result = launch(recipe, data, tmp_path / "two", 2, "--log-with", "tensorboard")
+    assert result.returncode == 0, result.stderr
+    two = RunFolder(tmp_path / "two")
+    assert json.loads((two.path / "environment.json").read_text())["processes"] == 2
+    assert result.stdout.count("epoch   1/2") == 1
+    assert two.split() == one.split()
+    assert [line["update"] for line in two.metrics()] == [line["update"] for line in one.metrics()] == [3, 6]
+    for a, b in zip(one.metrics(), two.metrics(), strict=True):
+        assert b["val_photos"] == len(one.split()["val"]) == 6
+        for key in ("train_loss", "val_loss", "val_top1", "learning_rate"):
+            assert a[key] == pytest.approx(b[key], abs=1e-5)
+    assert all(torch.allclose(weights(one)[name], weights(two)[name], atol=1e-5) for name in weights(one))
+    events = (two.path / "logs").rglob("events.out.tfevents.*")
+    assert len({file.name.split(".")[-2] for file in events}) == 1  # named after the process that wrote it
+
+    refused = launch(recipe, data, tmp_path / "two", 2)
+    assert refused.returncode != 0
+    assert refused.stderr.count("Error: ") == 1
+    resumed = launch(recipe, data, tmp_path / "two", 1, "--resume")  # fewer processes may go on with it
+    assert resumed.returncode == 0, resumed.stderr
+
+
+def test_strict_ends_on_the_first_unreadable_photo(data, tmp_path):
+    (data / "train" / "00.Red_Tower" / "broken.jpg").write_bytes(b"no photo")
+    for _ in range(2):  # before there is a cache, and when there is one
+        with pytest.raises(LandmarkError, match=r"broken.jpg is not an image"):
+            fit(tiny(), data, tmp_path / "run", strict=True)
+        assert not (tmp_path / "run").exists()
+        fit(tiny(epochs=1), data, tmp_path / "lenient", resume=True)
+
+
+def test_what_is_excluded_is_neither_trained_nor_validated_on(data, tmp_path):
+    (tmp_path / "list.txt").write_text("# a reason\ntrain/00.Red_Tower/000.jpg\n./train/02.Blue_Lake/007.jpg\n\n")
+    run = fit(tiny(epochs=1), data, tmp_path / "run", exclude=tmp_path / "list.txt")
+    split = run.split()
+    assert len(split["train"]) + len(split["val"]) == 22
+    assert set(split["left_out"]) == {"train/00.Red_Tower/000.jpg", "train/02.Blue_Lake/007.jpg"}
+    with pytest.raises(LandmarkError, match=r"photos new: 2"):
+        fit(tiny(epochs=1), data, run.path, resume=True)
+    with pytest.raises(DataError, match=r"list nowhere.txt can't be read"):
+        fit(tiny(epochs=1), data, tmp_path / "other", exclude="nowhere.txt")
+
+
+def test_a_run_is_logged_to_tensorboard_and_goes_on_there(data, tmp_path):
+    from tensorboard.backend.event_processing.event_accumulator import EventAccumulator
+
+    run = fit(tiny(), data, tmp_path / "run", log_with=["tensorboard"])
+    events = EventAccumulator(str(run.path / "logs" / "landmark-models")).Reload()
+    logged = {tag: events.Scalars(tag) for tag in ("train_loss", "val_loss", "val_top1", "learning_rate")}
+    for tag, values in logged.items():
+        assert [value.step for value in values] == [3, 6]
+        assert [value.value for value in values] == pytest.approx([line[tag] for line in run.metrics()])
+
+
+def test_trackers_that_can_not_be_had_are_sentences(data, tmp_path, monkeypatch):
+    with pytest.raises(RecipeError, match=r"no tracker 'tensorbord'; accelerate knows .*tensorboard"):
+        fit(tiny(), data, tmp_path / "run", log_with=["tensorbord"])
+    monkeypatch.setattr("train.engine.get_available_trackers", lambda: [])
+    with pytest.raises(RecipeError, match="pip install comet-ml"):
+        fit(tiny(), data, tmp_path / "run", log_with=["comet_ml"])
+    assert not (tmp_path / "run").exists()
+
+
 @pytest.mark.gpu
 @pytest.mark.skipif(not torch.cuda.is_available(), reason="no GPU")
-def test_training_on_a_gpu(data, tmp_path):
-    run = fit(tiny(mixed_precision="bf16", epochs=8, warmup_epochs=1), data, tmp_path / "run")
+@pytest.mark.parametrize("precision", ["no", "bf16", "fp16"])
+def test_training_on_a_gpu_and_going_on_with_it(precision, data, tmp_path):
+    recipe = tiny(mixed_precision=precision, epochs=8, warmup_epochs=1, ema_decay=0.5)
+    run = fit(recipe, data, tmp_path / "run")
     assert max(line["val_top1"] for line in run.metrics()) == 1.0
+    shutil.copytree(run.path, tmp_path / "copy")
+    shutil.rmtree(max((tmp_path / "copy" / "checkpoints").iterdir()))
+    again = fit(recipe, data, tmp_path / "copy", resume=True)
+    for name, tensor in weights(run).items():
+        assert torch.allclose(weights(again)[name].float(), tensor.float(), atol=1e-2)
+
+
+@pytest.mark.gpu
+@pytest.mark.skipif(torch.cuda.device_count() < 2, reason="needs two GPUs")
+def test_two_gpus_train_together(data, tmp_path):
+    file = tmp_path / "r.yaml"
+    tiny(mixed_precision="bf16").write(file)
+    command = [sys.executable, "-m", "accelerate.commands.launch", "--multi_gpu", "--num_processes", "2"]
+    options = ["-m", "train.fit", file, "--data", data, "--output", tmp_path / "run"]
+    subprocess.run([*command, *options], check=True)
+    assert json.loads((tmp_path / "run" / "environment.json").read_text())["processes"] == 2
+    assert [line["val_photos"] for line in RunFolder(tmp_path / "run").metrics()] == [6, 6]

@@ -96,6 +96,8 @@ def start_accelerator(
         raise
     else:
         accelerator.end_training()
+    finally:
+        accelerator.free_memory()  # else the loaders' workers live on until the garbage collector comes by
 
 
 @dataclass
