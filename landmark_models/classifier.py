@@ -9,6 +9,7 @@ from collections.abc import Iterable, Iterator
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
 from itertools import islice
+from typing import Any
 
 import torch
 from torch import Tensor
@@ -70,6 +71,13 @@ class LandmarkClassifier:
         """Preprocessed images `(B, 3, H, W)` to float32 logits `(B, classes)`, temperature applied, on the CPU."""
         images = images.to(self.device, memory_format=torch.channels_last)
         return self.network(images).float().cpu() / self.temperature
+
+    @torch.inference_mode()
+    def features(self, images: Tensor) -> Tensor:
+        """Preprocessed images `(B, 3, H, W)` to what the network's last layer sees, float32 `(B, D)`, on the CPU."""
+        images = images.to(self.device, memory_format=torch.channels_last)
+        network: Any = self.network  # every network of timm has these two
+        return network.forward_head(network.forward_features(images), pre_logits=True).float().cpu()
 
     def predict(self, photo: Photo, top_k: int = 5) -> list[Prediction]:
         """The `top_k` most likely landmarks (all of them where the model knows fewer), most likely first.

@@ -4,7 +4,7 @@ from conftest import noisy_photo
 from torchvision.transforms import v2
 
 from landmark_models.preprocess import serving_transform
-from train.augment import BatchAugmentation, training_transform
+from train.augment import BatchAugmentation, jitter_colors, training_transform
 from train.recipe import Recipe
 
 HALF = ((0.5,) * 3, (0.5,) * 3)
@@ -13,7 +13,7 @@ HALF = ((0.5,) * 3, (0.5,) * 3)
 def apply(seed: int, **knobs) -> torch.Tensor:
     transform = training_transform(Recipe.from_values({"image_size": 32, **knobs}))
     torch.manual_seed(seed)
-    return transform(noisy_photo((200, 40, 40), 0))
+    return transform(v2.functional.pil_to_tensor(noisy_photo((200, 40, 40), 0)))
 
 
 @pytest.mark.parametrize(
@@ -36,7 +36,6 @@ def test_a_photo_becomes_a_tensor_that_follows_from_the_seed(knobs):
 def test_knobs_act():
     plain = {"augment": "classic", "crop_scale": 1.0, "flip": 0, "color_jitter": 0}
     assert not torch.equal(apply(1, **plain), apply(1, **plain | {"flip": 1.0}))
-    assert not torch.equal(apply(1, **plain), apply(1, **plain | {"color_jitter": 0.5}))
     assert not torch.equal(apply(1, **plain), apply(1, **plain | {"rotation": 45}))
     assert apply(1, **plain | {"blur": 1.0}).float().std() < apply(1, **plain).float().std()
 
@@ -46,15 +45,37 @@ def test_a_batch_is_normalised_as_it_is_served():
     cfg = {"input_size": (3, 32, 32), "crop_pct": 1.0, "interpolation": "bilinear", "mean": (0.4, 0.5, 0.6)}
     served = serving_transform({**cfg, "std": (0.1, 0.2, 0.3)})(photo)
     batch = v2.functional.pil_to_tensor(photo).unsqueeze(0)
-    images, targets = BatchAugmentation(Recipe(), (0.4, 0.5, 0.6), (0.1, 0.2, 0.3), 4)(batch, torch.tensor([2]))
+    images, targets = BatchAugmentation(Recipe(augment="none"), (0.4, 0.5, 0.6), (0.1, 0.2, 0.3), 4)(
+        batch, torch.tensor([2])
+    )
     assert torch.allclose(images[0], served, atol=1e-5)
     assert targets.tolist() == [2]
 
 
+@pytest.mark.parametrize("name", ["brightness", "contrast", "saturation"])
+@pytest.mark.parametrize("factor", [0.6, 1.0, 1.3])
+def test_colors_are_jittered_as_torchvision_does(name, factor):
+    images = 0.3 + 0.3 * torch.rand(2, 3, 16, 16)  # so that nothing needs clipping
+    factors = {key: torch.ones(2) for key in ("brightness", "contrast", "saturation")}
+    factors[name][1] = factor
+    expected = getattr(v2.functional, f"adjust_{name}")(images[1], factor)
+    jittered = jitter_colors(images.clone(), **factors)
+    assert torch.allclose(jittered[1], expected, atol=1e-3)
+    assert torch.allclose(jittered[0], images[0], atol=1e-6)
+
+
+def test_each_photo_of_a_batch_gets_colors_of_its_own():
+    batch = torch.full((4, 3, 8, 8), 100, dtype=torch.uint8)
+    images, _ = BatchAugmentation(Recipe(color_jitter=0.4), *HALF, 4)(batch, torch.arange(4))
+    assert len({image.mean().item() for image in images}) == 4
+    assert images.min() >= -1
+    assert images.max() <= 1
+
+
 def test_erasing_replaces_a_rectangle():
     batch = torch.full((4, 3, 32, 32), 128, dtype=torch.uint8)
-    plain, _ = BatchAugmentation(Recipe(), *HALF, 4)(batch, torch.arange(4))
-    erased, _ = BatchAugmentation(Recipe(random_erasing=1.0), *HALF, 4)(batch, torch.arange(4))
+    plain, _ = BatchAugmentation(Recipe(augment="none"), *HALF, 4)(batch, torch.arange(4))
+    erased, _ = BatchAugmentation(Recipe(augment="none", random_erasing=1.0), *HALF, 4)(batch, torch.arange(4))
     changed = (plain != erased).float().mean().item()
     assert 0.01 < changed < 0.5
 

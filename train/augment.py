@@ -10,15 +10,15 @@ from torchvision.transforms import v2
 
 from train.recipe import Recipe
 
-__all__ = ["BatchAugmentation", "training_transform"]
+__all__ = ["BatchAugmentation", "jitter_colors", "training_transform"]
 
 
 def training_transform(recipe: Recipe) -> v2.Compose:
-    """The transform from an RGB Pillow image to a uint8 tensor `(3, image_size, image_size)`.
+    """The transform from a uint8 tensor `(3, height, width)` to one of `(3, image_size, image_size)`.
 
-    `classic` is random resized crop, flip, rotation and shear, colour jitter and blur; `randaugment` is
-    Cubuk et al. 2020 and `trivialaugment` Müller and Hutter 2021, both behind crop and flip. What is random is drawn
-    from PyTorch's generator.
+    `classic` is random resized crop, flip, rotation and shear, and blur, with colour jitter to come on the batch;
+    `randaugment` is Cubuk et al. 2020 and `trivialaugment` Müller and Hutter 2021, both behind crop and flip. What is
+    random is drawn from PyTorch's generator.
     """
     size = recipe.image_size
     resize = v2.InterpolationMode(recipe.interpolation)  # as in serving, or the network meets another sharpness there
@@ -33,19 +33,41 @@ def training_transform(recipe: Recipe) -> v2.Compose:
         if recipe.rotation or recipe.shear:
             bilinear = v2.InterpolationMode.BILINEAR
             steps.append(v2.RandomAffine(recipe.rotation, shear=recipe.shear or None, interpolation=bilinear))
-        if recipe.color_jitter:
-            steps.append(v2.ColorJitter(recipe.color_jitter, recipe.color_jitter, recipe.color_jitter))
         if recipe.blur:
             steps.append(v2.RandomApply([v2.GaussianBlur(5, sigma=(0.1, 2.0))], recipe.blur))
     elif recipe.augment == "randaugment":
         steps.append(v2.RandAugment(magnitude=recipe.randaugment_magnitude))
     elif recipe.augment == "trivialaugment":
         steps.append(v2.TrivialAugmentWide())
-    return v2.Compose([*steps, v2.PILToTensor()])
+    return v2.Compose(steps)
+
+
+def jitter_colors(images: Tensor, brightness: Tensor, contrast: Tensor, saturation: Tensor) -> Tensor:
+    """Scale brightness, contrast and saturation of a batch at once, several times faster than photo by photo.
+
+    Applied to colours that need no clipping the three commute, so there is no order to draw.
+
+    Args:
+        images: float `(B, 3, H, W)` in 0..1; changed in place.
+        brightness: factor of each image `(B,)`; 0 is black, 1 leaves it as it is.
+        contrast: likewise; 0 is the image's mean grey.
+        saturation: likewise; 0 is a grey image.
+
+    Returns:
+        The images, clipped to 0..1.
+    """
+    b, c, s = (factor.view(-1, 1, 1, 1) for factor in (brightness, contrast, saturation))
+    red, green, blue = images.unbind(1)
+    gray = (0.299 * red + 0.587 * green + 0.114 * blue).unsqueeze(1)  # ITU-R 601, as Pillow and torchvision have it
+    rest = gray * (b * c * (1 - s)) + gray.mean((2, 3), keepdim=True) * (b * (1 - c))
+    return images.mul_(b * c * s).add_(rest).clamp_(0, 1)
 
 
 class BatchAugmentation:
-    """Normalisation, random erasing (Zhong et al. 2020), mixup (Zhang et al. 2018) and cutmix (Yun et al. 2019).
+    """What is done to a whole batch, on the device it is trained on.
+
+    Colour jitter where `classic` has it, normalisation, random erasing (Zhong et al. 2020), mixup (Zhang et al. 2018)
+    and cutmix (Yun et al. 2019).
 
     It maps uint8 images `(B, 3, H, W)` and targets `(B,)` to normalised float32 images and, where it mixes, smoothed
     distributions `(B, num_classes)`. What is random is drawn from the generators of Python, NumPy and PyTorch.
@@ -53,6 +75,7 @@ class BatchAugmentation:
 
     def __init__(self, recipe: Recipe, mean: Sequence[float], std: Sequence[float], num_classes: int):
         self.mean, self.std = list(mean), list(std)
+        self.color_jitter = recipe.color_jitter if recipe.augment == "classic" else 0.0
         self.erasing_probability = recipe.random_erasing
         self.mix: Mixup | None = None
         if recipe.mixup or recipe.cutmix:
@@ -65,7 +88,11 @@ class BatchAugmentation:
             )
 
     def __call__(self, images: Tensor, targets: Tensor) -> tuple[Tensor, Tensor]:
-        images = v2.functional.normalize(images.float().div_(255), self.mean, self.std, inplace=True)
+        images = images.float().div_(255)
+        if self.color_jitter:
+            factors = 1 + self.color_jitter * (2 * torch.rand(3, len(images)) - 1)
+            images = jitter_colors(images, *factors.to(images.device))
+        images = v2.functional.normalize(images, self.mean, self.std, inplace=True)
         if self.erasing_probability:
             images = RandomErasing(self.erasing_probability, mode="pixel", device=images.device)(images)
         return self.mix(images, targets) if self.mix else (images, targets)

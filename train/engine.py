@@ -228,7 +228,9 @@ class Engine:
         )
         random.seed(common)
         np.random.seed(common)
-        torch.manual_seed(own)
+        torch.default_generator.manual_seed(own)
+        if self.accelerator.device.type == "cuda":
+            torch.cuda.manual_seed(own)
 
     def train_batch(self, images: Tensor, targets: Tensor) -> Tensor:
         """Forward, backward and, where the batch is complete, an update. Returns the detached loss."""

@@ -24,7 +24,7 @@ from tqdm.auto import tqdm
 from landmark_models.classifier import LandmarkClassifier
 from landmark_models.errors import PhotoError, run_command
 from landmark_models.hub import CONFIG_FILE
-from train.data import DataError, Photos, find_photos
+from train.data import DataError, Photos, find_photos, read_exclusions
 from train.engine import available_cores
 from train.files import write_json
 from train.run import RunFolder, device_name
@@ -109,10 +109,16 @@ def _digest(photos: Photos) -> str:
 
 
 def evaluate(
-    model: str | Path, data: str | Path, split: str, output: str | Path, batch_size: int = 64
+    model: str | Path,
+    data: str | Path,
+    split: str,
+    output: str | Path,
+    batch_size: int = 64,
+    exclude: str | Path | None = None,
 ) -> dict[str, Any]:
     """Measure a MODEL on one split of DATA by the serving path, and write `output/metrics.json`.
 
+    Photos listed in the file `exclude` are left out, and counted in the result.
     For a run's test split the figures also go to the run's `test/metrics.json` and, in short, into its model's config.
 
     Returns:
@@ -125,6 +131,12 @@ def evaluate(
     photos = find_photos(data, split, classifier.labels)
     if photos is None:
         raise DataError(f"{data} has no photos under {split!r}; choose another --split (`all` for bare class folders).")
+    everything = len(photos)
+    if exclude:
+        photos = photos.excluding(read_exclusions(exclude))
+    excluded = everything - len(photos)
+    if not len(photos):
+        raise DataError(f"{exclude} leaves no photo of {data} to measure on.")
     sources = _read_sources(photos.root)
     if Path(output).exists() and not Path(output).is_dir():
         raise DataError(f"The output {output} is a file; name a folder.")
@@ -161,6 +173,7 @@ def evaluate(
         "digest": _digest(photos),
         "device": device_name(classifier.device),
         "left_out": failures,
+        "excluded": excluded,
     }
     _write(Path(output), metrics)
     run = RunFolder(model)
@@ -195,7 +208,8 @@ def print_tables(metrics: dict[str, Any], console: Console) -> None:
     def interval(bounds: Sequence[float]) -> str:
         return f"{percent(bounds[0])} to {percent(bounds[1])}"
 
-    console.print(f"{metrics['model']} on {metrics['data']}, {metrics['split']} split, {metrics['n']} photos")
+    excluded = f" ({metrics['excluded']} excluded)" if metrics["excluded"] else ""
+    console.print(f"{metrics['model']} on {metrics['data']}, {metrics['split']} split, {metrics['n']} photos{excluded}")
     table = Table("", "%", "95 % interval")
     for key in ("top1", "top3", "top5"):
         table.add_row(key.replace("top", "top-"), percent(metrics[key]), interval(metrics[f"{key}_ci95"]))
@@ -219,9 +233,12 @@ def command(
     output: Annotated[Path, typer.Option(help="Folder for metrics.json; made, or used again.")],
     split: Annotated[str, typer.Option(help="train, val, test, or all for bare class folders.")] = "test",
     batch_size: Annotated[int, typer.Option(min=1, help="Photos at a time; changes speed only.")] = 64,
+    exclude: Annotated[
+        Path | None, typer.Option(help="List of photos to leave out, as `python -m train.data scan --fix` writes it.")
+    ] = None,
 ) -> None:
     """Measure a model on photos that it has never seen."""
-    print_tables(evaluate(model, data, split, output, batch_size), Console())
+    print_tables(evaluate(model, data, split, output, batch_size, exclude), Console())
 
 
 if __name__ == "__main__":

@@ -75,7 +75,11 @@ def start_trackers(accelerator: Accelerator, recipe: Recipe, run: RunFolder, upd
         name: value if isinstance(value, int | float | str) else str(value) for name, value in asdict(recipe).items()
     }
     name = {"name": run.path.resolve().name}
-    arguments = {"tensorboard": {"purge_step": update + 1}, "wandb": name, "trackio": name}
+    arguments = {
+        "tensorboard": {"purge_step": update + 1},
+        "wandb": {**name, "dir": str(run.path / "logs")},
+        "trackio": name,
+    }
     try:
         accelerator.init_trackers("landmark-models", config, arguments)
     except Exception as error:  # each service has its own

@@ -13,12 +13,12 @@ from torch.utils.data import DataLoader
 from landmark_models.preprocess import serving_transform
 from train.augment import training_transform
 from train.data import (
-    CachedPhotos,
+    AugmentedPhotos,
     DataError,
     EpochSampler,
     PhotoCache,
     Photos,
-    Seeded,
+    ServedPhotos,
     channel_statistics,
     read_exclusions,
     train_and_val,
@@ -114,13 +114,13 @@ def loaders(
     cfg: dict[str, Any],
     micro_batch: int,
 ) -> tuple[DataLoader[Any], DataLoader[Any]]:
-    """The loaders of training (uint8 images, endless variety) and validation photos (as they are served)."""
-    workers = min(available_cores(), 8) if recipe.workers is None else recipe.workers
+    """The loaders of the training photos, as uint8, augmented anew in each epoch, and of the validation photos, as served."""
+    workers = min(max(available_cores() - 1, 1), 8) if recipe.workers is None else recipe.workers
     keep = workers > 0
     train, val = photos.train, photos.val
     sampler = EpochSampler(train.targets, recipe.batch_size, recipe.seed, recipe.balanced_sampling)
-    train_set = Seeded(CachedPhotos(train, cache, training_transform(recipe)))
-    val_set = CachedPhotos(val, cache, serving_transform(cfg))
+    train_set = AugmentedPhotos(train, cache, training_transform(recipe))
+    val_set = ServedPhotos(val, cache, serving_transform(cfg))
     return (
         DataLoader(train_set, micro_batch, sampler=sampler, num_workers=workers, persistent_workers=keep),
         DataLoader(val_set, 2 * micro_batch, num_workers=workers, persistent_workers=keep),

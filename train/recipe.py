@@ -94,7 +94,9 @@ class Recipe:
     mixed_precision: Literal["no", "bf16", "fp16"] = knob("no", "precision of the forward pass")
     channels_last: bool = knob(True, "memory layout of convolutions, faster on CPU and GPU")
     compile: bool = knob(False, "torch.compile")
-    workers: int | None = knob(None, "processes that prepare photos; none: one per core, at most 8", low=0)
+    workers: int | None = knob(
+        None, "processes that prepare photos; none: one less than there are cores, at most 8", low=0
+    )
     threads: int | None = knob(None, "CPU threads of a process; none: the cores, shared out among the processes", low=1)
     half_weights: bool = knob(False, "save the weights as float16: half the size, accuracy as measured from the file")
     seed: int = knob(0, "of the split, the initial weights, the order and the augmentation", low=0, high=2**32 - 1)

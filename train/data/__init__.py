@@ -7,24 +7,22 @@ from train.data.cache import PhotoCache
 from train.data.folders import (
     DataError,
     Photos,
-    exclude,
     find_photos,
     label_of,
     read_exclusions,
     split_off,
     train_and_val,
 )
-from train.data.loading import CachedPhotos, EpochSampler, Seeded, channel_statistics
+from train.data.loading import AugmentedPhotos, EpochSampler, ServedPhotos, channel_statistics
 
 __all__ = [
-    "CachedPhotos",
+    "AugmentedPhotos",
     "DataError",
     "EpochSampler",
     "PhotoCache",
     "Photos",
-    "Seeded",
+    "ServedPhotos",
     "channel_statistics",
-    "exclude",
     "find_photos",
     "label_of",
     "read_exclusions",

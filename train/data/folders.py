@@ -17,7 +17,6 @@ from landmark_models.photo import PHOTO_SUFFIXES
 __all__ = [
     "DataError",
     "Photos",
-    "exclude",
     "find_photos",
     "label_of",
     "read_exclusions",
@@ -50,6 +49,10 @@ class Photos:
     def without(self, files: Container[Path]) -> "Photos":
         """These photos less the named files."""
         return self.take([index for index, file in enumerate(self.files()) if file not in files])
+
+    def excluding(self, paths: Container[str]) -> "Photos":
+        """These photos less those of relative paths that are on a list (`read_exclusions`)."""
+        return self.take([index for index, path in enumerate(self.paths) if path not in paths])
 
     def only(self, paths: Sequence[str]) -> "Photos":
         """The photos of these relative paths, in this order; each must be among them."""
@@ -138,11 +141,6 @@ def read_exclusions(file: str | Path) -> frozenset[str]:
     return frozenset(os.path.normpath(line) for line in lines if line.strip() and not line.startswith("#"))
 
 
-def exclude(photos: Photos, exclusions: Container[str]) -> Photos:
-    """These photos less the ones on a list of `read_exclusions`."""
-    return photos.take([index for index, path in enumerate(photos.paths) if path not in exclusions])
-
-
 def _some(names: Sequence[str], most: int = 3) -> str:
     shown = ", ".join(map(repr, names[:most]))
     return shown + (f" and {len(names) - most} more labels" if len(names) > most else "")
@@ -187,5 +185,5 @@ def train_and_val(
         raise DataError(f"{data} has one class only, {train.labels[0]!r}; a classifier needs two.")
     val = find_photos(data, "val", train.labels)
     if val is not None:
-        return exclude(train, exclusions), exclude(val, exclusions)
-    return split_off(exclude(train, exclusions), val_fraction, seed)
+        return train.excluding(exclusions), val.excluding(exclusions)
+    return split_off(train.excluding(exclusions), val_fraction, seed)

@@ -11,7 +11,7 @@ from torch.utils.data import Dataset, Sampler
 from train.data.cache import PhotoCache
 from train.data.folders import Photos
 
-__all__ = ["CachedPhotos", "EpochSampler", "Seeded", "channel_statistics"]
+__all__ = ["AugmentedPhotos", "EpochSampler", "ServedPhotos", "channel_statistics"]
 
 
 def channel_statistics(photos: Photos, cache: PhotoCache) -> tuple[list[float], list[float]]:
@@ -28,8 +28,8 @@ def channel_statistics(photos: Photos, cache: PhotoCache) -> tuple[list[float], 
     return mean.tolist(), np.sqrt(squares / count - np.square(mean)).tolist()
 
 
-class CachedPhotos(Dataset[tuple[Tensor, int]]):
-    """Photos of a cache, transformed, with their targets."""
+class ServedPhotos(Dataset[tuple[Tensor, int]]):
+    """Photos of a cache as they are served, with their targets."""
 
     def __init__(self, photos: Photos, cache: PhotoCache, transform: Callable[[Image.Image], Tensor]):
         self.files, self.targets, self.cache, self.transform = photos.files(), photos.targets, cache, transform
@@ -41,22 +41,23 @@ class CachedPhotos(Dataset[tuple[Tensor, int]]):
         return self.transform(Image.fromarray(self.cache[self.files[index]])), self.targets[index]
 
 
-class Seeded(Dataset[tuple[Tensor, int]]):
-    """Items of a dataset asked for as `(index, seed)`: what is random in an item depends on nothing but the seed.
+class AugmentedPhotos(Dataset[tuple[Tensor, int]]):
+    """Photos of a cache, augmented, asked for as `(index, seed)`: what is random depends on nothing but the seed.
 
     The number of workers and of processes therefore changes no pixel.
     """
 
-    def __init__(self, dataset: CachedPhotos):
-        self.dataset = dataset
+    def __init__(self, photos: Photos, cache: PhotoCache, transform: Callable[[Tensor], Tensor]):
+        self.files, self.targets, self.cache, self.transform = photos.files(), photos.targets, cache, transform
 
     def __len__(self) -> int:
-        return len(self.dataset)
+        return len(self.files)
 
     def __getitem__(self, item: tuple[int, int]) -> tuple[Tensor, int]:
         index, seed = item
         torch.default_generator.manual_seed(seed)  # `torch.manual_seed` would look for devices, for each photo
-        return self.dataset[index]
+        pixels = torch.from_numpy(np.array(self.cache[self.files[index]]))  # a copy, because the cache is read-only
+        return self.transform(pixels.permute(2, 0, 1)), self.targets[index]
 
 
 class EpochSampler(Sampler[tuple[int, int]]):

@@ -1,0 +1,131 @@
+"""Speed against the obvious alternative, both in one run, because these figures mean little across machines or hours.
+
+python -m train.bench loop train/recipes/default.yaml --data photos/
+"""
+
+import math
+import statistics
+import tempfile
+import time
+from collections.abc import Callable
+from pathlib import Path
+from typing import Annotated, Any, cast
+
+import torch
+import typer
+from accelerate.utils import set_seed
+from rich.console import Console
+from rich.table import Table
+from torch import nn
+
+from landmark_models.errors import run_command
+from train.augment import BatchAugmentation
+from train.engine import Engine, start_accelerator
+from train.fit import build_network
+from train.prepare import find_training_photos, loaders
+from train.recipe import Recipe, with_knobs
+from train.run import RunFolder, device_name
+
+__all__ = ["loop"]
+
+
+def loop(recipe: Recipe, data: Path, rounds: int = 8, updates: int = 30) -> dict[str, Any]:
+    """Photos per second of the loop of `train.fit`, and of nothing but forward and backward on one batch in memory.
+
+    The two take turns; the ratio is taken within each round. Photos are decoded into the cache beforehand, as in
+    training, so the loop's share is what reading, augmenting, updating and averaging cost.
+
+    Returns:
+        `loop` and `bare` (photos per second, one for each round), `ratio` (its median), `ratios`, `device`.
+    """
+    with start_accelerator(recipe) as accelerator, tempfile.TemporaryDirectory() as scratch:
+        photos = find_training_photos(recipe, data, RunFolder(scratch), resume=False, exclusions=None)
+        network = build_network(recipe, len(photos.labels))
+        cfg = cast(dict[str, Any], network.pretrained_cfg)
+        photos, cache = photos.decoded(
+            math.ceil(1.25 * max(recipe.image_size, recipe.serving_size)), False, accelerator
+        )
+        mean, std = photos.normalization(recipe, cache)
+        micro_batch = recipe.batch_size // recipe.gradient_accumulation_steps
+        train_loader = accelerator.prepare(loaders(recipe, photos, cache, cfg, micro_batch)[0])
+        set_seed(recipe.seed)
+        augmentation = BatchAugmentation(recipe, mean, std, len(photos.labels))
+        engine = Engine(network, recipe, accelerator, augmentation, photos.labels, len(photos.train) // micro_batch)
+
+        bare = build_network(recipe, len(photos.labels)).to(accelerator.device).train()
+        bare = bare.to(memory_format=engine.layout)
+        images = torch.randn(micro_batch, 3, recipe.image_size, recipe.image_size, device=accelerator.device)
+        images = images.contiguous(memory_format=engine.layout)
+        targets = torch.randint(len(photos.labels), (micro_batch,), device=accelerator.device)
+
+        def endless() -> Any:
+            epoch = 0
+            while True:
+                train_loader.set_epoch(epoch := epoch + 1)
+                yield from engine.train_epoch(train_loader, "loop")
+                engine.progress.end_epoch(0.0)
+
+        training = endless()
+
+        def bare_step() -> None:
+            bare.zero_grad()
+            with accelerator.autocast():
+                logits = bare(images)
+            nn.functional.cross_entropy(logits.float(), targets).backward()
+
+        def rate(step: Callable[[], object], photos_a_step: int) -> float:
+            for _ in range(5):  # warm, and what workers have prepared meanwhile is used up
+                step()
+            if accelerator.device.type == "cuda":
+                torch.cuda.synchronize()
+            started = time.perf_counter()
+            for _ in range(updates):
+                step()
+            if accelerator.device.type == "cuda":
+                torch.cuda.synchronize()
+            return photos_a_step * updates / (time.perf_counter() - started)
+
+        result: dict[str, Any] = {"loop": [], "bare": [], "device": device_name(accelerator.device)}
+        for _ in range(rounds):
+            result["loop"].append(rate(lambda: next(training), recipe.batch_size))
+            result["bare"].append(rate(bare_step, micro_batch))
+        training.close()
+    result["ratios"] = [a / b for a, b in zip(result["loop"], result["bare"], strict=True)]
+    result["ratio"] = statistics.median(result["ratios"])
+    return result
+
+
+app = typer.Typer(no_args_is_help=True, help=__doc__)
+
+
+@app.callback()
+def main() -> None:
+    """Speed against the obvious alternative, both measured in one run."""
+
+
+@app.command("loop")
+@with_knobs
+def loop_command(
+    recipe: Annotated[Path, typer.Argument(help="A YAML recipe, e.g. train/recipes/default.yaml.")],
+    data: Annotated[Path, typer.Option(help="Folder with train/ (and val/) of CLASS/*, or of bare CLASS/*.")],
+    knobs: dict[str, str],
+    rounds: Annotated[int, typer.Option(min=1, help="How often the two take turns.")] = 8,
+    updates: Annotated[int, typer.Option(min=1, help="Updates timed in each turn.")] = 30,
+) -> None:
+    """The loop of train.fit against bare forward and backward of the same network on data already in memory."""
+    read = Recipe.read(recipe, **knobs)
+    result = loop(read, data, rounds, updates)
+    table = Table("photos/s", "median", "lowest", "highest")
+    for name in ("loop", "bare"):
+        values = result[name]
+        table.add_row(name, *(f"{f(values):.1f}" for f in (statistics.median, min, max)))
+    Console().print(table)
+    print(
+        f"loop / bare: {result['ratio']:.3f} (median of {rounds} rounds, {min(result['ratios']):.3f} to "
+        f"{max(result['ratios']):.3f}); {read.model}, {read.image_size} px, batch {read.batch_size}, "
+        f"{read.mixed_precision} precision, {result['device']}."
+    )
+
+
+if __name__ == "__main__":
+    run_command(app)

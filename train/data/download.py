@@ -1,0 +1,131 @@
+"""Fetch a published set of photos and lay it out as a DATA folder.
+
+python -m train.data download udacity --output photos/udacity
+"""
+
+import json
+import shutil
+import stat
+import zipfile
+from collections import Counter
+from dataclasses import dataclass
+from pathlib import Path, PurePosixPath
+
+from huggingface_hub import get_session
+from huggingface_hub.file_download import http_get  # retries, resumes and shows a bar; works for any address
+from tqdm.auto import tqdm
+
+from landmark_models.photo import PHOTO_SUFFIXES
+from train.data.folders import DataError
+from train.files import write_json
+
+__all__ = ["SOURCES", "Source", "download"]
+
+_WORK = ".download"
+
+
+@dataclass(frozen=True)
+class Source:
+    """A zip archive with `top/SPLIT/CLASS/*`, and how many photos each split must have."""
+
+    url: str
+    top: str
+    counts: dict[str, int]
+
+
+SOURCES = {
+    "udacity": Source(  # 50 classes of Google Landmarks v2, which most published figures are about
+        "https://udacity-dlnfd.s3-us-west-1.amazonaws.com/datasets/landmark_images.zip",
+        "landmark_images",
+        {"train": 4996, "test": 1250},
+    )
+}
+
+
+def download(source: Source, output: str | Path) -> Path:
+    """Fetch, check and unpack into `output/SPLIT/CLASS/*`. Stopped anywhere, the next call goes on.
+
+    Raises:
+        DataError: it can't be fetched or unpacked, or is not what it should be; `output` then holds no photo of it.
+    """
+    output = Path(output)
+    if all((output / split).is_dir() for split in source.counts):
+        _check_counts(_counts(output, source), source, str(output))
+        return output
+    work = output / _WORK
+    if output.is_dir() and any(entry != work for entry in output.iterdir()):
+        raise DataError(f"{output} holds something else; give another --output.")
+    try:
+        work.mkdir(parents=True, exist_ok=True)
+        archive = _fetch(source.url, work)
+        unpacked = _unpack(archive, work / "unpacked", source)
+        _check_counts(_counts(unpacked, source), source, source.url)
+        for split in source.counts:
+            (unpacked / split).rename(output / split)
+        shutil.rmtree(work)
+    except OSError as error:
+        raise DataError(f"{output} can't be written: {error.strerror or error}; make room and run it again.") from None
+    return output
+
+
+def _fetch(url: str, work: Path) -> Path:
+    """The archive, going on with what an earlier call has fetched of the same file."""
+    archive, about = work / "archive.zip", work / "about.json"
+    try:
+        head = get_session().head(url, follow_redirects=True, timeout=30)
+        head.raise_for_status()
+    except Exception as error:  # whatever the HTTP library raises
+        raise DataError(f"{url} can't be reached: {error}. Is the network up? Run it again to go on.") from None
+    length = head.headers.get("content-length")
+    size = int(length) if length else None
+    described = {"url": url, "etag": head.headers.get("etag"), "bytes": size}
+    if not about.is_file() or json.loads(about.read_text(encoding="utf-8")) != described:
+        archive.unlink(missing_ok=True)  # of another file
+        write_json(about, described)
+    with archive.open("ab") as file:
+        try:
+            http_get(url, file, resume_size=file.tell(), expected_size=size, displayed_filename=url)
+        except Exception as error:
+            raise DataError(f"{url} was not fetched to its end: {error}. Run it again to go on.") from None
+    return archive
+
+
+def _unpack(archive: Path, folder: Path, source: Source) -> Path:
+    """The photos of the splits, and nothing else of the archive, under `folder`."""
+    shutil.rmtree(folder, ignore_errors=True)
+    try:
+        with zipfile.ZipFile(archive) as content:
+            members = {}
+            for member in content.infolist():
+                path = PurePosixPath(member.filename)
+                outside = path.is_absolute() or ".." in path.parts or "\\" in member.filename
+                if outside or stat.S_ISLNK(member.external_attr >> 16):
+                    raise DataError(
+                        f"{source.url} has the member {member.filename!r}, which leaves its folder: refused."
+                    )
+                inside = len(path.parts) == 4 and path.parts[0] == source.top and path.parts[1] in source.counts
+                if inside and path.suffix.lower() in PHOTO_SUFFIXES and not path.name.startswith("."):
+                    members[folder.joinpath(*path.parts[1:])] = member
+            needed, free = sum(member.file_size for member in members.values()), shutil.disk_usage(archive.parent).free
+            if needed > free:
+                raise DataError(f"Unpacking {source.url} takes {needed / 1e9:.1f} GB; {free / 1e9:.1f} GB are free.")
+            for target, member in tqdm(members.items(), desc="unpacking", unit="photo", leave=False):
+                target.parent.mkdir(parents=True, exist_ok=True)
+                with content.open(member) as packed, target.open("wb") as file:
+                    shutil.copyfileobj(packed, file)
+    except (zipfile.BadZipFile, EOFError, NotImplementedError, RuntimeError) as error:
+        archive.unlink()
+        raise DataError(f"The archive from {source.url} is damaged ({error}); run it again to fetch it anew.") from None
+    return folder
+
+
+def _counts(folder: Path, source: Source) -> dict[str, int]:
+    files = (path for split in source.counts for path in (folder / split).glob("*/*"))
+    found = Counter(path.relative_to(folder).parts[0] for path in files)
+    return {split: found[split] for split in source.counts}
+
+
+def _check_counts(found: dict[str, int], source: Source, where: str) -> None:
+    if found != source.counts:
+        shown = ", ".join(f"{found[split]} {split} photos instead of {count}" for split, count in source.counts.items())
+        raise DataError(f"{where} has {shown}: it is not the set that it should be.")

@@ -1,0 +1,106 @@
+"""Which photos show the same picture: byte by byte, nearly, or mirrored."""
+
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass
+from typing import Literal
+
+import imagehash
+import numpy as np
+import torch
+from numpy.typing import NDArray
+from PIL import Image, ImageOps
+from torch import Tensor
+
+__all__ = ["Pair", "Picture", "find_pairs", "groups"]
+
+_HASH_SIDE = 16  # 256 bits
+_THUMBNAIL = 32
+# Bits of 256 in which the hashes may differ (unrelated photos: about 128), and how well thumbnails must correlate then.
+_LIMITS = ((40, 0.82), (60, 0.95))
+_CHUNK = 1024
+
+
+@dataclass(frozen=True)
+class Picture:
+    """What is compared of a photo: hash of the file, difference hash and grey thumbnail, these also of the mirrored."""
+
+    digest: str
+    bits: NDArray[np.bool_]
+    mirrored_bits: NDArray[np.bool_]
+    thumbnail: NDArray[np.float32]
+
+    @classmethod
+    def of(cls, image: Image.Image, digest: str) -> "Picture":
+        """Describe an RGB image whose file has this digest."""
+        gray = image.convert("L")
+        bits, mirrored = (
+            imagehash.dhash(picture, _HASH_SIDE).hash.reshape(-1) for picture in (gray, ImageOps.mirror(gray))
+        )
+        pixels = np.asarray(gray.resize((_THUMBNAIL, _THUMBNAIL), Image.Resampling.BOX), dtype=np.float32)
+        pixels -= pixels.mean()
+        norm = float(np.linalg.norm(pixels))
+        return cls(digest, bits, mirrored, pixels / norm if norm else pixels)
+
+
+@dataclass(frozen=True)
+class Pair:
+    """Two photos, by index with `first < second`, that show the same picture."""
+
+    first: int
+    second: int
+    kind: Literal["exact", "near", "mirrored"]
+
+
+def find_pairs(pictures: Sequence[Picture]) -> list[Pair]:
+    """All pairs that show the same picture.
+
+    A pair is `near` where its 256-bit difference hashes and its grey 32 x 32 thumbnails both agree: the hash finds
+    recompressed, resized, brightened and slightly cropped copies (2 % a side, not 5 %), the thumbnails' correlation
+    drops chance hits among pictures of little detail. Every photo is compared with every other, in O(n^2) with a small
+    constant.
+    """
+    if len(pictures) < 2:
+        return []
+    signs = torch.from_numpy(np.stack([picture.bits for picture in pictures])).float() * 2 - 1
+    mirrored = torch.from_numpy(np.stack([picture.mirrored_bits for picture in pictures])).float() * 2 - 1
+    thumbnails = torch.from_numpy(np.stack([picture.thumbnail for picture in pictures]))
+    kinds: dict[tuple[int, int], Literal["exact", "near", "mirrored"]] = {}
+    for first, second in _close(signs, mirrored, thumbnails.flip(2), thumbnails):
+        kinds[first, second] = "mirrored"
+    for first, second in _close(signs, signs, thumbnails, thumbnails):
+        same = pictures[first].digest == pictures[second].digest
+        kinds[first, second] = "exact" if same else "near"
+    by_digest: dict[str, int] = {}
+    for index, picture in enumerate(pictures):  # a picture of one colour has no hash to go by, but its bytes
+        if (first := by_digest.setdefault(picture.digest, index)) != index:
+            kinds[first, index] = "exact"
+    return [Pair(first, second, kind) for (first, second), kind in sorted(kinds.items())]
+
+
+def _close(signs: Tensor, others: Tensor, thumbnails: Tensor, other_thumbnails: Tensor) -> Iterator[tuple[int, int]]:
+    """Pairs (i, j), i < j, whose hashes (signs of bits) and thumbnails both agree."""
+    bits = signs.shape[1]
+    for start in range(0, len(signs), _CHUNK):
+        distances = (bits - signs[start : start + _CHUNK] @ others.T) / 2
+        rows, columns = torch.nonzero(distances <= _LIMITS[-1][0], as_tuple=True)
+        correlations = (thumbnails[start + rows] * other_thumbnails[columns]).sum((1, 2))
+        agree = torch.zeros(len(rows), dtype=torch.bool)
+        for distance, correlation in _LIMITS:
+            agree |= (distances[rows, columns] <= distance) & (correlations >= correlation)
+        agree &= start + rows < columns
+        yield from zip((start + rows[agree]).tolist(), columns[agree].tolist(), strict=True)
+
+
+def groups(pairs: Sequence[Pair], count: int) -> list[int]:
+    """For each of `count` photos the smallest index among those that it is linked with, directly or not."""
+    leader = list(range(count))
+
+    def find(index: int) -> int:
+        while leader[index] != index:
+            leader[index] = index = leader[leader[index]]
+        return index
+
+    for pair in pairs:
+        a, b = find(pair.first), find(pair.second)
+        leader[max(a, b)] = min(a, b)
+    return [find(index) for index in range(count)]

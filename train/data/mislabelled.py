@@ -1,0 +1,60 @@
+"""Which photos look as if they stood in the wrong class folder."""
+
+from collections.abc import Sequence
+
+import numpy as np
+from numpy.typing import NDArray
+from sklearn.linear_model import LogisticRegression
+from sklearn.model_selection import StratifiedGroupKFold
+from sklearn.pipeline import Pipeline, make_pipeline
+from sklearn.preprocessing import StandardScaler
+
+__all__ = ["suspects"]
+
+_FOLDS = 5
+_MIN_PHOTOS = 2 * _FOLDS  # of a class, to say anything about it
+_MIN_OTHER, _MAX_OWN = 0.7, 0.05  # probability of another class, and of its own, that make a photo suspect
+
+
+def suspects(
+    features: NDArray[np.float32], targets: Sequence[int], groups: Sequence[int], fitted: NDArray[np.bool_]
+) -> dict[int, tuple[int, float]]:
+    """Photos that a classifier which has not seen them puts elsewhere, and surely: index -> (target, probability).
+
+    The classifier is logistic regression on features, fitted out of fold, as confident learning has it (Northcutt,
+    Jiang and Chuang 2021).
+
+    Args:
+        features: of all photos `(N, D)`.
+        targets: class index of each.
+        groups: photos of one picture share a number, and are judged together.
+        fitted: which photos to fit on, i.e. those of the training split. They are judged out of fold, the others by
+            all of them. Classes with fewer than ten of these are left alone.
+    """
+    labels = np.asarray(targets)
+    known = np.flatnonzero(fitted)
+    counts = np.bincount(labels[known], minlength=labels.max() + 1)
+    known = known[counts[labels[known]] >= _MIN_PHOTOS]
+    classes = np.unique(labels[known])
+    if len(classes) < 2:
+        return {}
+    probabilities = np.zeros((len(labels), labels.max() + 1))
+
+    def judge(train: NDArray[np.intp], held_out: NDArray[np.intp]) -> None:
+        model = _classifier().fit(features[train], labels[train])
+        probabilities[np.ix_(held_out, model.classes_)] = model.predict_proba(features[held_out])
+
+    folds = StratifiedGroupKFold(_FOLDS, shuffle=True, random_state=0)
+    for train, held_out in folds.split(known, labels[known], np.asarray(groups)[known]):
+        judge(known[train], known[held_out])
+    others = np.setdiff1d(np.flatnonzero(np.isin(labels, classes)), known)
+    if len(others):
+        judge(known, others)
+
+    own, best = probabilities[np.arange(len(labels)), labels], probabilities.argmax(1)
+    suspect = np.flatnonzero((probabilities.max(1) >= _MIN_OTHER) & (own <= _MAX_OWN))
+    return {int(index): (int(best[index]), float(probabilities[index, best[index]])) for index in suspect}
+
+
+def _classifier() -> Pipeline:
+    return make_pipeline(StandardScaler(), LogisticRegression(C=0.03, max_iter=1000))
