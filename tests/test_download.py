@@ -70,6 +70,7 @@ def source(archive, monkeypatch) -> Source:
 def break_off(monkeypatch, archive: Path) -> None:
     """Let the connection break half-way, for more often than the client tries again."""
     monkeypatch.setattr("time.sleep", lambda _: None)
+    monkeypatch.setattr("huggingface_hub.constants.DOWNLOAD_CHUNK_SIZE", 1000)
     monkeypatch.setattr(Server, "limit", archive.stat().st_size // 20)
     monkeypatch.setattr(Server, "failures", 8)
 

@@ -114,7 +114,7 @@ def loaders(
     cfg: dict[str, Any],
     micro_batch: int,
 ) -> tuple[DataLoader[Any], DataLoader[Any]]:
-    """The loaders of the training photos, as uint8, augmented anew in each epoch, and of the validation photos, as served."""
+    """The loaders: training photos augmented anew in each epoch (uint8), validation photos as they are served."""
     workers = min(max(available_cores() - 1, 1), 8) if recipe.workers is None else recipe.workers
     keep = workers > 0
     train, val = photos.train, photos.val

@@ -13,7 +13,7 @@ __all__ = ["suspects"]
 
 _FOLDS = 5
 _MIN_PHOTOS = 2 * _FOLDS  # of a class, to say anything about it
-_MIN_OTHER, _MAX_OWN = 0.7, 0.05  # probability of another class, and of its own, that make a photo suspect
+_MIN_OTHER, _MAX_OWN = 0.7, 0.1  # probability of another class, and of its own, that make a photo suspect
 
 
 def suspects(
@@ -41,7 +41,7 @@ def suspects(
     probabilities = np.zeros((len(labels), labels.max() + 1))
 
     def judge(train: NDArray[np.intp], held_out: NDArray[np.intp]) -> None:
-        model = _classifier().fit(features[train], labels[train])
+        model = _classifier(len(train)).fit(features[train], labels[train])
         probabilities[np.ix_(held_out, model.classes_)] = model.predict_proba(features[held_out])
 
     folds = StratifiedGroupKFold(_FOLDS, shuffle=True, random_state=0)
@@ -56,5 +56,6 @@ def suspects(
     return {int(index): (int(best[index]), float(probabilities[index, best[index]])) for index in suspect}
 
 
-def _classifier() -> Pipeline:
-    return make_pipeline(StandardScaler(), LogisticRegression(C=0.03, max_iter=1000))
+def _classifier(photos: int) -> Pipeline:
+    # scikit-learn's C weighs the sum over photos against the penalty, so it must fall with their number.
+    return make_pipeline(StandardScaler(), LogisticRegression(C=160 / photos, max_iter=1000))
