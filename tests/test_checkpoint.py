@@ -85,6 +85,7 @@ def interrupt(monkeypatch, owner, name: str, call: int, after: bool) -> None:
         (Engine, "train_batch", 9, True, 1),  # with a checkpoint in the middle of that epoch
         (Engine, "train_batch", 18, True, 2),  # after the very last update
         (Engine, "validate", 2, True, None),
+        (Engine, "validate", 1, False, 1),  # after an epoch's last update, with a checkpoint due after each
         (RunFolder, "save_model", 1, True, None),
         (RunFolder, "log", 2, True, None),  # metrics written, checkpoint not
         (Checkpoints, "save", 2, True, None),

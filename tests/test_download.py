@@ -46,7 +46,7 @@ def archive(tmp_path) -> Path:
     """An archive laid out as the 50-class set is, beside things that are no part of it."""
     data = write_data(tmp_path / "made" / "landmark_images")
     (tmp_path / "served").mkdir()
-    with zipfile.ZipFile(tmp_path / "served" / "set.zip", "w") as content:
+    with zipfile.ZipFile(tmp_path / "served" / "set.zip", "w", zipfile.ZIP_DEFLATED) as content:
         for file in sorted(data.rglob("*.jpg")):
             content.write(file, file.relative_to(tmp_path / "made"))
         content.writestr("__MACOSX/landmark_images/train/00.Red_Tower/._000.jpg", "junk")
@@ -153,6 +153,17 @@ def test_a_damaged_archive_is_fetched_anew_next_time(source, archive, tmp_path):
         download(source, tmp_path / "photos")
     archive.write_bytes(good)
     assert len(find_photos(download(source, tmp_path / "photos"), "train")) == 24
+
+
+def test_a_call_stopped_between_the_splits_is_gone_on_with(source, tmp_path):
+    done = download(source, tmp_path / "photos")
+    (done / ".download").mkdir()
+    (done / "test").rename(tmp_path / "elsewhere")
+    assert len(find_photos(download(source, done), "test")) == 9
+    (done / ".download").mkdir()
+    (done / "train" / "00.Red_Tower" / ".DS_Store").write_text("left by a file manager")
+    download(source, done)
+    assert {entry.name for entry in done.iterdir()} == {"train", "test"}
 
 
 def test_too_few_photos_and_foreign_folders_are_refused(source, tmp_path):

@@ -247,6 +247,9 @@ def test_what_is_excluded_is_neither_trained_nor_validated_on(data, tmp_path):
     assert set(split["left_out"]) == {"train/00.Red_Tower/000.jpg", "train/02.Blue_Lake/007.jpg"}
     with pytest.raises(LandmarkError, match=r"photos new: 2"):
         fit(tiny(epochs=1), data, run.path, resume=True)
+    (tmp_path / "list.txt").write_text("/elsewhere/a.jpg\nother/b.jpg\n")
+    with pytest.raises(DataError, match=r"None of the 2 photos listed in .*list.txt is in"):
+        fit(tiny(epochs=1), data, tmp_path / "other", exclude=tmp_path / "list.txt")
     with pytest.raises(DataError, match=r"list nowhere.txt can't be read"):
         fit(tiny(epochs=1), data, tmp_path / "other", exclude="nowhere.txt")
 

@@ -1,3 +1,4 @@
+import json
 import re
 
 import pytest
@@ -40,6 +41,7 @@ def test_out_of_memory_halves_what_is_computed_at_once_and_not_the_batch(message
     assert "Out of memory with 8 photos at a time: going on with 4, and accumulating the batch of 8 over 2" in shown
     assert "going on with 2, and accumulating the batch of 8 over 4 parts" in shown
     assert all(torch.equal(weights(run)[name], weights(parts)[name]) for name in weights(parts))
+    assert "resumed" not in json.loads((run.path / "environment.json").read_text())
     assert [line["update"] for line in run.metrics()] == [3, 6]
 
 

@@ -14,7 +14,7 @@ from landmark_models.errors import LandmarkError
 from train.data import DataError, find_photos, read_exclusions
 from train.data.duplicates import Picture, find_pairs, groups
 from train.data.mislabelled import suspects
-from train.data.scan import scan
+from train.data.scan import Finding, Scan, scan
 from train.evaluate import evaluate
 from train.fit import fit
 from train.recipe import Recipe
@@ -158,6 +158,21 @@ def test_too_few_photos_to_judge_by_are_left_alone():
     assert suspects(features, [0] * 6 + [1] * 6, list(range(12)), np.ones(12, bool)) == {}
 
 
+def test_a_burst_of_one_picture_is_no_class_to_judge_by():
+    features = np.random.default_rng(0).normal(size=(24, 4)).astype(np.float32)
+    assert suspects(features, [0] * 12 + [1] * 12, [0] * 12 + [12] * 12, np.ones(24, bool)) == {}
+
+
+def test_odd_names_survive_the_list(tmp_path):
+    names = ["train/a/x\u2028y.jpg", "train/a/x\udcff.jpg", "#b/c.jpg", "train/a/plain.jpg"]
+    findings = [Finding("tiny", name, "train", "a", "why\nnot/this.jpg", True) for name in names]
+    listed = Scan("photos", "default", {"train": 4}, findings).write_fix(tmp_path / "fix")
+    assert read_exclusions(listed) == set(names)
+    broken = [Finding("tiny", "train/a/x\ny.jpg", "train", "a", "", True)]
+    with pytest.raises(DataError, match="line break"):
+        Scan("photos", "default", {"train": 1}, broken).write_fix(tmp_path / "fix")
+
+
 def test_plain_pictures_are_no_copies_of_each_other():
     white, black = Image.new("RGB", (64, 64), "white"), Image.new("RGB", (64, 64), "black")
     pictures = [Picture.of(white, "a"), Picture.of(black, "b"), Picture.of(white, "a")]
@@ -212,5 +227,5 @@ def test_what_is_planted_among_real_photos_is_found(real_data, tmp_path):
     by_name = {Path(path).name: kinds for path, kinds in found.items()}
     assert {name for name, (kind, _) in planted.items() if kind not in by_name.get(name, ())} == set()
     assert sum("mislabelled" in found.get(path, ()) for path in moved) >= 8
-    of_planting = [path for path in found if path in moved or Path(path).name in planted or path in before]
-    assert len(found) - len(of_planting) <= 3  # the originals of a conflict among them
+    extra = [path for path in found if not (path in moved or Path(path).name in planted or path in before)]
+    assert len(extra) <= 5  # of 564: the original of the conflict, and photos that only look wrong

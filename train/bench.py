@@ -28,6 +28,8 @@ from train.run import RunFolder, device_name
 
 __all__ = ["loop"]
 
+_WARM = 5  # updates before those that are timed
+
 
 def loop(recipe: Recipe, data: Path, rounds: int = 8, updates: int = 30) -> dict[str, Any]:
     """Photos per second of the loop of `train.fit`, and of nothing but forward and backward on one batch in memory.
@@ -50,10 +52,11 @@ def loop(recipe: Recipe, data: Path, rounds: int = 8, updates: int = 30) -> dict
         train_loader = accelerator.prepare(loaders(recipe, photos, cache, cfg, micro_batch)[0])
         set_seed(recipe.seed)
         augmentation = BatchAugmentation(recipe, mean, std, len(photos.labels))
-        engine = Engine(network, recipe, accelerator, augmentation, photos.labels, len(photos.train) // micro_batch)
+        engine = Engine(network, recipe, accelerator, augmentation, photos.labels, rounds * (updates + _WARM))
 
         bare = build_network(recipe, len(photos.labels)).to(accelerator.device).train()
         bare = bare.to(memory_format=engine.layout)
+        step_network = torch.compile(bare) if recipe.compile else bare
         images = torch.randn(micro_batch, 3, recipe.image_size, recipe.image_size, device=accelerator.device)
         images = images.contiguous(memory_format=engine.layout)
         targets = torch.randint(len(photos.labels), (micro_batch,), device=accelerator.device)
@@ -70,11 +73,11 @@ def loop(recipe: Recipe, data: Path, rounds: int = 8, updates: int = 30) -> dict
         def bare_step() -> None:
             bare.zero_grad()
             with accelerator.autocast():
-                logits = bare(images)
+                logits = step_network(images)
             nn.functional.cross_entropy(logits.float(), targets).backward()
 
         def rate(step: Callable[[], object], photos_a_step: int) -> float:
-            for _ in range(5):  # warm, and what workers have prepared meanwhile is used up
+            for _ in range(_WARM):  # warm, and what workers have prepared meanwhile is used up
                 step()
             if accelerator.device.type == "cuda":
                 torch.cuda.synchronize()

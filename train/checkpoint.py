@@ -36,8 +36,8 @@ class Checkpoints:
         self.engine: Engine | None = None
         accelerator.register_for_checkpointing(self)
 
-    def of(self, engine: Engine) -> None:
-        """Save and load this engine from now on."""
+    def of(self, engine: Engine | None) -> None:
+        """Save and load this engine from now on; with None let go of the last one."""
         self.engine = engine
 
     def state_dict(self) -> dict[str, Any]:
@@ -66,12 +66,12 @@ class Checkpoints:
             OSError, RuntimeError: it can't be written; the earlier ones are still there.
         """
         assert self.engine is not None
-        self.engine.read_losses()
         scratch = self.folder / ".writing"
         target = self.folder / f"update-{self.engine.progress.updates:08d}"
         main = self.accelerator.is_main_process
         if main:
-            shutil.rmtree(scratch, ignore_errors=True)
+            for leftover in (scratch, self.folder / ".replaced"):
+                shutil.rmtree(leftover, ignore_errors=True)
         self.accelerator.wait_for_everyone()
         try:
             self.accelerator.save_state(str(scratch))
@@ -79,12 +79,13 @@ class Checkpoints:
             if main:
                 digests = {file.name: _digest(file) for file in sorted(scratch.iterdir())}
                 (scratch / _MANIFEST).write_text(json.dumps(digests, indent=1), encoding="utf-8")
-                if target.exists():  # damaged, or this would not be written again
-                    shutil.rmtree(target)
+                if target.exists():
+                    target.rename(self.folder / ".replaced")
                 scratch.rename(target)
         finally:
             if main:
                 shutil.rmtree(scratch, ignore_errors=True)
+                shutil.rmtree(self.folder / ".replaced", ignore_errors=True)
         if main:  # whatever claims to be later than what was just written was damaged, and passed over
             found = self.found()
             for old in found[: found.index(target)] + found[found.index(target) + _KEPT :]:

@@ -13,6 +13,7 @@ import time
 from collections.abc import Iterable, Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import asdict, dataclass
+from datetime import timedelta
 from pathlib import Path
 from typing import Any
 
@@ -21,7 +22,7 @@ import torch
 from accelerate import Accelerator, DataLoaderConfiguration
 from accelerate.state import AcceleratorState
 from accelerate.tracking import get_available_trackers
-from accelerate.utils import LoggerType, broadcast, set_seed
+from accelerate.utils import InitProcessGroupKwargs, LoggerType, broadcast, set_seed
 from timm.optim import create_optimizer_v2
 from timm.utils import ModelEmaV3
 from torch import Tensor, nn
@@ -62,9 +63,10 @@ def start_accelerator(
         RecipeError: the batch can't be shared out among the processes, or a tracker is unknown or not installed.
     """
     installed = [str(tracker) for tracker in get_available_trackers()]
+    known = [name for name in LoggerType.list() if name != "all"]
     for name in log_with:
-        if name not in LoggerType.list():
-            raise RecipeError(f"There is no tracker {name!r}; accelerate knows {', '.join(LoggerType.list())}.")
+        if name not in known:
+            raise RecipeError(f"There is no tracker {name!r}; accelerate knows {', '.join(known)}.")
         if name not in installed:
             raise RecipeError(f"The tracker {name} is not installed here; run `pip install {name.replace('_', '-')}`.")
     AcceleratorState._reset_state()  # else a process could not train a second time with another precision
@@ -75,6 +77,8 @@ def start_accelerator(
         step_scheduler_with_optimizer=False,
         log_with=list(log_with) or None,
         project_dir=tracker_folder,
+        # The others wait while the main process decodes the photos; PyTorch would give up after ten minutes.
+        kwargs_handlers=[InitProcessGroupKwargs(timeout=timedelta(hours=6))],
     )
     try:
         parts = accelerator.num_processes * recipe.gradient_accumulation_steps
@@ -194,6 +198,7 @@ class Engine:
         parts = accelerator.gradient_accumulation_steps
         if progress.epoch_updates:
             loader = accelerator.skip_first_batches(loader, progress.epoch_updates * parts)
+            loader.set_epoch(progress.epochs + 1)  # type: ignore[attr-defined]  # forgotten by accelerate before 1.15
         batch_size = self.recipe.batch_size
         total, done = self.updates_per_epoch * batch_size, progress.epoch_updates * batch_size
         hidden = not accelerator.is_local_main_process

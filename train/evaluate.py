@@ -31,6 +31,8 @@ from train.run import RunFolder, device_name
 
 __all__ = ["accuracy_with_interval", "evaluate", "figures"]
 
+_RECORDED = ("data", "digest", "n", "excluded", "top1", "top1_ci95", "macro_f1")  # in the model's own config
+
 
 class _Served(Dataset[Tensor | str]):
     """Photos as the classifier would see them, or the reason why it can't; decoded in worker processes."""
@@ -195,7 +197,7 @@ def _write(folder: Path, metrics: dict[str, Any]) -> None:
 def _record(config_file: Path, metrics: dict[str, Any]) -> None:
     """Put the test figures into the model's own config."""
     config = json.loads(config_file.read_text(encoding="utf-8"))
-    config["landmark"]["test"] = {key: metrics[key] for key in ("data", "digest", "n", "top1", "top1_ci95", "macro_f1")}
+    config["landmark"]["test"] = {key: metrics[key] for key in _RECORDED}
     write_json(config_file, config)
 
 

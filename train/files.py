@@ -25,7 +25,7 @@ def beside(file: Path) -> Iterator[Path]:
 def write_text(file: Path, content: str) -> None:
     """Write a text file (UTF-8), at once."""
     with beside(file) as scratch:
-        scratch.write_text(content, encoding="utf-8")
+        scratch.write_text(content, encoding="utf-8", errors="surrogateescape")  # names of files may be no UTF-8
 
 
 def write_json(file: Path, content: Any) -> None:

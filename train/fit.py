@@ -118,6 +118,8 @@ def fit(
     with start_accelerator(recipe, log_with, run.path / "logs") as accelerator:
         photos = find_training_photos(recipe, data, run, resume, Path(exclude) if exclude else None)
         labels = photos.labels
+        if exclude:
+            accelerator.print(f"{len(photos.left_out)} photos to train or validate on are left out by {exclude}.")
         network = build_network(recipe, len(labels))
         serving_side = required_side(cast(dict[str, Any], network.pretrained_cfg))
         short_side = math.ceil(1.25 * max(recipe.image_size, serving_side))
@@ -127,6 +129,7 @@ def fit(
         checkpoints = Checkpoints(run.checkpoints, accelerator)
 
         def train(batch_size: int) -> None:
+            checkpoints.of(None)  # an engine that ran out of memory gives it back
             accelerator.free_memory()
             set_seed(recipe.seed)
             network = build_network(recipe, len(labels))
@@ -136,7 +139,7 @@ def fit(
             updates_per_epoch = -(-len(photos.train) // recipe.batch_size)
             engine = Engine(network, recipe, accelerator, augmentation, labels, updates_per_epoch)
             checkpoints.of(engine)
-            if accelerator.is_main_process:  # only now: a mistake above leaves no folder behind
+            if accelerator.is_main_process and not run.begun:  # only now: a mistake above leaves no folder behind
                 with run.writing():
                     run.begin(recipe, photos.as_split(), accelerator.device, accelerator.num_processes)
             accelerator.wait_for_everyone()

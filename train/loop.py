@@ -78,7 +78,9 @@ def run_epochs(
         train_loader.set_epoch(epoch)  # type: ignore[attr-defined]
         seconds_before, updates_before = progress.seconds, progress.epoch_updates
         for _ in engine.train_epoch(train_loader, f"epoch {epoch}/{recipe.epochs}"):
-            if checkpointing_steps and progress.updates % checkpointing_steps == 0:
+            due = checkpointing_steps and progress.updates % checkpointing_steps == 0
+            if due and progress.epoch_updates < engine.updates_per_epoch:  # else the epoch's own is about to be written
+                engine.read_losses()
                 with run.writing():
                     checkpoints.save()
         photos = (progress.epoch_updates - updates_before) * recipe.batch_size

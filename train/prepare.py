@@ -20,6 +20,7 @@ from train.data import (
     Photos,
     ServedPhotos,
     channel_statistics,
+    find_photos,
     read_exclusions,
     train_and_val,
 )
@@ -55,7 +56,7 @@ class TrainingPhotos:
             PhotoError: `strict`, and one can't be read.
             DataError: none is left to train or to validate on.
         """
-        files = self.train.files() + self.val.files()
+        files = [self.train.root / path for path in self.sizes]  # unreadable ones, too: a resumed run finds its cache
         with accelerator.main_process_first():
             cache = PhotoCache.open(files, short_side, progress=accelerator.is_local_main_process, strict=strict)
         for reason in cache.failures.values():
@@ -102,8 +103,11 @@ def find_training_photos(
             return TrainingPhotos(photos.only(split["train"]), photos.only(split["val"]), split["left_out"], sizes)
     else:
         run.refuse_occupied()
-    named = sorted(path for path in listed if (root / path).is_file() and not path.startswith(f"test{os.sep}"))
-    found = TrainingPhotos(train, val, dict.fromkeys(named, f"listed in {exclusions}"), sizes)
+    if listed and not any((root / path).is_file() for path in listed):
+        raise DataError(f"None of the {len(listed)} photos listed in {exclusions} is in {data}: another set's list?")
+    splits = (find_photos(data, "train"), find_photos(data, "val", train.labels))
+    named = listed.intersection(path for photos in splits if photos for path in photos.paths)
+    found = TrainingPhotos(train, val, dict.fromkeys(sorted(named), f"listed in {exclusions}"), sizes)
     return found.first_batches(recipe.overfit_batches, recipe) if recipe.overfit_batches else found
 
 

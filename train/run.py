@@ -34,6 +34,7 @@ class RunFolder:
 
     def __init__(self, path: str | Path):
         self.path = Path(path)
+        self.begun = False
 
     @property
     def model(self) -> Path:
@@ -97,10 +98,12 @@ class RunFolder:
         """Turn the failures of writing into a LandmarkError that says what to do."""
         try:
             yield
-        except torch.OutOfMemoryError:
-            raise
-        except (OSError, SafetensorError, RuntimeError) as error:  # PyTorch's own writer raises RuntimeError
-            reason = getattr(error, "strerror", None) or str(error).splitlines()[0]
+        except (OSError, SafetensorError) as error:
+            reason = getattr(error, "strerror", None) or str(error)
+        except RuntimeError as error:  # PyTorch's own writer has no error of its own
+            if not any(sign in str(error) for sign in ("PytorchStreamWriter", "iostream error", "unexpected pos")):
+                raise
+            reason = "the disk is full, or a file may not grow so large"
         else:
             return
         raise LandmarkError(
@@ -119,6 +122,7 @@ class RunFolder:
         self.checkpoints.mkdir(exist_ok=True)
         write_json(self.path / "split.json", split)
         write_json(file, environment)
+        self.begun = True
 
     def save_model(self, network: nn.Module, labels: list[str], recipe: Recipe, validation: dict[str, Any]) -> None:
         """Write `model/`, saying how it was trained and what it reached on the validation photos."""

@@ -7,6 +7,7 @@ import json
 import shutil
 import stat
 import zipfile
+import zlib
 from collections import Counter
 from dataclasses import dataclass
 from pathlib import Path, PurePosixPath
@@ -49,11 +50,13 @@ def download(source: Source, output: str | Path) -> Path:
         DataError: it can't be fetched or unpacked, or is not what it should be; `output` then holds no photo of it.
     """
     output = Path(output)
+    work = output / _WORK
     if all((output / split).is_dir() for split in source.counts):
         _check_counts(_counts(output, source), source, str(output))
+        shutil.rmtree(work, ignore_errors=True)
         return output
-    work = output / _WORK
-    if output.is_dir() and any(entry != work for entry in output.iterdir()):
+    ours = {_WORK, *source.counts} if work.is_dir() else {_WORK}  # stopped between two splits, an earlier call left one
+    if output.is_dir() and any(entry.name not in ours for entry in output.iterdir()):
         raise DataError(f"{output} holds something else; give another --output.")
     try:
         work.mkdir(parents=True, exist_ok=True)
@@ -61,10 +64,11 @@ def download(source: Source, output: str | Path) -> Path:
         unpacked = _unpack(archive, work / "unpacked", source)
         _check_counts(_counts(unpacked, source), source, source.url)
         for split in source.counts:
+            shutil.rmtree(output / split, ignore_errors=True)
             (unpacked / split).rename(output / split)
         shutil.rmtree(work)
     except OSError as error:
-        raise DataError(f"{output} can't be written: {error.strerror or error}; make room and run it again.") from None
+        raise DataError(f"{output} can't be written: {error.strerror or error}; mend that and run it again.") from None
     return output
 
 
@@ -86,7 +90,8 @@ def _fetch(url: str, work: Path) -> Path:
         try:
             http_get(url, file, resume_size=file.tell(), expected_size=size, displayed_filename=url)
         except Exception as error:
-            raise DataError(f"{url} was not fetched to its end: {error}. Run it again to go on.") from None
+            reason = str(error).splitlines()[0] if str(error) else type(error).__name__
+            raise DataError(f"{url} was not fetched to its end: {reason}. Run it again to go on.") from None
     return archive
 
 
@@ -113,15 +118,15 @@ def _unpack(archive: Path, folder: Path, source: Source) -> Path:
                 target.parent.mkdir(parents=True, exist_ok=True)
                 with content.open(member) as packed, target.open("wb") as file:
                     shutil.copyfileobj(packed, file)
-    except (zipfile.BadZipFile, EOFError, NotImplementedError, RuntimeError) as error:
+    except (zipfile.BadZipFile, zlib.error, EOFError, NotImplementedError, RuntimeError, ValueError) as error:
         archive.unlink()
         raise DataError(f"The archive from {source.url} is damaged ({error}); run it again to fetch it anew.") from None
     return folder
 
 
 def _counts(folder: Path, source: Source) -> dict[str, int]:
-    files = (path for split in source.counts for path in (folder / split).glob("*/*"))
-    found = Counter(path.relative_to(folder).parts[0] for path in files)
+    files = (path for split in source.counts for path in (folder / split).glob("*/[!.]*"))
+    found = Counter(path.relative_to(folder).parts[0] for path in files if path.suffix.lower() in PHOTO_SUFFIXES)
     return {split: found[split] for split in source.counts}
 
 

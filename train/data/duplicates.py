@@ -80,15 +80,17 @@ def find_pairs(pictures: Sequence[Picture]) -> list[Pair]:
 def _close(signs: Tensor, others: Tensor, thumbnails: Tensor, other_thumbnails: Tensor) -> Iterator[tuple[int, int]]:
     """Pairs (i, j), i < j, whose hashes (signs of bits) and thumbnails both agree."""
     bits = signs.shape[1]
+    columns = torch.arange(len(signs))
     for start in range(0, len(signs), _CHUNK):
-        distances = (bits - signs[start : start + _CHUNK] @ others.T) / 2
-        rows, columns = torch.nonzero(distances <= _LIMITS[-1][0], as_tuple=True)
-        correlations = (thumbnails[start + rows] * other_thumbnails[columns]).sum((1, 2))
-        agree = torch.zeros(len(rows), dtype=torch.bool)
+        rows = slice(start, start + _CHUNK)
+        distances = (bits - signs[rows] @ others.T) / 2
+        correlations = thumbnails[rows].flatten(1) @ other_thumbnails.flatten(1).T
+        agree = torch.zeros_like(distances, dtype=torch.bool)
         for distance, correlation in _LIMITS:
-            agree |= (distances[rows, columns] <= distance) & (correlations >= correlation)
-        agree &= start + rows < columns
-        yield from zip((start + rows[agree]).tolist(), columns[agree].tolist(), strict=True)
+            agree |= (distances <= distance) & (correlations >= correlation)
+        agree &= columns[rows, None] < columns
+        for row, column in torch.nonzero(agree).tolist():
+            yield start + row, column
 
 
 def groups(pairs: Sequence[Pair], count: int) -> list[int]:

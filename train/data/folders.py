@@ -135,7 +135,7 @@ def read_exclusions(file: str | Path) -> frozenset[str]:
         DataError: the list can't be read.
     """
     try:
-        lines = Path(file).read_text(encoding="utf-8", errors="surrogateescape").splitlines()
+        lines = Path(file).read_text(encoding="utf-8", errors="surrogateescape").split("\n")
     except OSError as error:
         raise DataError(f"The list {file} can't be read: {error.strerror or error}.") from None
     return frozenset(os.path.normpath(line) for line in lines if line.strip() and not line.startswith("#"))

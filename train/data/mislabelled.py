@@ -12,7 +12,7 @@ from sklearn.preprocessing import StandardScaler
 __all__ = ["suspects"]
 
 _FOLDS = 5
-_MIN_PHOTOS = 2 * _FOLDS  # of a class, to say anything about it
+_MIN_PICTURES = 2 * _FOLDS  # of a class, to say anything about it
 _MIN_OTHER, _MAX_OWN = 0.7, 0.1  # probability of another class, and of its own, that make a photo suspect
 
 
@@ -29,12 +29,13 @@ def suspects(
         targets: class index of each.
         groups: photos of one picture share a number, and are judged together.
         fitted: which photos to fit on, i.e. those of the training split. They are judged out of fold, the others by
-            all of them. Classes with fewer than ten of these are left alone.
+            all of them. Classes with fewer than ten different pictures of these are left alone.
     """
     labels = np.asarray(targets)
     known = np.flatnonzero(fitted)
-    counts = np.bincount(labels[known], minlength=labels.max() + 1)
-    known = known[counts[labels[known]] >= _MIN_PHOTOS]
+    pictures = np.unique(np.stack([labels[known], np.asarray(groups)[known]]), axis=1)[0]
+    counts = np.bincount(pictures, minlength=labels.max() + 1)
+    known = known[counts[labels[known]] >= _MIN_PICTURES]
     classes = np.unique(labels[known])
     if len(classes) < 2:
         return {}

@@ -76,7 +76,7 @@ class Scan:
             if "\n" in finding.path or "\r" in finding.path:
                 raise DataError(f"{finding.path!r} has a line break in its name and can't be listed; rename it.")
             name = f"./{finding.path}" if finding.path.startswith("#") else finding.path
-            lines += [f"# {finding.kind}: {finding.detail}", name]
+            lines += [f"# {finding.kind}: {' '.join(finding.detail.split())}", name]
         try:
             folder.mkdir(parents=True, exist_ok=True)
             write_text(folder / "exclude.txt", "\n".join(lines) + "\n")
@@ -160,10 +160,11 @@ def scan(data: str | Path, model: str | Path = "default", min_side: int = 64) ->
             found("tiny", index, f"shorter side {item.side} px", splits[index] != "test")
 
     pairs = find_pairs([seen[index].picture for index in readable])
-    how: dict[int, str] = {}
-    for pair in pairs:
-        for position in (pair.first, pair.second):
-            how[readable[position]] = pair.kind
+    kinds = {frozenset([readable[pair.first], readable[pair.second]]): pair.kind for pair in pairs}
+
+    def copy(index: int, other: int) -> str:
+        return f"{kinds.get(frozenset([index, other]), 'near')} copy"
+
     leaders = groups(pairs, len(readable))
     members: dict[int, list[int]] = defaultdict(list)
     for position, leader in enumerate(leaders):
@@ -174,12 +175,12 @@ def scan(data: str | Path, model: str | Path = "default", min_side: int = 64) ->
         if len({photos.targets[i] for i in group}) > 1:
             for i in group:
                 other = next(j for j in group if photos.targets[j] != photos.targets[i])
-                found("conflict", i, f"{how[i]} copy as {photos.labels[photos.targets[other]]}", True, other)
+                found("conflict", i, f"{copy(i, other)} as {photos.labels[photos.targets[other]]}", True, other)
             continue
         kept = group[0]
         for i in group[1:]:
             kind = "duplicate" if splits[i] == splits[kept] else "leak"
-            found(kind, i, f"{how[i]} copy of {photos.paths[kept]}", True, kept)
+            found(kind, i, f"{copy(i, kept)} of {photos.paths[kept]}", True, kept)
 
     targets = [photos.targets[index] for index in readable]
     judges = np.array([splits[index] == "train" for index in readable])

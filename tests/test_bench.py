@@ -1,0 +1,23 @@
+import subprocess
+import sys
+
+from conftest import TINY
+
+from train.bench import loop
+from train.recipe import Recipe
+
+
+def test_the_loop_is_measured_against_bare_steps_however_short_the_recipe(data):
+    result = loop(Recipe.from_values({**TINY, "epochs": 1}), data, rounds=2, updates=3)
+    assert len(result["loop"]) == len(result["bare"]) == len(result["ratios"]) == 2
+    assert min(result["loop"] + result["bare"]) > 0
+    assert result["device"].startswith("CPU")
+
+
+def test_the_command_says_what_it_measured(data, tmp_path):
+    recipe = tmp_path / "r.yaml"
+    Recipe.from_values(TINY).write(recipe)
+    command = [sys.executable, "-m", "train.bench", "loop", recipe, "--data", data, "--rounds", "1", "--updates", "1"]
+    shown = subprocess.run(command, capture_output=True, text=True, check=True).stdout
+    assert "loop / bare: " in shown
+    assert "landmark_net, 32 px, batch 8" in shown
