@@ -8,6 +8,7 @@ from train.augment import BatchAugmentation, jitter_colors, training_transform
 from train.recipe import Recipe
 
 HALF = ((0.5,) * 3, (0.5,) * 3)
+DRAWS = torch.linspace(-1, 1, 12).reshape(4, 3)
 
 
 def apply(seed: int, **knobs) -> torch.Tensor:
@@ -46,7 +47,7 @@ def test_a_batch_is_normalised_as_it_is_served():
     served = serving_transform({**cfg, "std": (0.1, 0.2, 0.3)})(photo)
     batch = v2.functional.pil_to_tensor(photo).unsqueeze(0)
     images, targets = BatchAugmentation(Recipe(augment="none"), (0.4, 0.5, 0.6), (0.1, 0.2, 0.3), 4)(
-        batch, torch.tensor([2])
+        batch, torch.tensor([2]), DRAWS[:1]
     )
     assert torch.allclose(images[0], served, atol=1e-5)
     assert targets.tolist() == [2]
@@ -66,7 +67,7 @@ def test_colors_are_jittered_as_torchvision_does(name, factor):
 
 def test_each_photo_of_a_batch_gets_colors_of_its_own():
     batch = torch.full((4, 3, 8, 8), 100, dtype=torch.uint8)
-    images, _ = BatchAugmentation(Recipe(color_jitter=0.4), *HALF, 4)(batch, torch.arange(4))
+    images, _ = BatchAugmentation(Recipe(color_jitter=0.4), *HALF, 4)(batch, torch.arange(4), DRAWS)
     assert len({image.mean().item() for image in images}) == 4
     assert images.min() >= -1
     assert images.max() <= 1
@@ -74,15 +75,17 @@ def test_each_photo_of_a_batch_gets_colors_of_its_own():
 
 def test_erasing_replaces_a_rectangle():
     batch = torch.full((4, 3, 32, 32), 128, dtype=torch.uint8)
-    plain, _ = BatchAugmentation(Recipe(augment="none"), *HALF, 4)(batch, torch.arange(4))
-    erased, _ = BatchAugmentation(Recipe(augment="none", random_erasing=1.0), *HALF, 4)(batch, torch.arange(4))
+    plain, _ = BatchAugmentation(Recipe(augment="none"), *HALF, 4)(batch, torch.arange(4), DRAWS)
+    erased, _ = BatchAugmentation(Recipe(augment="none", random_erasing=1.0), *HALF, 4)(batch, torch.arange(4), DRAWS)
     changed = (plain != erased).float().mean().item()
     assert 0.01 < changed < 0.5
 
 
 def test_mixing_gives_smoothed_distributions():
     augment = BatchAugmentation(Recipe(mixup=0.2, cutmix=1.0, label_smoothing=0.1), *HALF, 4)
-    images, targets = augment(torch.randint(0, 256, (8, 3, 16, 16), dtype=torch.uint8), torch.arange(8) % 4)
+    images, targets = augment(
+        torch.randint(0, 256, (8, 3, 16, 16), dtype=torch.uint8), torch.arange(8) % 4, torch.zeros(8, 3)
+    )
     assert images.shape == (8, 3, 16, 16)
     assert targets.shape == (8, 4)
     assert targets.sum(1).tolist() == pytest.approx([1] * 8)

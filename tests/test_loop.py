@@ -19,11 +19,11 @@ def limit_memory(monkeypatch, photos: int, message: str) -> list[int]:
     """Let a batch of more than so many photos run out of memory; returns the sizes that were tried."""
     original, tried = Engine.train_batch, []
 
-    def limited(self, images, targets):
+    def limited(self, images, *rest):
         tried.append(len(images))
         if len(images) > photos:
             raise RuntimeError(message)
-        return original(self, images, targets)
+        return original(self, images, *rest)
 
     monkeypatch.setattr(Engine, "train_batch", limited)
     return tried
@@ -48,11 +48,11 @@ def test_out_of_memory_halves_what_is_computed_at_once_and_not_the_batch(message
 def test_out_of_memory_late_in_a_run_goes_on_from_the_last_checkpoint(data, tmp_path, monkeypatch):
     original, calls = Engine.train_batch, []
 
-    def limited(self, images, targets):
+    def limited(self, images, *rest):
         calls.append(self.progress.updates)
         if len(calls) == 5:
             raise RuntimeError("CUDA out of memory. Tried to allocate 1 GiB")
-        return original(self, images, targets)
+        return original(self, images, *rest)
 
     monkeypatch.setattr(Engine, "train_batch", limited)
     run = fit(tiny(), data, tmp_path / "run")
@@ -74,8 +74,8 @@ def test_a_loss_that_is_no_number_names_its_update_and_leaves_no_checkpoint_behi
 ):
     original = Engine.train_batch
 
-    def poisoned(self, images, targets):
-        return original(self, images, targets) * (value if self.progress.updates == 4 else 1)
+    def poisoned(self, *batch):
+        return original(self, *batch) * (value if self.progress.updates == 4 else 1)
 
     monkeypatch.setattr(Engine, "train_batch", poisoned)
     with pytest.raises(LandmarkError, match=re.escape(f"loss is {value} at update 5 (epoch 2): training has diverged")):

@@ -69,8 +69,9 @@ class BatchAugmentation:
     Colour jitter where `classic` has it, normalisation, random erasing (Zhong et al. 2020), mixup (Zhang et al. 2018)
     and cutmix (Yun et al. 2019).
 
-    It maps uint8 images `(B, 3, H, W)` and targets `(B,)` to normalised float32 images and, where it mixes, smoothed
-    distributions `(B, num_classes)`. What is random is drawn from the generators of Python, NumPy and PyTorch.
+    It maps uint8 images `(B, 3, H, W)`, targets `(B,)` and the images' draws in -1..1 for brightness, contrast and
+    saturation `(B, 3)` to normalised float32 images and targets; where it mixes, these are smoothed distributions
+    `(B, num_classes)`. What else is random is drawn from the generators of Python, NumPy and PyTorch.
     """
 
     def __init__(self, recipe: Recipe, mean: Sequence[float], std: Sequence[float], num_classes: int):
@@ -87,11 +88,10 @@ class BatchAugmentation:
                 num_classes=num_classes,
             )
 
-    def __call__(self, images: Tensor, targets: Tensor) -> tuple[Tensor, Tensor]:
+    def __call__(self, images: Tensor, targets: Tensor, draws: Tensor) -> tuple[Tensor, Tensor]:
         images = images.float().div_(255)
         if self.color_jitter:
-            factors = 1 + self.color_jitter * (2 * torch.rand(3, len(images)) - 1)
-            images = jitter_colors(images, *factors.to(images.device))
+            images = jitter_colors(images, *(1 + self.color_jitter * draws).unbind(1))
         images = v2.functional.normalize(images, self.mean, self.std, inplace=True)
         if self.erasing_probability:
             images = RandomErasing(self.erasing_probability, mode="pixel", device=images.device)(images)

@@ -204,9 +204,9 @@ class Engine:
         hidden = not accelerator.is_local_main_process
         started = time.perf_counter()
         with tqdm(total=total, initial=done, desc=title, unit="photo", leave=False, disable=hidden) as bar:
-            for index, (images, targets) in enumerate(loader):
+            for index, batch in enumerate(loader):
                 self._seed(index % parts)
-                self._unread_losses.append(self.train_batch(images, targets))
+                self._unread_losses.append(self.train_batch(*batch))
                 if not accelerator.sync_gradients:
                     continue
                 progress.updates += 1
@@ -237,9 +237,9 @@ class Engine:
         if self.accelerator.device.type == "cuda":
             torch.cuda.manual_seed(own)
 
-    def train_batch(self, images: Tensor, targets: Tensor) -> Tensor:
+    def train_batch(self, images: Tensor, targets: Tensor, draws: Tensor) -> Tensor:
         """Forward, backward and, where the batch is complete, an update. Returns the detached loss."""
-        images, targets = self.augmentation(images, targets)
+        images, targets = self.augmentation(images, targets, draws)
         images = images.contiguous(memory_format=self.layout)
         with self.accelerator.accumulate(self.wrapped):
             with self.accelerator.autocast():

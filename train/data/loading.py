@@ -41,10 +41,11 @@ class ServedPhotos(Dataset[tuple[Tensor, int]]):
         return self.transform(Image.fromarray(self.cache[self.files[index]])), self.targets[index]
 
 
-class AugmentedPhotos(Dataset[tuple[Tensor, int]]):
+class AugmentedPhotos(Dataset[tuple[Tensor, int, Tensor]]):
     """Photos of a cache, augmented, asked for as `(index, seed)`: what is random depends on nothing but the seed.
 
-    The number of workers and of processes therefore changes no pixel.
+    The number of workers and of processes therefore changes no pixel. With image and target come three numbers in
+    -1..1, drawn from the same seed, for the colours, which are cheaper to change in a batch.
     """
 
     def __init__(self, photos: Photos, cache: PhotoCache, transform: Callable[[Tensor], Tensor]):
@@ -53,11 +54,11 @@ class AugmentedPhotos(Dataset[tuple[Tensor, int]]):
     def __len__(self) -> int:
         return len(self.files)
 
-    def __getitem__(self, item: tuple[int, int]) -> tuple[Tensor, int]:
+    def __getitem__(self, item: tuple[int, int]) -> tuple[Tensor, int, Tensor]:
         index, seed = item
         torch.default_generator.manual_seed(seed)  # `torch.manual_seed` would look for devices, for each photo
         pixels = torch.from_numpy(np.array(self.cache[self.files[index]]))  # a copy, because the cache is read-only
-        return self.transform(pixels.permute(2, 0, 1)), self.targets[index]
+        return self.transform(pixels.permute(2, 0, 1)), self.targets[index], 2 * torch.rand(3) - 1
 
 
 class EpochSampler(Sampler[tuple[int, int]]):
