@@ -98,7 +98,7 @@ def loop(recipe: Recipe, data: Path, rounds: int = 8, updates: int = 30) -> dict
     return result
 
 
-app = typer.Typer(no_args_is_help=True, help=__doc__)
+app = typer.Typer(no_args_is_help=True, add_completion=False)
 
 
 @app.callback()
