@@ -9,9 +9,11 @@ import numpy as np
 import pytest
 from conftest import COLORS
 from PIL import Image, ImageEnhance, ImageOps
+from typer.testing import CliRunner
 
 from landmark_models.errors import LandmarkError
 from train.data import DataError, find_photos, read_exclusions
+from train.data.__main__ import app
 from train.data.duplicates import Picture, find_pairs, groups
 from train.data.mislabelled import suspects
 from train.data.scan import Finding, Scan, scan
@@ -183,14 +185,15 @@ def test_plain_pictures_are_no_copies_of_each_other():
 
 
 def test_the_command_prints_tables_or_json(planted, tmp_path):
-    command = [sys.executable, "-m", "train.data", "scan"]
-    shown = subprocess.run([*command, planted, "--fix", tmp_path / "fix"], capture_output=True, text=True, check=True)
+    shown = CliRunner().invoke(app, ["scan", str(planted), "--fix", str(tmp_path / "fix")])
+    assert shown.exit_code == 0
     assert "unreadable" in shown.stdout
     assert "--exclude" in shown.stdout
     assert (tmp_path / "fix" / "exclude.txt").is_file()
-    printed = subprocess.run([*command, planted, "--json"], capture_output=True, text=True, check=True)
+    printed = CliRunner().invoke(app, ["scan", str(planted), "--json"])
     assert json.loads(printed.stdout)["photos"] == {"train": 46, "test": 9}
-    refused = subprocess.run([*command, tmp_path / "nowhere"], capture_output=True, text=True)
+    command = [sys.executable, "-m", "train.data", "scan", tmp_path / "nowhere"]
+    refused = subprocess.run(command, capture_output=True, text=True)
     assert refused.returncode == 1
     assert refused.stderr.startswith("Error: There is no data folder")
 
