@@ -119,7 +119,8 @@ def fit(
         photos = find_training_photos(recipe, data, run, resume, Path(exclude) if exclude else None)
         labels = photos.labels
         if exclude:
-            accelerator.print(f"{len(photos.left_out)} photos to train or validate on are left out by {exclude}.")
+            count = sum(reason == f"listed in {exclude}" for reason in photos.left_out.values())
+            accelerator.print(f"{count} photos to train or validate on are left out by {exclude}.")
         network = build_network(recipe, len(labels))
         serving_side = required_side(cast(dict[str, Any], network.pretrained_cfg))
         short_side = math.ceil(1.25 * max(recipe.image_size, serving_side))

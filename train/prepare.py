@@ -63,10 +63,10 @@ class TrainingPhotos:
             accelerator.print(f"Left out: {reason}")
         if cache.failures:
             accelerator.print(f"{len(cache.failures)} of {len(files)} photos can't be read and are left out.")
-        train, val = self.train.without(cache.failures), self.val.without(cache.failures)
+        unreadable = {os.path.relpath(file, self.train.root): reason for file, reason in cache.failures.items()}
+        train, val = self.train.excluding(unreadable), self.val.excluding(unreadable)
         if not len(train) or not len(val):
             raise DataError(f"No readable photo of {train.root} is left to train or to validate on.")
-        unreadable = {os.path.relpath(file, train.root): reason for file, reason in cache.failures.items()}
         return replace(self, train=train, val=val, left_out=self.left_out | unreadable), cache
 
     def normalization(self, recipe: Recipe, cache: PhotoCache) -> tuple[list[float], list[float]]:

@@ -46,10 +46,6 @@ class Photos:
     def files(self) -> list[Path]:
         return [self.root / path for path in self.paths]
 
-    def without(self, files: Container[Path]) -> "Photos":
-        """These photos less the named files."""
-        return self.take([index for index, file in enumerate(self.files()) if file not in files])
-
     def excluding(self, paths: Container[str]) -> "Photos":
         """These photos less those of relative paths that are on a list (`read_exclusions`)."""
         return self.take([index for index, path in enumerate(self.paths) if path not in paths])
