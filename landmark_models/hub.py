@@ -18,7 +18,8 @@ from safetensors.torch import load_file, save_file
 from timm.models._hub import save_config_for_hf  # timm's own writer of the format, not exported at the top
 from torch import nn
 
-import landmark_models.convnet  # noqa: F401  (registers our architectures)
+import landmark_models.convnet
+import landmark_models.mlp_head  # noqa: F401  (both register our architectures)
 from landmark_models.errors import ModelError
 from landmark_models.preprocess import required_side, serving_transform
 

@@ -13,15 +13,14 @@ from train.recipe import Recipe
 __all__ = ["BatchAugmentation", "jitter_colors", "training_transform"]
 
 
-def training_transform(recipe: Recipe) -> v2.Compose:
-    """The transform from a uint8 tensor `(3, height, width)` to one of `(3, image_size, image_size)`.
+def training_transform(recipe: Recipe, size: int, interpolation: str) -> v2.Compose:
+    """The transform from a uint8 tensor `(3, height, width)` to one of `(3, size, size)`.
 
     `classic` is random resized crop, flip, rotation and shear, and blur, with colour jitter to come on the batch;
     `randaugment` is Cubuk et al. 2020 and `trivialaugment` Müller and Hutter 2021, both behind crop and flip. What is
     random is drawn from PyTorch's generator.
     """
-    size = recipe.image_size
-    resize = v2.InterpolationMode(recipe.interpolation)  # as in serving, or the network meets another sharpness there
+    resize = v2.InterpolationMode(interpolation)  # as in serving, or the network meets another sharpness there
     steps: list[torch.nn.Module] = []
     if recipe.augment == "none":
         steps += [v2.Resize(size, resize), v2.CenterCrop(size)]

@@ -21,7 +21,7 @@ from torch import nn
 from landmark_models.errors import run_command
 from train.augment import BatchAugmentation
 from train.engine import Engine, start_accelerator
-from train.fit import build_network
+from train.network import build_network
 from train.prepare import find_training_photos, loaders
 from train.recipe import Recipe, with_knobs
 from train.run import RunFolder, device_name
@@ -47,7 +47,7 @@ def loop(recipe: Recipe, data: Path, rounds: int = 8, updates: int = 30) -> dict
         photos, cache = photos.decoded(
             math.ceil(1.25 * max(recipe.image_size, recipe.serving_size)), False, accelerator
         )
-        mean, std = photos.normalization(recipe, cache)
+        mean, std = photos.normalization(recipe, cache, cfg)
         micro_batch = recipe.batch_size // recipe.gradient_accumulation_steps
         train_loader = accelerator.prepare(loaders(recipe, photos, cache, cfg, micro_batch)[0])
         set_seed(recipe.seed)

@@ -22,7 +22,7 @@ import torch
 from accelerate import Accelerator, DataLoaderConfiguration
 from accelerate.state import AcceleratorState
 from accelerate.tracking import get_available_trackers
-from accelerate.utils import InitProcessGroupKwargs, LoggerType, broadcast, set_seed
+from accelerate.utils import DistributedDataParallelKwargs, InitProcessGroupKwargs, LoggerType, broadcast, set_seed
 from timm.optim import create_optimizer_v2
 from timm.utils import ModelEmaV3
 from torch import Tensor, nn
@@ -33,6 +33,7 @@ from tqdm.auto import tqdm
 
 from landmark_models.errors import LandmarkError
 from train.augment import BatchAugmentation
+from train.network import freeze, frozen_parameters
 from train.recipe import Recipe, RecipeError
 from train.schedule import Schedule
 
@@ -78,7 +79,11 @@ def start_accelerator(
         log_with=list(log_with) or None,
         project_dir=tracker_folder,
         # The others wait while the main process decodes the photos; PyTorch would give up after ten minutes.
-        kwargs_handlers=[InitProcessGroupKwargs(timeout=timedelta(hours=6))],
+        kwargs_handlers=[
+            InitProcessGroupKwargs(timeout=timedelta(hours=6)),
+            # While the head alone is trained the rest has no gradient to wait for.
+            DistributedDataParallelKwargs(find_unused_parameters=recipe.head_epochs > 0),
+        ],
     )
     try:
         parts = accelerator.num_processes * recipe.gradient_accumulation_steps
@@ -160,6 +165,9 @@ class Engine:
         self.updates_per_epoch = updates_per_epoch
         self.layout = torch.channels_last if recipe.channels_last else torch.contiguous_format
         self.network = network.to(accelerator.device).to(memory_format=self.layout)
+        self.frozen = frozen_parameters(network, recipe.freeze)
+        self.frozen_at_first = frozen_parameters(network, "backbone") if recipe.head_epochs else self.frozen
+        freeze(self.network, self.frozen)  # the optimizer gets what is left
         try:
             optimizer = create_optimizer_v2(
                 self.network,
@@ -167,12 +175,15 @@ class Engine:
                 lr=recipe.learning_rate,
                 weight_decay=recipe.weight_decay,
                 momentum=recipe.momentum,
+                layer_decay=recipe.layer_decay,
                 **recipe.optimizer_args,
             )
         except (AssertionError, TypeError, ValueError) as error:
             raise RecipeError(
                 f"optimizer={recipe.optimizer} with {recipe.optimizer_args} can't be had: {error}"
             ) from None
+        for group in optimizer.param_groups:  # timm leaves the layers' factors to its own schedulers
+            group["lr"] *= group.get("lr_scale", 1.0)
         self.schedule = Schedule(optimizer, recipe, updates_per_epoch)
         self.ema = ModelEmaV3(self.network, decay=recipe.ema_decay, use_warmup=True) if recipe.ema_decay else None
         self.criterion = nn.CrossEntropyLoss(label_smoothing=0.0 if augmentation.mix else recipe.label_smoothing)
@@ -194,7 +205,7 @@ class Engine:
             LandmarkError: the loss is no longer a number.
         """
         progress, accelerator = self.progress, self.accelerator
-        self.wrapped.train()
+        freeze(self.network, self.frozen_at_first if progress.epochs < self.recipe.head_epochs else self.frozen)
         parts = accelerator.gradient_accumulation_steps
         if progress.epoch_updates:
             loader = accelerator.skip_first_batches(loader, progress.epoch_updates * parts)

@@ -11,12 +11,9 @@ from dataclasses import asdict, replace
 from pathlib import Path
 from typing import Annotated, Any, cast
 
-import timm
-import torch
 import typer
 from accelerate import Accelerator
 from accelerate.utils import set_seed
-from torch import nn
 
 from landmark_models.errors import LandmarkError, run_command
 from landmark_models.preprocess import required_side
@@ -24,43 +21,12 @@ from train.augment import BatchAugmentation
 from train.checkpoint import Checkpoints
 from train.engine import Engine, start_accelerator
 from train.loop import run_epochs, within_memory
+from train.network import build_network
 from train.prepare import find_training_photos, loaders
-from train.recipe import Recipe, RecipeError, with_knobs
+from train.recipe import Recipe, with_knobs
 from train.run import RunFolder
 
-__all__ = ["build_network", "fit"]
-
-
-def build_network(recipe: Recipe, num_classes: int) -> nn.Module:
-    """The recipe's architecture with fresh weights, its `pretrained_cfg` saying the serving size and crop.
-
-    Raises:
-        RecipeError: timm does not know it, or it does not take the recipe's arguments.
-    """
-    if not timm.is_model(recipe.model):
-        near = timm.list_models(f"*{recipe.model.split('.')[0][:6]}*")[:5]
-        raise RecipeError(
-            f"timm {timm.__version__} has no model {recipe.model!r}; nearest: {', '.join(near) or 'none'}."
-        )
-    rates = {"drop_rate": recipe.drop_rate, "drop_path_rate": recipe.drop_path_rate}
-    arguments = {name: rate for name, rate in rates.items() if rate is not None} | recipe.model_args
-    try:
-        network = timm.create_model(recipe.model, pretrained=False, num_classes=num_classes, **arguments).eval()
-    except Exception as error:  # whatever an architecture raises on arguments that it does not know
-        raise RecipeError(f"{recipe.model} can't be built with {arguments}: {error}") from None
-    for size in {recipe.image_size, recipe.serving_size}:
-        try:
-            with torch.inference_mode():
-                network(torch.zeros(1, 3, size, size))
-        except Exception as error:
-            raise RecipeError(f"{recipe.model} with {arguments} can't take photos of {size} px: {error}") from None
-    network.pretrained_cfg.update(
-        input_size=(3, recipe.serving_size, recipe.serving_size),
-        crop_pct=recipe.crop_pct,
-        crop_mode=recipe.crop_mode,
-        interpolation=recipe.interpolation,
-    )
-    return network
+__all__ = ["fit"]
 
 
 def start_trackers(accelerator: Accelerator, recipe: Recipe, run: RunFolder, update: int) -> None:
@@ -94,6 +60,7 @@ def fit(
     resume: bool = False,
     strict: bool = False,
     exclude: str | Path | None = None,
+    pretrained_weights: str | Path | None = None,
     checkpointing_steps: int | None = None,
     log_with: Sequence[str] = (),
 ) -> RunFolder:
@@ -106,6 +73,7 @@ def fit(
         resume: go on from the last checkpoint, and end where the run would have ended; start where there is none.
         strict: end on the first photo that can't be read, instead of leaving it out.
         exclude: a list of photos to leave out, as `python -m train.data scan --fix` writes it.
+        pretrained_weights: a safetensors file to start from, in place of timm's from the Hub.
         checkpointing_steps: write a checkpoint every so many updates, too, not only after every epoch.
         log_with: accelerate's names of trackers to log to.
 
@@ -113,6 +81,9 @@ def fit(
         LandmarkError: the recipe, the data or the output folder can't be used, or training diverges.
     """
     run = RunFolder(output)
+    weights = Path(pretrained_weights) if pretrained_weights else None
+    if weights:
+        recipe = replace(recipe, pretrained=True)
     if recipe.overfit_batches:  # the question is whether these very pictures can be learnt
         recipe = replace(recipe, augment="none", random_erasing=0.0, mixup=0.0, cutmix=0.0)
     with start_accelerator(recipe, log_with, run.path / "logs") as accelerator:
@@ -121,11 +92,11 @@ def fit(
         if exclude:
             count = sum(reason == f"listed in {exclude}" for reason in photos.left_out.values())
             accelerator.print(f"{count} photos to train or validate on are left out by {exclude}.")
-        network = build_network(recipe, len(labels))
+        network = build_network(recipe, len(labels), weights)
         serving_side = required_side(cast(dict[str, Any], network.pretrained_cfg))
         short_side = math.ceil(1.25 * max(recipe.image_size, serving_side))
         photos, cache = photos.decoded(short_side, strict, accelerator)
-        mean, std = photos.normalization(recipe, cache)
+        mean, std = photos.normalization(recipe, cache, cast(dict[str, Any], network.pretrained_cfg))
         augmentation = BatchAugmentation(recipe, mean, std, len(labels))
         checkpoints = Checkpoints(run.checkpoints, accelerator)
 
@@ -133,7 +104,7 @@ def fit(
             checkpoints.of(None)  # an engine that ran out of memory gives it back
             accelerator.free_memory()
             set_seed(recipe.seed)
-            network = build_network(recipe, len(labels))
+            network = build_network(recipe, len(labels), weights)
             cfg = cast(dict[str, Any], network.pretrained_cfg)
             cfg.update(mean=tuple(mean), std=tuple(std))
             train_loader, val_loader = accelerator.prepare(*loaders(recipe, photos, cache, cfg, batch_size))
@@ -176,6 +147,9 @@ def command(
     exclude: Annotated[
         Path | None, typer.Option(help="List of photos to leave out, as `python -m train.data scan --fix` writes it.")
     ] = None,
+    pretrained_weights: Annotated[
+        Path | None, typer.Option(help="Safetensors file to start from, in place of timm's weights from the Hub.")
+    ] = None,
     checkpointing_steps: Annotated[
         int | None, typer.Option(min=1, help="Write a checkpoint every so many updates, too; else after every epoch.")
     ] = None,
@@ -191,6 +165,7 @@ def command(
         resume=resume,
         strict=strict,
         exclude=exclude,
+        pretrained_weights=pretrained_weights,
         checkpointing_steps=checkpointing_steps,
         log_with=log_with or (),
     )

@@ -2,12 +2,12 @@
 
 import os
 from dataclasses import dataclass, replace
+from functools import partial
 from pathlib import Path
 from typing import Any
 
 import torch
 from accelerate import Accelerator
-from timm.data import IMAGENET_DEFAULT_MEAN, IMAGENET_DEFAULT_STD
 from torch.utils.data import DataLoader
 
 from landmark_models.preprocess import serving_transform
@@ -69,13 +69,13 @@ class TrainingPhotos:
             raise DataError(f"No readable photo of {train.root} is left to train or to validate on.")
         return replace(self, train=train, val=val, left_out=self.left_out | unreadable), cache
 
-    def normalization(self, recipe: Recipe, cache: PhotoCache) -> tuple[list[float], list[float]]:
-        """Mean and standard deviation that the network's input is normalised with, in 0..1."""
+    def normalization(self, recipe: Recipe, cache: PhotoCache, cfg: dict[str, Any]) -> tuple[list[float], list[float]]:
+        """Mean and standard deviation that the input is normalised with, in 0..1; the model's own are in its `cfg`."""
         if isinstance(recipe.normalization, dict):
             return list(recipe.normalization["mean"]), list(recipe.normalization["std"])
         if recipe.normalization == "train":
             return channel_statistics(self.train, cache)
-        return list(IMAGENET_DEFAULT_MEAN), list(IMAGENET_DEFAULT_STD)
+        return list(cfg["mean"]), list(cfg["std"])
 
     def first_batches(self, count: int, recipe: Recipe) -> "TrainingPhotos":
         """`count` batches of the training photos, classes mixed, to train and to validate on alike."""
@@ -122,8 +122,9 @@ def loaders(
     workers = min(max(available_cores() - 1, 1), 8) if recipe.workers is None else recipe.workers
     keep = workers > 0
     train, val = photos.train, photos.val
-    sampler = EpochSampler(train.targets, recipe.batch_size, recipe.seed, recipe.balanced_sampling)
-    train_set = AugmentedPhotos(train, cache, training_transform(recipe))
+    sampler = EpochSampler(train.targets, recipe.batch_size, recipe.seed, recipe.balanced_sampling, recipe.crop_side)
+    transform_to = partial(training_transform, recipe, interpolation=cfg["interpolation"])
+    train_set = AugmentedPhotos(train, cache, transform_to)
     val_set = ServedPhotos(val, cache, serving_transform(cfg))
     return (
         DataLoader(train_set, micro_batch, sampler=sampler, num_workers=workers, persistent_workers=keep),

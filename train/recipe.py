@@ -21,6 +21,9 @@ from train.files import write_text
 __all__ = ["Recipe", "RecipeError", "with_knobs"]
 
 
+_SIDE_STEP = 8  # px; a multiple of what most networks reduce by in their early stages
+
+
 class RecipeError(LandmarkError):
     """A recipe that can't be trained as it stands: an unknown knob, a value of the wrong type or out of range."""
 
@@ -28,8 +31,8 @@ class RecipeError(LandmarkError):
 def knob(default: Any, help: str, *, low: float | None = None, high: float | None = None) -> Any:
     """A field of the recipe: its default, what it means, and its closed range where it has one."""
     metadata = {"help": help, "low": low, "high": high}
-    if isinstance(default, dict):
-        return field(default_factory=lambda: dict(default), metadata=metadata)
+    if isinstance(default, dict | list):
+        return field(default_factory=lambda: type(default)(default), metadata=metadata)
     return field(default=default, metadata=metadata)
 
 
@@ -44,13 +47,32 @@ class Recipe:
         None, "stochastic depth at the last block; none: the network's own", low=0, high=0.95
     )
 
+    pretrained: bool = knob(False, "start from pretrained weights: timm's from the Hub, or --pretrained-weights FILE")
+    head_hidden: list[int] = knob([], "widths of fully connected layers before the classifier, e.g. '[512]'")
+    freeze: Literal["none", "backbone"] | int = knob(
+        "none", "what stays as it is: none, the backbone (all but the head), or so many of the first stages", low=0
+    )
+    head_epochs: int = knob(0, "epochs in which the head alone is trained, before all that freeze leaves", low=0)
+    layer_decay: float | None = knob(
+        None, "factor of the learning rate from each layer to the one below; none: one rate for all", low=0.01, high=1
+    )
+
     image_size: int = knob(128, "side of the training crops, px", low=8)
+    start_image_size: int | None = knob(
+        None, "side of the first epoch's crops, growing to image_size over three quarters of the epochs", low=8
+    )
     eval_image_size: int | None = knob(None, "side of the serving crop, px; none: image_size", low=8)
-    crop_pct: float = knob(1.0, "serving: the crop's part of the resized photo", low=0.1, high=1)
-    crop_mode: Literal["center", "squash", "border"] = knob("center", "serving: how the photo is made square")
-    interpolation: Literal["bilinear", "bicubic"] = knob("bicubic", "how photos are resized, in training and serving")
-    normalization: Literal["imagenet", "train"] | dict[str, Any] = knob(
-        "imagenet", "mean and sd of the input: imagenet, train (the train split's own), or '{mean: [...], std: [...]}'"
+    crop_pct: float | None = knob(
+        None, "serving: the crop's part of the resized photo; none: the model's own", low=0.1, high=1
+    )
+    crop_mode: Literal["center", "squash", "border"] | None = knob(
+        None, "serving: how the photo is made square; none: the model's own"
+    )
+    interpolation: Literal["bilinear", "bicubic"] | None = knob(
+        None, "how photos are resized, in training and serving; none: the model's own"
+    )
+    normalization: Literal["model", "train"] | dict[str, Any] = knob(
+        "model", "mean and sd of the input: the model's own, the train split's, or '{mean: [...], std: [...]}'"
     )
     val_fraction: float = knob(0.1, "part of train drawn for validation, where there is no val folder", low=0, high=0.9)
     balanced_sampling: bool = knob(False, "draw every class equally often")
@@ -108,6 +130,10 @@ class Recipe:
                 raise RecipeError("normalization needs three numbers each: {mean: [r, g, b], std: [r, g, b]}.")
             if min(std) <= 0:
                 raise RecipeError(f"normalization has std={std}; each must be above 0.")
+        if not all(isinstance(width, int) and width > 0 for width in self.head_hidden):
+            raise RecipeError(f"head_hidden={self.head_hidden} must be a list of widths, e.g. [512].")
+        if self.start_image_size and self.start_image_size > self.image_size:
+            raise RecipeError(f"start_image_size={self.start_image_size} must be at most image_size={self.image_size}.")
 
     @classmethod
     def from_values(cls, values: Mapping[str, Any], source: str = "the recipe") -> "Recipe":
@@ -167,6 +193,17 @@ class Recipe:
     def serving_size(self) -> int:
         """Side of the crop that validation, test and serving use, px."""
         return self.eval_image_size or self.image_size
+
+    def crop_side(self, epoch: int) -> int:
+        """Side of the training crops in this epoch, counted from 1, px.
+
+        Small pictures first are cheap to learn from (progressive learning, Tan and Le 2021).
+        """
+        if not self.start_image_size:
+            return self.image_size
+        share = min((epoch - 1) / (0.75 * self.epochs), 1.0)
+        side = self.start_image_size + share * (self.image_size - self.start_image_size)
+        return self.image_size if share == 1.0 else round(side / _SIDE_STEP) * _SIDE_STEP
 
 
 def _is_triple(value: Any) -> TypeGuard[list[float]]:

@@ -19,6 +19,7 @@ from torch import nn
 from landmark_models import hub
 from landmark_models.errors import LandmarkError
 from train.files import PART, beside, write_json, write_text
+from train.network import served_arguments
 from train.recipe import Recipe
 
 __all__ = ["RunFolder", "device_name"]
@@ -127,7 +128,7 @@ class RunFolder:
     def save_model(self, network: nn.Module, labels: list[str], recipe: Recipe, validation: dict[str, Any]) -> None:
         """Write `model/`, saying how it was trained and what it reached on the validation photos."""
         landmark = {"temperature": 1.0, "validation": validation, "recipe": asdict(recipe)}
-        half, arguments = recipe.half_weights, recipe.model_args
+        half, arguments = recipe.half_weights, served_arguments(recipe)
         hub.save(network, self.model, labels=labels, model_args=arguments, landmark=landmark, half=half)
 
     def log(self, metrics: dict[str, Any]) -> None:

@@ -42,38 +42,42 @@ class ServedPhotos(Dataset[tuple[Tensor, int]]):
 
 
 class AugmentedPhotos(Dataset[tuple[Tensor, int, Tensor]]):
-    """Photos of a cache, augmented, asked for as `(index, seed)`: what is random depends on nothing but the seed.
+    """Photos of a cache, augmented, asked for as `(index, seed, side)`: what is random follows from the seed alone.
 
     The number of workers and of processes therefore changes no pixel. With image and target come three numbers in
     -1..1, drawn from the same seed, for the colours, which are cheaper to change in a batch.
     """
 
-    def __init__(self, photos: Photos, cache: PhotoCache, transform: Callable[[Tensor], Tensor]):
-        self.files, self.targets, self.cache, self.transform = photos.files(), photos.targets, cache, transform
+    def __init__(self, photos: Photos, cache: PhotoCache, transform_to: Callable[[int], Callable[[Tensor], Tensor]]):
+        self.files, self.targets, self.cache, self.transform_to = photos.files(), photos.targets, cache, transform_to
+        self.transforms: dict[int, Callable[[Tensor], Tensor]] = {}  # by side
 
     def __len__(self) -> int:
         return len(self.files)
 
-    def __getitem__(self, item: tuple[int, int]) -> tuple[Tensor, int, Tensor]:
-        index, seed = item
+    def __getitem__(self, item: tuple[int, int, int]) -> tuple[Tensor, int, Tensor]:
+        index, seed, side = item
+        if side not in self.transforms:
+            self.transforms[side] = self.transform_to(side)
         torch.default_generator.manual_seed(seed)  # `torch.manual_seed` would look for devices, for each photo
         pixels = torch.from_numpy(np.array(self.cache[self.files[index]]))  # a copy, because the cache is read-only
-        return self.transform(pixels.permute(2, 0, 1)), self.targets[index], 2 * torch.rand(3) - 1
+        return self.transforms[side](pixels.permute(2, 0, 1)), self.targets[index], 2 * torch.rand(3) - 1
 
 
-class EpochSampler(Sampler[tuple[int, int]]):
-    """Every photo once an epoch in a fresh order (or classes equally often), each with a seed for its augmentation.
+class EpochSampler(Sampler[tuple[int, int, int]]):
+    """Every photo once an epoch in a fresh order (or classes equally often), each with a seed and the epoch's side.
 
     The epoch is filled up to whole batches with photos from its beginning, so that every update sees a full batch.
     Order and seeds follow from `seed` and the epoch alone.
     """
 
-    def __init__(self, targets: Sequence[int], batch_size: int, seed: int, balanced: bool):
+    def __init__(self, targets: Sequence[int], batch_size: int, seed: int, balanced: bool, side: Callable[[int], int]):
         self.targets = torch.tensor(targets)
         self.length = -(-len(targets) // batch_size) * batch_size
         self.seed = seed
         self.balanced = balanced
-        self.epoch = 0
+        self.side = side  # of the crops, px, by epoch from 1
+        self.epoch = 1
 
     def set_epoch(self, epoch: int) -> None:
         self.epoch = epoch
@@ -81,7 +85,7 @@ class EpochSampler(Sampler[tuple[int, int]]):
     def __len__(self) -> int:
         return self.length
 
-    def __iter__(self) -> Iterator[tuple[int, int]]:
+    def __iter__(self) -> Iterator[tuple[int, int, int]]:
         generator = torch.Generator().manual_seed(self.seed * 1_000_003 + self.epoch)
         count = len(self.targets)
         if self.balanced:
@@ -91,4 +95,6 @@ class EpochSampler(Sampler[tuple[int, int]]):
             order = torch.randperm(count, generator=generator)
             order = order.repeat(-(-self.length // count))[: self.length]
         seeds = torch.randint(2**31, (self.length,), generator=generator)
-        yield from zip(order.tolist(), seeds.tolist(), strict=True)
+        side = self.side(self.epoch)
+        for index, seed in zip(order.tolist(), seeds.tolist(), strict=True):
+            yield index, seed, side

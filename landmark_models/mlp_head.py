@@ -1,0 +1,56 @@
+"""Any convolutional or transformer network of timm with fully connected layers before its classifier.
+
+import timm, landmark_models
+model = timm.create_model("landmark_mlp", backbone="vgg19", hidden=[4096, 1024], num_classes=50)
+"""
+
+from collections.abc import Sequence
+from typing import Any
+
+import timm
+from timm.models import register_model
+from torch import nn
+
+__all__ = ["put_mlp_head"]
+
+ARCHITECTURE = "landmark_mlp"
+
+
+def put_mlp_head(network: nn.Module, hidden: Sequence[int], drop_rate: float = 0.0) -> nn.Module:
+    """Replace the linear classifier of a timm network, in place, by fully connected layers with ReLU and dropout.
+
+    Args:
+        network: whose `get_classifier()` is an `nn.Linear`.
+        hidden: widths of the layers before the new classifier.
+        drop_rate: dropout before each linear layer but the first, which the network's own dropout precedes.
+
+    Raises:
+        ValueError: the classifier is no linear layer.
+    """
+    own: Any = network
+    classifier = own.get_classifier()
+    names = [name for name, module in network.named_modules() if module is classifier]
+    if not isinstance(classifier, nn.Linear) or not names:
+        raise ValueError(
+            f"its classifier is {type(classifier).__name__}, not the linear layer that an MLP could replace"
+        )
+    layers: list[nn.Module] = []
+    width = classifier.in_features
+    for hidden_width in hidden:
+        layers += [nn.Linear(width, hidden_width), nn.ReLU(inplace=True), nn.Dropout(drop_rate)]
+        width = hidden_width
+    network.set_submodule(names[0], nn.Sequential(*layers, nn.Linear(width, classifier.out_features)))
+    own.pretrained_cfg["architecture"] = ARCHITECTURE
+    return network
+
+
+@register_model
+def landmark_mlp(
+    pretrained: bool = False, backbone: str = "resnet34", hidden: Sequence[int] = (512,), **kwargs: Any
+) -> nn.Module:
+    """The architecture `backbone` of timm's registry, its classifier replaced by an MLP."""
+    kwargs = {name: value for name, value in kwargs.items() if not name.startswith("pretrained_cfg")}
+    if not timm.is_model(backbone) or backbone.split(".")[0] == ARCHITECTURE:  # no hub or folder names in here
+        raise ValueError(f"backbone={backbone!r} is no other architecture of timm's registry")
+    network = timm.create_model(backbone, pretrained=pretrained, **kwargs)
+    return put_mlp_head(network, hidden, kwargs.get("drop_rate") or 0.0)

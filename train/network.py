@@ -1,0 +1,193 @@
+"""From a recipe to a network: any architecture of timm's, fresh or pretrained, its head, and what of it is frozen."""
+
+from collections.abc import Collection
+from pathlib import Path
+from typing import Any
+
+import timm
+import torch
+from huggingface_hub import hf_hub_download
+from safetensors import SafetensorError, safe_open
+from timm.models import group_parameters
+from torch import nn
+
+from landmark_models.errors import LandmarkError
+from landmark_models.mlp_head import put_mlp_head
+from train.recipe import Recipe, RecipeError
+
+__all__ = ["build_network", "freeze", "frozen_parameters", "served_arguments"]
+
+_SHOWN = 3  # tensors that an error names
+
+
+def build_network(recipe: Recipe, num_classes: int, weights: Path | None = None) -> nn.Module:
+    """The recipe's architecture and head, its `pretrained_cfg` saying how it will be served.
+
+    Where the recipe says `pretrained`, all but the head is pretrained, and serving keeps the backbone's own mean,
+    standard deviation, crop and interpolation, unless the recipe names others.
+
+    Args:
+        recipe: what to build.
+        num_classes: width of the classifier.
+        weights: a safetensors file with the pretrained weights; None for timm's own from the Hub.
+
+    Raises:
+        RecipeError: timm does not know the architecture, or it does not take the recipe's arguments or photo sizes.
+        LandmarkError: the pretrained weights can't be had, or don't fit.
+    """
+    if not timm.is_model(recipe.model):
+        near = timm.list_models(f"*{recipe.model.split('.')[0][:6]}*")[:5]
+        raise RecipeError(
+            f"timm {timm.__version__} has no model {recipe.model!r}; nearest: {', '.join(near) or 'none'}."
+        )
+    arguments = _arguments(recipe)
+    rates = {"drop_rate": recipe.drop_rate, "drop_path_rate": recipe.drop_path_rate}
+    arguments |= {name: rate for name, rate in rates.items() if rate is not None}
+    file = _pretrained_file(recipe, weights) if recipe.pretrained else None
+    try:
+        if file is None:
+            network = timm.create_model(recipe.model, pretrained=False, num_classes=num_classes, **arguments)
+        else:
+            network = _pretrained(recipe.model, file, arguments)
+            network.reset_classifier(num_classes)  # type: ignore[operator]
+        if recipe.head_hidden:
+            put_mlp_head(network, recipe.head_hidden, recipe.drop_rate or 0.0)
+    except LandmarkError:
+        raise
+    except Exception as error:  # whatever an architecture raises on arguments that it does not know
+        raise RecipeError(f"{recipe.model} can't be built with {arguments}: {error}") from None
+    network.eval()
+    for size in sorted({recipe.crop_side(1), recipe.image_size, recipe.serving_size}):
+        try:
+            with torch.inference_mode():
+                network(torch.zeros(1, 3, size, size))
+        except Exception as error:
+            raise RecipeError(f"{recipe.model} with {arguments} can't take photos of {size} px: {error}") from None
+    served = {"crop_pct": recipe.crop_pct, "crop_mode": recipe.crop_mode, "interpolation": recipe.interpolation}
+    network.pretrained_cfg.update({name: value for name, value in served.items() if value is not None})
+    # What the pretrained weights were best tested with says nothing about these.
+    network.pretrained_cfg.update(input_size=(3, recipe.serving_size, recipe.serving_size), test_input_size=None)
+    network.pretrained_cfg.update(test_crop_pct=None, pool_size=None)
+    return network
+
+
+def served_arguments(recipe: Recipe) -> dict[str, Any]:
+    """The arguments by which `timm.create_model` builds the recipe's trained network again."""
+    arguments = _arguments(recipe)
+    return arguments | {"backbone": recipe.model, "hidden": recipe.head_hidden} if recipe.head_hidden else arguments
+
+
+def _arguments(recipe: Recipe) -> dict[str, Any]:
+    """The recipe's `model_args`, with the size of photos for an architecture that is built for one."""
+    cfg = timm.get_pretrained_cfg(recipe.model)
+    fixed = cfg is not None and cfg.fixed_input_size and "img_size" not in recipe.model_args
+    return recipe.model_args | {"img_size": recipe.serving_size} if fixed else dict(recipe.model_args)
+
+
+def _pretrained_file(recipe: Recipe, weights: Path | None) -> Path:
+    """The safetensors file with the pretrained weights."""
+    elsewhere = (
+        "name a file with --pretrained-weights FILE.safetensors, or start from random weights (pretrained=false)."
+    )
+    if weights is not None:
+        if not weights.is_file():
+            raise LandmarkError(f"There is no file of pretrained weights {weights}.")
+        return weights
+    cfg = timm.get_pretrained_cfg(recipe.model)
+    if cfg is None or not cfg.hf_hub_id:
+        raise LandmarkError(f"timm knows no pretrained weights of {recipe.model}: {elsewhere}")
+    name = cfg.hf_hub_filename or "model.safetensors"
+    tried = f"{name} of https://huggingface.co/{cfg.hf_hub_id}"
+    if not name.endswith(".safetensors"):
+        raise LandmarkError(f"The pretrained weights of {recipe.model} are {tried}, no safetensors: {elsewhere}")
+    try:
+        return Path(hf_hub_download(cfg.hf_hub_id, name))
+    except Exception as error:  # no network, no such file, a refusal, a full disk
+        reason = str(error).strip().splitlines()[0].rstrip(".") if str(error).strip() else type(error).__name__
+        raise LandmarkError(
+            f"The pretrained weights of {recipe.model} can't be had: {tried} is neither in the local cache nor can it "
+            f"be downloaded ({reason}). With a network try again; without, {elsewhere}"
+        ) from None
+
+
+def _pretrained(model: str, file: Path, arguments: dict[str, Any]) -> nn.Module:
+    """The architecture with exactly the file's weights, and a classifier as wide as the file's.
+
+    Raises:
+        LandmarkError: the file is no safetensors file, or its tensors are not those of the architecture.
+    """
+    try:
+        with safe_open(file, "pt") as content:
+            shapes = {name: list(content.get_slice(name).get_shape()) for name in content.keys()}  # noqa: SIM118
+    except (SafetensorError, OSError) as error:
+        raise LandmarkError(f"{file} can't be read as safetensors: {error}") from None
+    cfg = timm.get_pretrained_cfg(model)
+    classifier = (cfg.classifier if cfg else None) or "head.fc"
+    classifier = classifier if isinstance(classifier, str) else classifier[0]
+    rows = shapes.get(f"{classifier}.weight", [cfg.num_classes if cfg else 1000])[0]
+    overlay = {
+        "file": str(file),
+        "num_classes": rows,
+        "custom_load": False,
+        "label_offset": 0,
+        "classifier": classifier,
+    }
+    try:
+        return timm.create_model(model, pretrained=True, num_classes=rows, pretrained_cfg_overlay=overlay, **arguments)
+    except (RuntimeError, KeyError) as error:
+        plain = timm.create_model(model, pretrained=False, num_classes=rows, **arguments)
+        wanted = {name: list(tensor.shape) for name, tensor in plain.state_dict().items()}
+        raise LandmarkError(
+            f"The weights in {file} don't fit {model}: {_first_differences(wanted, shapes) or str(error)[:300]}"
+        ) from None
+
+
+def _first_differences(wanted: dict[str, list[int]], found: dict[str, list[int]]) -> str:
+    """The first tensors in which the file differs from the architecture, in words."""
+    sayings = [
+        f"{name} is {found[name]} in the file and {shape} in the architecture"
+        if name in found
+        else f"{name} is missing"
+        for name, shape in wanted.items()
+        if found.get(name) != shape
+    ]
+    sayings += [f"{name} is no tensor of the architecture" for name in found if name not in wanted]
+    more = f"; and {len(sayings) - _SHOWN} more" if len(sayings) > _SHOWN else ""
+    return "; ".join(sayings[:_SHOWN]) + more + "." * bool(sayings)
+
+
+def frozen_parameters(network: nn.Module, what: str | int) -> frozenset[str]:
+    """Names of the parameters that `freeze` keeps as they are: none, the backbone's, or those of the first N stages.
+
+    Stages are timm's coarse groups; the stem goes with the first.
+
+    Raises:
+        RecipeError: there are not so many stages, or the network's classifier can't be told from its backbone.
+    """
+    if what == "none" or what == 0:
+        return frozenset()
+    own: Any = network
+    if what == "backbone":
+        head = {id(parameter) for parameter in own.get_classifier().parameters()}
+        return frozenset(name for name, parameter in network.named_parameters() if id(parameter) not in head)
+    groups = group_parameters(network, own.group_matcher(coarse=True))
+    stages = len(groups) - 2  # between the stem and the head
+    if int(what) > stages:
+        raise RecipeError(
+            f"freeze={what}: this network has {stages} stages; `backbone` freezes all but the classifier."
+        )
+    return frozenset(name for group in range(int(what) + 1) for name in groups[group])
+
+
+def freeze(network: nn.Module, frozen: Collection[str]) -> None:
+    """Put a network into training mode, but for these parameters and whatever holds nothing but them.
+
+    Frozen modules are in evaluation mode: normalisation keeps and uses its running statistics, dropout is off.
+    """
+    network.train()
+    for name, parameter in network.named_parameters():
+        parameter.requires_grad_(name not in frozen)
+    for module in network.modules():
+        parameters = list(module.parameters())
+        if parameters and not any(parameter.requires_grad for parameter in parameters):
+            module.eval()
