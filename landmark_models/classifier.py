@@ -44,6 +44,7 @@ class LandmarkClassifier:
         self.device = torch.device(device)
         self.network = model.network.to(self.device).to(memory_format=torch.channels_last)
         self.temperature = float(self.landmark.get("temperature", 1.0))
+        self.pretrained_cfg = model.pretrained_cfg
         self.min_side = required_side(model.pretrained_cfg)
         self.transform = serving_transform(model.pretrained_cfg)
 

@@ -12,7 +12,7 @@ DRAWS = torch.linspace(-1, 1, 12).reshape(4, 3)
 
 
 def apply(seed: int, **knobs) -> torch.Tensor:
-    transform = training_transform(Recipe.from_values({"image_size": 32, **knobs}))
+    transform = training_transform(Recipe.from_values(knobs), 32, "bicubic")
     torch.manual_seed(seed)
     return transform(v2.functional.pil_to_tensor(noisy_photo((200, 40, 40), 0)))
 

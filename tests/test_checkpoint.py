@@ -19,7 +19,7 @@ from train.fit import fit
 from train.recipe import Recipe
 from train.run import RunFolder
 
-# Everything that has a state: momentum, schedule, moving average, dropout, mixing, erasing, augmentation.
+# Whatever changes on the way: momentum, schedule, average, dropout, mixing, erasing, augmentation, freezing, size.
 KNOBS = {
     "epochs": 3,
     "ema_decay": 0.9,
@@ -32,6 +32,10 @@ KNOBS = {
     "optimizer": "adamw",
     "learning_rate": 1e-3,
     "gradient_accumulation_steps": 2,
+    "head_epochs": 1,
+    "layer_decay": 0.8,
+    "image_size": 48,
+    "start_image_size": 32,
 }
 
 

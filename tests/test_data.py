@@ -96,23 +96,24 @@ def test_nothing_to_validate_on_is_said():
 
 @given(st.lists(st.integers(0, 3), min_size=1, max_size=50), st.integers(1, 16), st.integers(0, 3))
 def test_an_epoch_has_every_photo_and_whole_batches(targets, batch_size, epoch):
-    sampler = EpochSampler(targets, batch_size, seed=1, balanced=False)
+    sampler = EpochSampler(targets, batch_size, seed=1, balanced=False, side=lambda epoch: 8 * epoch)
     sampler.set_epoch(epoch)
     items = list(sampler)
     assert items == list(sampler)
     assert len(items) == len(sampler)
     assert len(items) % batch_size == 0
     assert len(items) < len(targets) + batch_size
-    assert {index for index, _ in items} == set(range(len(targets)))
+    assert {index for index, _, _ in items} == set(range(len(targets)))
+    assert {side for _, _, side in items} <= {8 * epoch}
 
 
 def test_epochs_differ_and_balance_evens_the_classes():
     targets = [0] * 900 + [1] * 100
-    sampler = EpochSampler(targets, 100, seed=1, balanced=True)
+    sampler = EpochSampler(targets, 100, seed=1, balanced=True, side=lambda epoch: 8 * epoch)
     first = list(sampler)
-    sampler.set_epoch(1)
+    sampler.set_epoch(2)
     assert first != list(sampler)
-    assert 400 < sum(targets[index] for index, _ in first) < 600
+    assert 400 < sum(targets[index] for index, _, _ in first) < 600
 
 
 def test_photos_are_decoded_once_and_read_again(data, tmp_path, monkeypatch):

@@ -12,7 +12,8 @@ from conftest import TINY, weights
 from landmark_models import hub
 from landmark_models.errors import LandmarkError
 from train.data import DataError
-from train.fit import build_network, fit
+from train.fit import fit
+from train.network import build_network
 from train.recipe import Recipe, RecipeError
 from train.run import RunFolder
 

@@ -1,5 +1,6 @@
 import contextlib
 import os
+import re
 import subprocess
 import sys
 from dataclasses import fields
@@ -7,9 +8,12 @@ from pathlib import Path
 
 import pytest
 import yaml
+from conftest import write_data
 from hypothesis import given
 from hypothesis import strategies as st
 
+from landmark_models import LandmarkClassifier
+from train.fit import fit
 from train.recipe import Recipe, RecipeError
 
 KNOBS = [item.name for item in fields(Recipe)]
@@ -124,3 +128,45 @@ def test_help_lists_every_knob_and_a_wrong_option_is_refused():
     assert refused.returncode == 2
     assert "No such option" in refused.stderr
     assert "Traceback" not in refused.stderr
+
+
+@pytest.mark.parametrize("file", RECIPES, ids=lambda file: file.stem)
+def test_every_recipe_trains(file, tmp_path):
+    write_data(tmp_path / "photos", train=3, test=1)
+    head = file.read_text().split("\nmodel:")[0]
+    assert re.search(rf"(train\.fit|train\.distill) {re.escape(str(file))} ", head), "the head gives the command"
+    assert re.search(r"top-1 \d|[Nn]ot measured", head), "and what it gave"
+    size = 96 if "inception" in file.stem else 32
+    small = {"pretrained": False, "image_size": size, "start_image_size": None, "eval_image_size": None}
+    small |= {"epochs": 1, "batch_size": 4, "val_fraction": 0.3, "workers": 0, "head_epochs": 0}
+    run = fit(Recipe.read(file, **small), tmp_path / "photos", tmp_path / "run")
+    assert run.metrics()[0].get("update", 2) == 2
+    assert len(LandmarkClassifier.load(run.path).labels) == 3
+
+
+def test_crops_grow_to_their_size_over_three_quarters_of_the_epochs():
+    recipe = Recipe(image_size=180, start_image_size=100, epochs=20)
+    sides = [recipe.crop_side(epoch) for epoch in range(1, 21)]
+    assert sides[0] == 104
+    assert sides == sorted(sides)
+    assert sides[14] < 180
+    assert sides[15:] == [180] * 5
+    assert all(side % 8 == 0 for side in sides[:15])
+    assert {Recipe(image_size=33, epochs=5).crop_side(epoch) for epoch in range(1, 6)} == {33}
+
+
+@pytest.mark.parametrize(
+    ("values", "words"),
+    [
+        ({"start_image_size": 200, "image_size": 100}, "at most image_size=100"),
+        ({"head_hidden": "[0]"}, "list of widths"),
+        ({"head_hidden": "many"}, "head_hidden='many'"),
+        ({"freeze": "everything"}, "freeze='everything'"),
+        ({"freeze": -1}, "out of range"),
+        ({"feature_views": 3}, "needs freeze=backbone"),
+        ({"feature_views": 3, "freeze": "backbone", "augment": "none"}, "an augmentation"),
+    ],
+)
+def test_knobs_of_transfer_are_checked(values, words):
+    with pytest.raises(RecipeError, match=re.escape(words)):
+        Recipe.from_values(values)

@@ -1,13 +1,16 @@
 """Speed against the obvious alternative, both in one run, because these figures mean little across machines or hours.
 
 python -m train.bench loop train/recipes/default.yaml --data photos/
+python -m train.bench head train/recipes/effnetv2_b0_frozen.yaml --data photos/
 """
 
+import json
 import math
 import statistics
 import tempfile
 import time
 from collections.abc import Callable
+from dataclasses import replace
 from pathlib import Path
 from typing import Annotated, Any, cast
 
@@ -21,12 +24,13 @@ from torch import nn
 from landmark_models.errors import run_command
 from train.augment import BatchAugmentation
 from train.engine import Engine, start_accelerator
+from train.fit import Data, PretrainedWeights, RecipeFile, fit
 from train.network import build_network
 from train.prepare import find_training_photos, loaders
 from train.recipe import Recipe, with_knobs
 from train.run import RunFolder, device_name
 
-__all__ = ["loop"]
+__all__ = ["head", "loop"]
 
 _WARM = 5  # updates before those that are timed
 
@@ -98,6 +102,35 @@ def loop(recipe: Recipe, data: Path, rounds: int = 8, updates: int = 30) -> dict
     return result
 
 
+def head(recipe: Recipe, data: Path, weights: Path | None = None, epochs: int = 10) -> dict[str, Any]:
+    """Wall time of `train.fit` for a linear head on features that are cached, and by epochs over the photos.
+
+    Both find the photos decoded; computing the features is timed apart.
+
+    Returns:
+        `features`, `cached`, `epochs` (seconds), `ratio` (epochs / cached), `top1` and `epochs_top1` (on the validation
+        photos, 0..1), `device`.
+    """
+    result: dict[str, Any] = {}
+    with tempfile.TemporaryDirectory() as scratch:
+
+        def timed(name: str, **options: Any) -> RunFolder:
+            started = time.perf_counter()
+            run = fit(replace(recipe, epochs=epochs), data, Path(scratch) / name, pretrained_weights=weights, **options)
+            result[name] = time.perf_counter() - started
+            return run
+
+        timed("first")
+        lines = timed("cached").metrics()
+        result["features"] = lines[0]["features_seconds"]
+        result["top1"] = min(lines[:-1], key=lambda line: line["val_loss"])["val_top1"]
+        run = timed("epochs", feature_cache=False)
+        result["epochs_top1"] = max(line["val_top1"] for line in run.metrics())
+        result["device"] = json.loads((run.path / "environment.json").read_text(encoding="utf-8"))["device"]
+    result["ratio"] = result["epochs"] / result["cached"]
+    return result
+
+
 app = typer.Typer(no_args_is_help=True, add_completion=False)
 
 
@@ -109,8 +142,8 @@ def main() -> None:
 @app.command("loop")
 @with_knobs
 def loop_command(
-    recipe: Annotated[Path, typer.Argument(help="A YAML recipe, e.g. train/recipes/default.yaml.")],
-    data: Annotated[Path, typer.Option(help="Folder with train/ (and val/) of CLASS/*, or of bare CLASS/*.")],
+    recipe: RecipeFile,
+    data: Data,
     knobs: dict[str, str],
     rounds: Annotated[int, typer.Option(min=1, help="How often the two take turns.")] = 8,
     updates: Annotated[int, typer.Option(min=1, help="Updates timed in each turn.")] = 30,
@@ -127,6 +160,26 @@ def loop_command(
         f"loop / bare: {result['ratio']:.3f} (median of {rounds} rounds, {min(result['ratios']):.3f} to "
         f"{max(result['ratios']):.3f}); {read.model}, {read.image_size} px, batch {read.batch_size}, "
         f"{read.mixed_precision} precision, {result['device']}."
+    )
+
+
+@app.command("head")
+@with_knobs
+def head_command(
+    recipe: RecipeFile,
+    data: Data,
+    knobs: dict[str, str],
+    pretrained_weights: PretrainedWeights = None,
+) -> None:
+    """A linear head on cached features against the same head trained by epochs (10, or --epochs) over the photos."""
+    epochs = int(knobs.pop("epochs", "10"))
+    read = Recipe.read(recipe, **knobs)
+    result = head(read, data, pretrained_weights, epochs)
+    print(
+        f"features computed in {result['features']:.1f} s (apart); head on cached features {result['cached']:.1f} s, "
+        f"validation top-1 {100 * result['top1']:.2f} %; {epochs} epochs without them {result['epochs']:.1f} s, "
+        f"{100 * result['epochs_top1']:.2f} %: {result['ratio']:.1f} times as long; {read.model}, "
+        f"{read.serving_size} px, {result['device']}."
     )
 
 

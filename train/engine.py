@@ -29,6 +29,7 @@ from torch import Tensor, nn
 from torch.utils.data import DataLoader
 from torchmetrics import MeanMetric
 from torchmetrics.classification import MulticlassAccuracy
+from torchvision.transforms.v2 import functional
 from tqdm.auto import tqdm
 
 from landmark_models.errors import LandmarkError
@@ -36,6 +37,7 @@ from train.augment import BatchAugmentation
 from train.network import freeze, frozen_parameters
 from train.recipe import Recipe, RecipeError
 from train.schedule import Schedule
+from train.teacher import Teacher
 
 __all__ = ["Engine", "Progress", "available_cores", "start_accelerator"]
 
@@ -146,7 +148,8 @@ class Progress:
 class Engine:
     """A network in training: its optimizer, schedule, augmentation and moving average, under accelerate.
 
-    `network` is the bare network, whatever wraps it for training, so its weights have their own names.
+    `network` is the bare network, whatever wraps it for training, so its weights have their own names. With a `teacher`
+    it learns what that says, instead of the photos' labels.
     """
 
     def __init__(
@@ -157,6 +160,7 @@ class Engine:
         augmentation: BatchAugmentation,
         labels: list[str],
         updates_per_epoch: int,
+        teacher: Teacher | None = None,
     ):
         self.recipe = recipe
         self.accelerator = accelerator
@@ -165,6 +169,7 @@ class Engine:
         self.updates_per_epoch = updates_per_epoch
         self.layout = torch.channels_last if recipe.channels_last else torch.contiguous_format
         self.network = network.to(accelerator.device).to(memory_format=self.layout)
+        self.teacher = teacher.to(accelerator.device, self.layout) if teacher else None
         self.frozen = frozen_parameters(network, recipe.freeze)
         self.frozen_at_first = frozen_parameters(network, "backbone") if recipe.head_epochs else self.frozen
         freeze(self.network, self.frozen)  # the optimizer gets what is left
@@ -252,10 +257,19 @@ class Engine:
         """Forward, backward and, where the batch is complete, an update. Returns the detached loss."""
         images, targets = self.augmentation(images, targets, draws)
         images = images.contiguous(memory_format=self.layout)
+        taught: Tensor | None = None
+        if self.teacher:
+            with self.accelerator.autocast():
+                taught = self.teacher.logits(images, self.augmentation.mean, self.augmentation.std)
+            side = self.recipe.crop_side(self.progress.epochs + 1)  # the view may be larger, for the teacher
+            images = functional.resize(images, [side, side], antialias=True)
         with self.accelerator.accumulate(self.wrapped):
             with self.accelerator.autocast():
-                logits = self.wrapped(images)
-            loss: Tensor = self.criterion(logits.float(), targets)
+                logits = self.wrapped(images).float()
+            if self.teacher and taught is not None:
+                loss = self.teacher.loss(logits, taught, targets)
+            else:
+                loss = self.criterion(logits, targets)
             self.accelerator.backward(loss)
             if self.accelerator.sync_gradients and self.recipe.clip_grad:
                 self.accelerator.clip_grad_norm_(self.wrapped.parameters(), self.recipe.clip_grad)

@@ -6,8 +6,11 @@ python -m train.evaluate default --data photos/ --split test --output runs/test
 import csv
 import hashlib
 import json
+import math
+import time
 from collections import defaultdict
 from collections.abc import Sequence
+from enum import StrEnum
 from pathlib import Path
 from typing import Annotated, Any
 
@@ -19,11 +22,14 @@ from scipy.stats import binomtest
 from sklearn.metrics import precision_recall_fscore_support
 from torch import Tensor
 from torch.utils.data import DataLoader, Dataset
+from torchvision.transforms import v2
 from tqdm.auto import tqdm
 
 from landmark_models.classifier import LandmarkClassifier
 from landmark_models.errors import PhotoError, run_command
 from landmark_models.hub import CONFIG_FILE
+from landmark_models.photo import open_photo
+from landmark_models.preprocess import required_side, serving_transform
 from train.data import DataError, Photos, find_photos, read_exclusions
 from train.engine import available_cores
 from train.files import write_json
@@ -34,20 +40,51 @@ __all__ = ["accuracy_with_interval", "evaluate", "figures"]
 _RECORDED = ("data", "digest", "n", "excluded", "top1", "top1_ci95", "macro_f1")  # in the model's own config
 
 
-class _Served(Dataset[Tensor | str]):
-    """Photos as the classifier would see them, or the reason why it can't; decoded in worker processes."""
+class TestTimeAugmentation(StrEnum):
+    """Further views of a photo whose scores are averaged: its mirror image, or five crops and their mirror images."""
 
-    def __init__(self, classifier: LandmarkClassifier, files: Sequence[Path]):
-        self.preprocess, self.files = classifier.preprocess, files
+    flip = "flip"
+    crops = "crops"
+
+
+class _Views(Dataset[Tensor | str]):
+    """Photos as `(views, 3, H, W)`, or the reason why they can't be read; decoded in worker processes.
+
+    One view is what the classifier would see. Ten (Krizhevsky et al. 2012) are taken where the photo is resized to a
+    seventh more than is served.
+    """
+
+    def __init__(self, classifier: LandmarkClassifier, files: Sequence[Path], tta: TestTimeAugmentation | None):
+        self.files, self.tta = files, tta
+        cfg = dict(classifier.pretrained_cfg)
+        if tta is TestTimeAugmentation.crops:
+            self.crop = v2.TenCrop(cfg["input_size"][1:])
+            height, width = (math.ceil(8 / 7 * side) for side in cfg["input_size"][1:])
+            cfg.update(input_size=(3, height, width), crop_mode="center")
+        self.transform, self.min_side = serving_transform(cfg), required_side(cfg)
 
     def __len__(self) -> int:
         return len(self.files)
 
     def __getitem__(self, index: int) -> Tensor | str:
         try:
-            return self.preprocess(self.files[index])
+            image = self.transform(open_photo(self.files[index], self.min_side))
         except PhotoError as error:
             return str(error)
+        if self.tta is TestTimeAugmentation.crops:
+            return torch.stack(self.crop(image))
+        return torch.stack([image, image.flip(-1)]) if self.tta else image.unsqueeze(0)
+
+
+def inference_speed(classifier: LandmarkClassifier, batch_size: int = 32, seconds: float = 3.0) -> float:
+    """Photos per second of the network alone, on batches in memory."""
+    images = torch.rand(batch_size, *classifier.pretrained_cfg["input_size"])
+    classifier.logits(images)
+    started, count = time.perf_counter(), 0
+    while (elapsed := time.perf_counter() - started) < seconds:
+        classifier.logits(images)  # comes back to the CPU, so there is nothing to wait for
+        count += batch_size
+    return count / elapsed
 
 
 def accuracy_with_interval(correct: int, total: int) -> dict[str, Any]:
@@ -117,11 +154,13 @@ def evaluate(
     output: str | Path,
     batch_size: int = 64,
     exclude: str | Path | None = None,
+    tta: TestTimeAugmentation | None = None,
 ) -> dict[str, Any]:
     """Measure a MODEL on one split of DATA by the serving path, and write `output/metrics.json`.
 
     Photos listed in the file `exclude` are left out, and counted in the result.
-    For a run's test split the figures also go to the run's `test/metrics.json` and, in short, into its model's config.
+    For a run's test split the figures also go to the run's `test/metrics.json` and, in short, into its model's config;
+    those with test-time augmentation, which is not how a model is served, do not.
 
     Returns:
         What `metrics.json` holds.
@@ -143,7 +182,7 @@ def evaluate(
     if Path(output).exists() and not Path(output).is_dir():
         raise DataError(f"The output {output} is a file; name a folder.")
     workers = min(available_cores(), 8)
-    loader = DataLoader(_Served(classifier, photos.files()), batch_size, num_workers=workers, collate_fn=list)
+    loader = DataLoader(_Views(classifier, photos.files(), tta), batch_size, num_workers=workers, collate_fn=list)
     logits: list[Tensor] = []
     readable: list[int] = []
     failures: dict[str, str] = {}
@@ -157,7 +196,9 @@ def evaluate(
                     readable.append(index)
                     images.append(item)
             if images:
-                logits.append(classifier.logits(torch.stack(images)))
+                views = classifier.logits(torch.cat(images)).unflatten(0, (len(images), -1))
+                # The mean of probabilities; with one view these are the logits, less what makes no difference.
+                logits.append(views.log_softmax(2).logsumexp(1))
             bar.update(len(batch))
     for reason in failures.values():
         print(f"Left out: {reason}")
@@ -173,14 +214,16 @@ def evaluate(
         "data": Path(data).resolve().name,
         "split": split,
         "digest": _digest(photos),
+        "tta": tta,
         "device": device_name(classifier.device),
+        "photos_per_second": round(inference_speed(classifier), 1),
         "left_out": failures,
         "excluded": excluded,
     }
     _write(Path(output), metrics)
     run = RunFolder(model)
     named = str(model) == "default" or str(model).startswith("hf-hub:")  # not a folder, whatever lies there
-    if split == "test" and not named and run.recipe.is_file():
+    if split == "test" and not tta and not named and run.recipe.is_file():
         _write(run.path / "test", metrics)
         _record(run.model / CONFIG_FILE, metrics)
     return metrics
@@ -211,7 +254,10 @@ def print_tables(metrics: dict[str, Any], console: Console) -> None:
         return f"{percent(bounds[0])} to {percent(bounds[1])}"
 
     excluded = f" ({metrics['excluded']} excluded)" if metrics["excluded"] else ""
-    console.print(f"{metrics['model']} on {metrics['data']}, {metrics['split']} split, {metrics['n']} photos{excluded}")
+    views = {"flip": ", mirror image too", "crops": ", ten crops"}.get(metrics["tta"] or "", "")
+    console.print(
+        f"{metrics['model']} on {metrics['data']}, {metrics['split']} split, {metrics['n']} photos{excluded}{views}"
+    )
     table = Table("", "%", "95 % interval")
     for key in ("top1", "top3", "top5"):
         table.add_row(key.replace("top", "top-"), percent(metrics[key]), interval(metrics[f"{key}_ci95"]))
@@ -238,9 +284,13 @@ def command(
     exclude: Annotated[
         Path | None, typer.Option(help="List of photos to leave out, as `python -m train.data scan --fix` writes it.")
     ] = None,
+    tta: Annotated[
+        TestTimeAugmentation | None,
+        typer.Option(help="Average the scores over each photo and its mirror image, or over ten crops; not recorded."),
+    ] = None,
 ) -> None:
     """Measure a model on photos that it has never seen."""
-    print_tables(evaluate(model, data, split, output, batch_size, exclude), Console())
+    print_tables(evaluate(model, data, split, output, batch_size, exclude, tta), Console())
 
 
 if __name__ == "__main__":

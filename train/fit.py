@@ -15,16 +15,19 @@ import typer
 from accelerate import Accelerator
 from accelerate.utils import set_seed
 
+from landmark_models import hub
 from landmark_models.errors import LandmarkError, run_command
 from landmark_models.preprocess import required_side
 from train.augment import BatchAugmentation
 from train.checkpoint import Checkpoints
 from train.engine import Engine, start_accelerator
+from train.features import train_head, trains_linear_head_alone
 from train.loop import run_epochs, within_memory
-from train.network import build_network
+from train.network import build_network, weights_from
 from train.prepare import find_training_photos, loaders
 from train.recipe import Recipe, with_knobs
 from train.run import RunFolder
+from train.teacher import Teacher
 
 __all__ = ["fit"]
 
@@ -57,28 +60,36 @@ def fit(
     data: str | Path,
     output: str | Path,
     *,
+    pretrained_weights: str | Path | None = None,
+    feature_cache: bool = True,
+    teacher: hub.LoadedModel | None = None,
+    unlabelled: Sequence[Path] = (),
     resume: bool = False,
     strict: bool = False,
     exclude: str | Path | None = None,
-    pretrained_weights: str | Path | None = None,
     checkpointing_steps: int | None = None,
     log_with: Sequence[str] = (),
 ) -> RunFolder:
     """Train and leave a run folder, whose `model/` is the best epoch by validation accuracy.
 
+    Where the recipe trains nothing but a linear head, its inputs are computed once: see `train.features`.
+
     Args:
         recipe: what to train, and how.
         data: the DATA folder.
         output: the run folder; new, or with `resume` the one to go on with.
+        pretrained_weights: a safetensors file to start from, in place of timm's from the Hub.
+        feature_cache: False to train a linear head by epochs, like everything else.
+        teacher: a model whose outputs are learnt in place of the labels: see `train.teacher`.
+        unlabelled: folders of photos to learn on from the teacher alone.
         resume: go on from the last checkpoint, and end where the run would have ended; start where there is none.
         strict: end on the first photo that can't be read, instead of leaving it out.
         exclude: a list of photos to leave out, as `python -m train.data scan --fix` writes it.
-        pretrained_weights: a safetensors file to start from, in place of timm's from the Hub.
         checkpointing_steps: write a checkpoint every so many updates, too, not only after every epoch.
         log_with: accelerate's names of trackers to log to.
 
     Raises:
-        LandmarkError: the recipe, the data or the output folder can't be used, or training diverges.
+        LandmarkError: the recipe, the data, the weights or the output folder can't be used, or training diverges.
     """
     run = RunFolder(output)
     weights = Path(pretrained_weights) if pretrained_weights else None
@@ -87,18 +98,29 @@ def fit(
     if recipe.overfit_batches:  # the question is whether these very pictures can be learnt
         recipe = replace(recipe, augment="none", random_erasing=0.0, mixup=0.0, cutmix=0.0)
     with start_accelerator(recipe, log_with, run.path / "logs") as accelerator:
-        photos = find_training_photos(recipe, data, run, resume, Path(exclude) if exclude else None)
+        photos = find_training_photos(recipe, data, run, resume, Path(exclude) if exclude else None, unlabelled)
         labels = photos.labels
         if exclude:
             count = sum(reason == f"listed in {exclude}" for reason in photos.left_out.values())
             accelerator.print(f"{count} photos to train or validate on are left out by {exclude}.")
+        lesson = Teacher(teacher, recipe, labels) if teacher else None
+        view_side = lesson.side if lesson else 0
         network = build_network(recipe, len(labels), weights)
-        serving_side = required_side(cast(dict[str, Any], network.pretrained_cfg))
-        short_side = math.ceil(1.25 * max(recipe.image_size, serving_side))
+        origin = {"weights_from": weights_from(recipe, weights)} | ({"teacher": lesson.name} if lesson else {})
+        cfg = cast(dict[str, Any], network.pretrained_cfg)
+        short_side = math.ceil(1.25 * max(recipe.image_size, view_side, required_side(cfg)))
         photos, cache = photos.decoded(short_side, strict, accelerator)
-        mean, std = photos.normalization(recipe, cache, cast(dict[str, Any], network.pretrained_cfg))
-        augmentation = BatchAugmentation(recipe, mean, std, len(labels))
+        mean, std = photos.normalization(recipe, cache, cfg)
+        normalization = {"mean": tuple(mean), "std": tuple(std)}
+        cfg.update(normalization)
+        augmentation = BatchAugmentation(recipe, mean, std, len(labels) + bool(lesson))
         checkpoints = Checkpoints(run.checkpoints, accelerator)
+
+        def begin() -> None:
+            if accelerator.is_main_process and not run.begun:  # only now: a mistake above leaves no folder behind
+                with run.writing():
+                    run.begin(recipe, origin, photos.as_split(), accelerator.device, accelerator.num_processes)
+            accelerator.wait_for_everyone()
 
         def train(batch_size: int) -> None:
             checkpoints.of(None)  # an engine that ran out of memory gives it back
@@ -106,15 +128,14 @@ def fit(
             set_seed(recipe.seed)
             network = build_network(recipe, len(labels), weights)
             cfg = cast(dict[str, Any], network.pretrained_cfg)
-            cfg.update(mean=tuple(mean), std=tuple(std))
-            train_loader, val_loader = accelerator.prepare(*loaders(recipe, photos, cache, cfg, batch_size))
+            cfg.update(normalization)
+            train_loader, val_loader = accelerator.prepare(
+                *loaders(recipe, photos, cache, cfg, batch_size, least_side=view_side)
+            )
             updates_per_epoch = -(-len(photos.train) // recipe.batch_size)
-            engine = Engine(network, recipe, accelerator, augmentation, labels, updates_per_epoch)
+            engine = Engine(network, recipe, accelerator, augmentation, labels, updates_per_epoch, lesson)
             checkpoints.of(engine)
-            if accelerator.is_main_process and not run.begun:  # only now: a mistake above leaves no folder behind
-                with run.writing():
-                    run.begin(recipe, photos.as_split(), accelerator.device, accelerator.num_processes)
-            accelerator.wait_for_everyone()
+            begin()
             if checkpoint := checkpoints.load_latest():
                 accelerator.print(f"Going on from {checkpoint}.")
             if accelerator.is_main_process:
@@ -127,6 +148,10 @@ def fit(
             f"{recipe.model}: {sum(p.numel() for p in network.parameters()) / 1e6:.2f} M parameters; "
             f"{len(photos.train)} training and {len(photos.val)} validation photos of {len(labels)} classes."
         )
+        if feature_cache and not lesson and trains_linear_head_alone(recipe, network):
+            begin()
+            train_head(recipe, network, photos, cache, run, accelerator)
+            return run
         try:
             within_memory(recipe, accelerator, train)
         except KeyboardInterrupt:
@@ -136,36 +161,55 @@ def fit(
     return run
 
 
+RecipeFile = Annotated[Path, typer.Argument(metavar="RECIPE", help="A YAML recipe, e.g. train/recipes/default.yaml.")]
+Data = Annotated[Path, typer.Option(help="Folder with train/ (and val/) of CLASS/*, or of bare CLASS/*.")]
+Output = Annotated[Path, typer.Option(help="The run folder to make, or with --resume to go on with.")]
+PretrainedWeights = Annotated[
+    Path | None, typer.Option(help="Safetensors file to start from, in place of timm's weights from the Hub.")
+]
+Resume = Annotated[bool, typer.Option("--resume", help="Go on from the run's last checkpoint.")]
+Strict = Annotated[bool, typer.Option("--strict", help="End on the first photo that can't be read.")]
+Exclude = Annotated[
+    Path | None, typer.Option(help="List of photos to leave out, as `python -m train.data scan --fix` writes it.")
+]
+CheckpointingSteps = Annotated[
+    int | None, typer.Option(min=1, help="Write a checkpoint every so many updates, too; else after every epoch.")
+]
+LogWith = Annotated[
+    list[str] | None, typer.Option(help="Tracker to log to: tensorboard, trackio, wandb, ...; may be repeated.")
+]
+
+
 @with_knobs
 def command(
-    recipe: Annotated[Path, typer.Argument(help="A YAML recipe, e.g. train/recipes/default.yaml.")],
-    data: Annotated[Path, typer.Option(help="Folder with train/ (and val/) of CLASS/*, or of bare CLASS/*.")],
-    output: Annotated[Path, typer.Option(help="The run folder to make, or with --resume to go on with.")],
+    recipe: RecipeFile,
+    data: Data,
+    output: Output,
     knobs: dict[str, str],
-    resume: Annotated[bool, typer.Option("--resume", help="Go on from the run's last checkpoint.")] = False,
-    strict: Annotated[bool, typer.Option("--strict", help="End on the first photo that can't be read.")] = False,
-    exclude: Annotated[
-        Path | None, typer.Option(help="List of photos to leave out, as `python -m train.data scan --fix` writes it.")
-    ] = None,
-    pretrained_weights: Annotated[
-        Path | None, typer.Option(help="Safetensors file to start from, in place of timm's weights from the Hub.")
-    ] = None,
-    checkpointing_steps: Annotated[
-        int | None, typer.Option(min=1, help="Write a checkpoint every so many updates, too; else after every epoch.")
-    ] = None,
-    log_with: Annotated[
-        list[str] | None, typer.Option(help="Tracker to log to: tensorboard, trackio, wandb, ...; may be repeated.")
-    ] = None,
+    pretrained_weights: PretrainedWeights = None,
+    feature_cache: Annotated[
+        bool,
+        typer.Option(
+            "--feature-cache/--no-feature-cache",
+            help="Compute what a linear head sees of a frozen backbone once, and keep it; or train it by epochs.",
+        ),
+    ] = True,
+    resume: Resume = False,
+    strict: Strict = False,
+    exclude: Exclude = None,
+    checkpointing_steps: CheckpointingSteps = None,
+    log_with: LogWith = None,
 ) -> None:
     """Train a model, as a recipe says, on a folder of photos. Any knob of the recipe can be set here."""
     fit(
         Recipe.read(recipe, **knobs),
         data,
         output,
+        pretrained_weights=pretrained_weights,
+        feature_cache=feature_cache,
         resume=resume,
         strict=strict,
         exclude=exclude,
-        pretrained_weights=pretrained_weights,
         checkpointing_steps=checkpointing_steps,
         log_with=log_with or (),
     )

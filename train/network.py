@@ -1,6 +1,8 @@
 """From a recipe to a network: any architecture of timm's, fresh or pretrained, its head, and what of it is frozen."""
 
+import hashlib
 from collections.abc import Collection
+from difflib import get_close_matches
 from pathlib import Path
 from typing import Any
 
@@ -15,9 +17,21 @@ from landmark_models.errors import LandmarkError
 from landmark_models.mlp_head import put_mlp_head
 from train.recipe import Recipe, RecipeError
 
-__all__ = ["build_network", "freeze", "frozen_parameters", "served_arguments"]
+__all__ = ["build_network", "freeze", "frozen_parameters", "served_arguments", "weights_from"]
 
 _SHOWN = 3  # tensors that an error names
+
+
+def weights_from(recipe: Recipe, weights: Path | None = None) -> str:
+    """Where the recipe's network starts from, in a few words: a run says so, and its model does."""
+    if not recipe.pretrained:
+        return "random weights"
+    file = _pretrained_file(recipe, weights)
+    cfg = timm.get_pretrained_cfg(recipe.model)
+    if weights is None and cfg is not None:
+        return f"{cfg.hf_hub_id} on the Hub"
+    with file.open("rb") as content:
+        return f"{file.name}, sha256 {hashlib.file_digest(content, 'sha256').hexdigest()[:12]}"
 
 
 def build_network(recipe: Recipe, num_classes: int, weights: Path | None = None) -> nn.Module:
@@ -35,11 +49,7 @@ def build_network(recipe: Recipe, num_classes: int, weights: Path | None = None)
         RecipeError: timm does not know the architecture, or it does not take the recipe's arguments or photo sizes.
         LandmarkError: the pretrained weights can't be had, or don't fit.
     """
-    if not timm.is_model(recipe.model):
-        near = timm.list_models(f"*{recipe.model.split('.')[0][:6]}*")[:5]
-        raise RecipeError(
-            f"timm {timm.__version__} has no model {recipe.model!r}; nearest: {', '.join(near) or 'none'}."
-        )
+    _refuse_unknown(recipe.model)
     arguments = _arguments(recipe)
     rates = {"drop_rate": recipe.drop_rate, "drop_path_rate": recipe.drop_path_rate}
     arguments |= {name: rate for name, rate in rates.items() if rate is not None}
@@ -69,6 +79,16 @@ def build_network(recipe: Recipe, num_classes: int, weights: Path | None = None)
     network.pretrained_cfg.update(input_size=(3, recipe.serving_size, recipe.serving_size), test_input_size=None)
     network.pretrained_cfg.update(test_crop_pct=None, pool_size=None)
     return network
+
+
+def _refuse_unknown(model: str) -> None:
+    name, _, tag = model.partition(".")
+    if not timm.is_model(name):
+        near = get_close_matches(name, timm.list_models(), n=5, cutoff=0.5)
+        raise RecipeError(f"timm {timm.__version__} has no model {name!r}; nearest: {', '.join(near) or 'none'}.")
+    known = [other.partition(".")[2] for other in timm.list_pretrained(f"{name}.*")]
+    if tag and tag not in known:
+        raise RecipeError(f"{name} has no pretrained weights {tag!r}; timm knows {', '.join(known) or 'none'}.")
 
 
 def served_arguments(recipe: Recipe) -> dict[str, Any]:
@@ -122,24 +142,22 @@ def _pretrained(model: str, file: Path, arguments: dict[str, Any]) -> nn.Module:
     except (SafetensorError, OSError) as error:
         raise LandmarkError(f"{file} can't be read as safetensors: {error}") from None
     cfg = timm.get_pretrained_cfg(model)
-    classifier = (cfg.classifier if cfg else None) or "head.fc"
-    classifier = classifier if isinstance(classifier, str) else classifier[0]
-    rows = shapes.get(f"{classifier}.weight", [cfg.num_classes if cfg else 1000])[0]
-    overlay = {
-        "file": str(file),
-        "num_classes": rows,
-        "custom_load": False,
-        "label_offset": 0,
-        "classifier": classifier,
-    }
-    try:
-        return timm.create_model(model, pretrained=True, num_classes=rows, pretrained_cfg_overlay=overlay, **arguments)
-    except (RuntimeError, KeyError) as error:
-        plain = timm.create_model(model, pretrained=False, num_classes=rows, **arguments)
-        wanted = {name: list(tensor.shape) for name, tensor in plain.state_dict().items()}
-        raise LandmarkError(
-            f"The weights in {file} don't fit {model}: {_first_differences(wanted, shapes) or str(error)[:300]}"
-        ) from None
+    classifier = cfg.classifier if cfg and isinstance(cfg.classifier, str) else "head.fc"
+    classes = shapes[f"{classifier}.weight"][0] if f"{classifier}.weight" in shapes else None
+    reason = ""
+    # Under another name it may be as wide as the original; or there is none.
+    for rows in [classes] if classes else [cfg.num_classes if cfg else 1000, 0]:
+        overlay = {"file": str(file), "num_classes": rows, "custom_load": False, "label_offset": 0}
+        overlay["classifier"] = classifier
+        try:
+            return timm.create_model(
+                model, pretrained=True, num_classes=rows, pretrained_cfg_overlay=overlay, **arguments
+            )
+        except (RuntimeError, KeyError) as error:
+            reason = str(error)[:300]
+    plain = timm.create_model(model, pretrained=False, num_classes=classes or 0, **arguments)
+    wanted = {name: list(tensor.shape) for name, tensor in plain.state_dict().items()}
+    raise LandmarkError(f"The weights in {file} don't fit {model}: {_first_differences(wanted, shapes) or reason}")
 
 
 def _first_differences(wanted: dict[str, list[int]], found: dict[str, list[int]]) -> str:

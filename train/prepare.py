@@ -1,6 +1,6 @@
 """From a data folder and a recipe to what a run trains on: its photos, decoded, and the loaders that feed them."""
 
-import os
+from collections.abc import Sequence
 from dataclasses import dataclass, replace
 from functools import partial
 from pathlib import Path
@@ -21,6 +21,7 @@ from train.data import (
     ServedPhotos,
     channel_statistics,
     find_photos,
+    find_unlabelled,
     read_exclusions,
     train_and_val,
 )
@@ -28,7 +29,7 @@ from train.engine import available_cores
 from train.recipe import Recipe
 from train.run import RunFolder
 
-__all__ = ["TrainingPhotos", "find_training_photos", "loaders"]
+__all__ = ["TrainingPhotos", "find_training_photos", "loaders", "worker_count"]
 
 
 @dataclass(frozen=True)
@@ -63,7 +64,9 @@ class TrainingPhotos:
             accelerator.print(f"Left out: {reason}")
         if cache.failures:
             accelerator.print(f"{len(cache.failures)} of {len(files)} photos can't be read and are left out.")
-        unreadable = {os.path.relpath(file, self.train.root): reason for file, reason in cache.failures.items()}
+        unreadable = {
+            path: cache.failures[file] for path, file in zip(self.sizes, files, strict=True) if file in cache.failures
+        }
         train, val = self.train.excluding(unreadable), self.val.excluding(unreadable)
         if not len(train) or not len(val):
             raise DataError(f"No readable photo of {train.root} is left to train or to validate on.")
@@ -85,9 +88,16 @@ class TrainingPhotos:
 
 
 def find_training_photos(
-    recipe: Recipe, data: str | Path, run: RunFolder, resume: bool, exclusions: Path | None
+    recipe: Recipe,
+    data: str | Path,
+    run: RunFolder,
+    resume: bool,
+    exclusions: Path | None,
+    unlabelled: Sequence[Path] = (),
 ) -> TrainingPhotos:
     """The photos of a new run, or those that the run to go on with was started with.
+
+    Photos of the folders `unlabelled` are for training, their target one above the last label's.
 
     Raises:
         LandmarkError: the data can't be used, or the run to go on with has another recipe or other photos.
@@ -95,11 +105,13 @@ def find_training_photos(
     listed = read_exclusions(exclusions) if exclusions else frozenset()
     train, val = train_and_val(data, recipe.val_fraction, recipe.seed, listed)
     root = train.root
+    more = find_unlabelled(unlabelled)
+    train = train.joined(Photos(root, tuple(more), (len(train.labels),) * len(more), train.labels))
     sizes = {path: (root / path).stat().st_size for path in train.paths + val.paths}
     if resume and run.recipe.is_file():
         run.refuse_different(recipe, train.labels, sizes)
         if split := run.split():  # as it was drawn then
-            photos = Photos(root, train.paths + val.paths, train.targets + val.targets, train.labels)
+            photos = train.joined(val)
             return TrainingPhotos(photos.only(split["train"]), photos.only(split["val"]), split["left_out"], sizes)
     else:
         run.refuse_occupied()
@@ -111,18 +123,31 @@ def find_training_photos(
     return found.first_batches(recipe.overfit_batches, recipe) if recipe.overfit_batches else found
 
 
+def worker_count(recipe: Recipe) -> int:
+    """Processes that prepare photos, for each process that trains."""
+    return min(max(available_cores() - 1, 1), 8) if recipe.workers is None else recipe.workers
+
+
 def loaders(
     recipe: Recipe,
     photos: TrainingPhotos,
     cache: PhotoCache,
     cfg: dict[str, Any],
     micro_batch: int,
+    least_side: int = 0,
 ) -> tuple[DataLoader[Any], DataLoader[Any]]:
-    """The loaders: training photos augmented anew in each epoch (uint8), validation photos as they are served."""
-    workers = min(max(available_cores() - 1, 1), 8) if recipe.workers is None else recipe.workers
+    """The loaders: training photos augmented anew in each epoch (uint8), validation photos as they are served.
+
+    Crops have the recipe's side, or `least_side` where that is larger.
+    """
+    workers = worker_count(recipe)
     keep = workers > 0
     train, val = photos.train, photos.val
-    sampler = EpochSampler(train.targets, recipe.batch_size, recipe.seed, recipe.balanced_sampling, recipe.crop_side)
+
+    def side(epoch: int) -> int:
+        return max(recipe.crop_side(epoch), least_side)
+
+    sampler = EpochSampler(train.targets, recipe.batch_size, recipe.seed, recipe.balanced_sampling, side)
     transform_to = partial(training_transform, recipe, interpolation=cfg["interpolation"])
     train_set = AugmentedPhotos(train, cache, transform_to)
     val_set = ServedPhotos(val, cache, serving_transform(cfg))

@@ -36,6 +36,7 @@ class RunFolder:
     def __init__(self, path: str | Path):
         self.path = Path(path)
         self.begun = False
+        self.origin: dict[str, str] = {}
 
     @property
     def model(self) -> Path:
@@ -112,11 +113,31 @@ class RunFolder:
             "go on with --resume."
         )
 
-    def begin(self, recipe: Recipe, split: dict[str, Any], device: torch.device, processes: int) -> None:
-        """Make the folder and say what is trained, on which photos, with what; in a resumed run, that it is resumed."""
-        file, environment = self.path / "environment.json", _environment(device, processes)
+    def begin(
+        self, recipe: Recipe, origin: dict[str, str], split: dict[str, Any], device: torch.device, processes: int
+    ) -> None:
+        """Make the folder and say what is trained, on which photos, with what; in a resumed run, that it is resumed.
+
+        Args:
+            recipe: as resolved.
+            origin: where the weights come from, and who teaches, in words.
+            split: the photos, as `split.json` holds them.
+            device: of the main process.
+            processes: how many train.
+
+        Raises:
+            LandmarkError: the run to go on with started from other weights, or with another teacher.
+        """
+        self.origin = origin
+        file, environment = self.path / "environment.json", origin | _environment(device, processes)
         if file.is_file():
             started = json.loads(file.read_text(encoding="utf-8"))
+            for name, value in origin.items():
+                if started.get(name, value) != value:
+                    raise LandmarkError(
+                        f"The run in {self.path} can't be resumed: its {name.replace('_', ' ')} is {started[name]} "
+                        f"there and {value} here. Give it what it was started with."
+                    )
             environment = started | {"resumed": [*started.get("resumed", []), environment]}
         self.path.mkdir(parents=True, exist_ok=True)
         recipe.write(self.recipe)  # first, because it tells a run from a folder of something else
@@ -127,7 +148,7 @@ class RunFolder:
 
     def save_model(self, network: nn.Module, labels: list[str], recipe: Recipe, validation: dict[str, Any]) -> None:
         """Write `model/`, saying how it was trained and what it reached on the validation photos."""
-        landmark = {"temperature": 1.0, "validation": validation, "recipe": asdict(recipe)}
+        landmark = {"temperature": 1.0, **self.origin, "validation": validation, "recipe": asdict(recipe)}
         half, arguments = recipe.half_weights, served_arguments(recipe)
         hub.save(network, self.model, labels=labels, model_args=arguments, landmark=landmark, half=half)
 

@@ -18,6 +18,7 @@ __all__ = [
     "DataError",
     "Photos",
     "find_photos",
+    "find_unlabelled",
     "label_of",
     "read_exclusions",
     "split_off",
@@ -60,6 +61,10 @@ class Photos:
         return Photos(
             self.root, tuple(self.paths[i] for i in indices), tuple(self.targets[i] for i in indices), self.labels
         )
+
+    def joined(self, others: "Photos") -> "Photos":
+        """These photos, then others with the same root and labels."""
+        return Photos(self.root, self.paths + others.paths, self.targets + others.targets, self.labels)
 
 
 def label_of(folder: str) -> str:
@@ -122,6 +127,28 @@ def find_photos(data: str | Path, split: str, labels: Sequence[str] | None = Non
         raise DataError(f"{top} has {_some(unknown)}, which the model does not know; leave those folders out.")
     pairs = [(path, labels.index(label)) for label, paths in found.items() for path in paths]
     return Photos(root, tuple(p for p, _ in pairs), tuple(t for _, t in pairs), tuple(labels))
+
+
+def find_unlabelled(folders: Sequence[Path]) -> list[str]:
+    """Absolute paths of all photos in these folders and below them, hidden ones left out.
+
+    Raises:
+        DataError: one is no folder, or has no photo.
+    """
+    found: dict[str, None] = {}
+    for folder in folders:
+        if not folder.is_dir():
+            raise DataError(f"There is no folder {folder} of unlabelled photos.")
+        here = [
+            os.path.join(parent, name)
+            for parent, _, names in os.walk(folder.resolve())
+            for name in names
+            if Path(name).suffix.lower() in PHOTO_SUFFIXES and not name.startswith(".")
+        ]
+        if not here:
+            raise DataError(f"{folder} has no photo in it or below it.")
+        found |= dict.fromkeys(sorted(here))
+    return list(found)
 
 
 def read_exclusions(file: str | Path) -> frozenset[str]:

@@ -1,0 +1,57 @@
+import json
+import shutil
+
+import pytest
+
+from landmark_models.errors import LandmarkError
+from train.evaluate import evaluate
+from train.report import app, table
+
+
+@pytest.fixture
+def evaluated(run, shared_data, tmp_path):
+    own = shutil.copytree(run.path, tmp_path / "small")
+    evaluate(own, shared_data, "test", tmp_path / "out")
+    return own
+
+
+def test_the_table_says_what_the_runs_have_measured(evaluated, tmp_path):
+    better = shutil.copytree(evaluated, tmp_path / "better")
+    file = better / "test" / "metrics.json"
+    metrics = json.loads(file.read_text())
+    file.write_text(json.dumps({**metrics, "top1": 1.0, "top1_ci95": [0.7, 1.0], "photos_per_second": 12.4}))
+    lines = table([evaluated, better]).splitlines()
+    assert len(lines) == 4
+    cells = [cell.strip() for cell in lines[2].strip("|").split("|")]
+    assert cells[0] == "better"
+    assert cells[3:6] == ["32", "random weights", "100.00 (70.00 to 100.00)"]
+    assert cells[8] == "12"
+    assert lines[3].startswith("| small |")
+
+
+def test_it_is_put_between_the_marks_of_a_file(evaluated, tmp_path):
+    file = tmp_path / "README.md"
+    file.write_text("before\n<!-- results: begin -->\nold\n<!-- results: end -->\nafter\n")
+    for _ in range(2):
+        app(["table", str(evaluated), "--into", str(file)], standalone_mode=False)
+    text = file.read_text()
+    assert text.startswith("before\n<!-- results: begin -->\n\n| model |")
+    assert text.endswith("|\n\n<!-- results: end -->\nafter\n")
+    assert "old" not in text
+    file.write_text("no marks")
+    with pytest.raises(LandmarkError, match="has no lines"):
+        app(["table", str(evaluated), "--into", str(file)], standalone_mode=False)
+    assert file.read_text() == "no marks"
+
+
+def test_mistakes_are_sentences(run, evaluated, tmp_path):
+    with pytest.raises(LandmarkError, match="is no run folder"):
+        table([tmp_path])
+    if not (run.path / "test").exists():
+        with pytest.raises(LandmarkError, match="evaluate it"):
+            table([run.path])
+    other = shutil.copytree(evaluated, tmp_path / "other")
+    file = other / "test" / "metrics.json"
+    file.write_text(json.dumps({**json.loads(file.read_text()), "digest": "x"}))
+    with pytest.raises(LandmarkError, match="different photos"):
+        table([evaluated, other])

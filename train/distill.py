@@ -1,0 +1,52 @@
+"""Train a small student from random weights on what a large teacher says of the same augmented views.
+
+accelerate launch -m train.distill train/recipes/default.yaml --teacher runs/large --data photos/ --output runs/small
+"""
+
+from pathlib import Path
+from typing import Annotated
+
+import typer
+
+from landmark_models import hub
+from landmark_models.errors import run_command
+from train.fit import CheckpointingSteps, Data, Exclude, LogWith, Output, RecipeFile, Resume, Strict, fit
+from train.recipe import Recipe, with_knobs
+
+__all__: list[str] = []
+
+
+@with_knobs
+def command(
+    recipe: RecipeFile,
+    teacher: Annotated[str, typer.Option(help="The MODEL to learn from: a model or run folder, or hf-hub:owner/name.")],
+    data: Data,
+    output: Output,
+    knobs: dict[str, str],
+    unlabelled: Annotated[
+        list[Path] | None,
+        typer.Option(help="Folder of photos without labels to learn on, too, with all below it; may be repeated."),
+    ] = None,
+    resume: Resume = False,
+    strict: Strict = False,
+    exclude: Exclude = None,
+    checkpointing_steps: CheckpointingSteps = None,
+    log_with: LogWith = None,
+) -> None:
+    """Train a small model on what a large one says of the same augmented photos. Any knob can be set here."""
+    fit(
+        Recipe.read(recipe, **knobs),
+        data,
+        output,
+        teacher=hub.load(teacher),
+        unlabelled=unlabelled or (),
+        resume=resume,
+        strict=strict,
+        exclude=exclude,
+        checkpointing_steps=checkpointing_steps,
+        log_with=log_with or (),
+    )
+
+
+if __name__ == "__main__":
+    run_command(lambda: typer.run(command))

@@ -1,0 +1,125 @@
+"""Tables over several runs, from what the runs themselves have left.
+
+python -m train.report table runs/small runs/large --into README.md
+"""
+
+import json
+import re
+from collections.abc import Sequence
+from pathlib import Path
+from typing import Annotated, Any
+
+import torch
+import typer
+from torch.utils.flop_counter import FlopCounterMode
+
+from landmark_models import hub
+from landmark_models.errors import LandmarkError, run_command
+from train.files import write_text
+from train.run import RunFolder
+
+__all__ = ["table"]
+
+_HEADER = (
+    "model", "parameters, M", "GFLOPs", "input, px", "weights from", "test top-1, % (95 % interval)", "macro F1, %",
+    "trained in", "photos/s",
+)  # fmt: skip
+_BEGIN, _END = "<!-- results: begin -->", "<!-- results: end -->"
+
+
+def table(runs: Sequence[Path]) -> str:
+    """A Markdown table with a row for each run, the best first, from the run's model, metrics and test figures.
+
+    GFLOPs are floating-point operations of one photo, a multiplication and an addition counting two.
+
+    Raises:
+        LandmarkError: a folder is no run, has not been evaluated on its test split, or on other photos than the rest.
+    """
+    rows = [_row(RunFolder(run)) for run in runs]
+    if len({digest for _, digest, _ in rows}) > 1:
+        names = "; ".join(f"{run}: {n_and_data}" for run, (_, _, n_and_data) in zip(runs, rows, strict=True))
+        raise LandmarkError(f"These runs were tested on different photos, so they make no table: {names}.")
+    cells = sorted((row for row, _, _ in rows), key=lambda row: -float(row[5].split()[0]))
+    lines = [_HEADER, ["---"] * len(_HEADER), *cells]
+    return "\n".join("| " + " | ".join(line) + " |" for line in lines) + "\n"
+
+
+def _row(run: RunFolder) -> tuple[list[str], str, str]:
+    """The cells of a run's row, the digest of its test photos, and what these are in words."""
+    if not run.recipe.is_file():
+        raise LandmarkError(f"{run.path} is no run folder: it has no {run.recipe.name}.")
+    test, environment = (_read(run.path / name) for name in ("test/metrics.json", "environment.json"))
+    model = hub.load(run.path)
+    parameters = sum(parameter.numel() for parameter in model.network.parameters())
+    with FlopCounterMode(display=False) as counter, torch.inference_mode():
+        model.network(torch.zeros(1, *model.pretrained_cfg["input_size"]))
+    low, high = (100 * bound for bound in test["top1_ci95"])
+    origin = model.landmark.get("weights_from", "")
+    if teacher := model.landmark.get("teacher"):
+        origin += f"; taught by {teacher}"
+    seconds = run.metrics()[-1]["seconds"]
+    cells = [
+        run.path.resolve().name,
+        f"{parameters / 1e6:.2f}",
+        f"{counter.get_total_flops() / 1e9:.2f}",
+        str(model.pretrained_cfg["input_size"][-1]),
+        origin,
+        f"{100 * test['top1']:.2f} ({low:.2f} to {high:.2f})",
+        f"{100 * test['macro_f1']:.2f}",
+        f"{_duration(seconds)}, {environment['device']}",
+        f"{test['photos_per_second']:.0f}",
+    ]
+    return cells, test["digest"], f"{test['n']} of {test['data']}"
+
+
+def _read(file: Path) -> dict[str, Any]:
+    try:
+        content: dict[str, Any] = json.loads(file.read_text(encoding="utf-8"))
+    except FileNotFoundError:
+        what = "evaluate it: python -m train.evaluate RUN --data DATA --split test --output RUN/test"
+        raise LandmarkError(f"There is no {file}; {what}.") from None
+    except (OSError, ValueError) as error:
+        raise LandmarkError(f"{file} can't be read: {error}") from None
+    return content
+
+
+def _duration(seconds: float) -> str:
+    return f"{seconds:.0f} s" if seconds < 120 else f"{seconds / 60:.0f} min"
+
+
+def _put_into(file: Path, text: str) -> None:
+    """Replace what stands between the two marks in a Markdown file."""
+    try:
+        before = file.read_text(encoding="utf-8")
+    except OSError as error:
+        raise LandmarkError(f"{file} can't be read: {error.strerror or error}.") from None
+    pattern = re.compile(f"(?<={re.escape(_BEGIN)}\n).*?(?={re.escape(_END)})", re.DOTALL)
+    if not pattern.search(before):
+        raise LandmarkError(f"{file} has no lines {_BEGIN} and {_END} to put the table between.")
+    write_text(file, pattern.sub(lambda _: f"\n{text}\n", before, count=1))
+
+
+app = typer.Typer(no_args_is_help=True, add_completion=False)
+
+
+@app.callback()
+def main() -> None:
+    """Tables over several runs, from what the runs themselves have left."""
+
+
+@app.command("table")
+def table_command(
+    runs: Annotated[list[Path], typer.Argument(help="Run folders, each evaluated on its test split.")],
+    into: Annotated[
+        Path | None, typer.Option(help="Markdown file with the marks that the table is put between.")
+    ] = None,
+) -> None:
+    """A Markdown table of the runs: size, cost, accuracy with its interval, training time, speed."""
+    text = table(runs)
+    if into:
+        _put_into(into, text)
+    print(text, end="")
+
+
+if __name__ == "__main__":
+    run_command(app)
