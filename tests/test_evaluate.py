@@ -7,12 +7,13 @@ import sys
 import numpy as np
 import pytest
 import torch
+from PIL import Image, ImageOps
 from sklearn.metrics import f1_score, top_k_accuracy_score
 
 from landmark_models import LandmarkClassifier
 from landmark_models.errors import LandmarkError
 from train.data import DataError
-from train.evaluate import accuracy_with_interval, evaluate, figures
+from train.evaluate import TTA, accuracy_with_interval, evaluate, figures, inference_speed
 
 
 @pytest.fixture
@@ -142,3 +143,42 @@ def test_the_command_prints_a_table(own_run, shared_data, tmp_path):
     assert "top-1" in result.stdout
     assert "95 % interval" in result.stdout
     assert "Blue Lake" in result.stdout
+
+
+@pytest.mark.parametrize(("tta", "views"), [("flip", 2), ("crops", 10)])
+def test_more_views_of_a_photo_are_averaged_and_never_recorded(own_run, shared_data, tmp_path, tta, views, monkeypatch):
+    seen = []
+    logits = LandmarkClassifier.logits
+
+    def noted(self, images):
+        seen.append(tuple(images.shape))
+        return logits(self, images)
+
+    monkeypatch.setattr(LandmarkClassifier, "logits", noted)
+    metrics = evaluate(own_run, shared_data, "test", tmp_path / "out", tta=TTA(tta))
+    assert seen[0] == (9 * views, 3, 32, 32)
+    assert json.loads((tmp_path / "out" / "metrics.json").read_text())["tta"] == tta
+    assert metrics["n"] == 9
+    assert not (own_run / "test").exists()
+    assert "test" not in LandmarkClassifier.load(own_run).landmark
+
+
+def test_a_photo_and_its_mirror_image_get_the_same_answer(own_run, tmp_path, photo, monkeypatch):
+    answers = []
+
+    def noted(logits, *rest):
+        answers.append(logits.softmax(1))
+        return figures(logits, *rest)
+
+    monkeypatch.setattr("train.evaluate.figures", noted)
+    for name, turned in (("straight", lambda image: image), ("mirrored", ImageOps.mirror)):
+        folder = tmp_path / name / "00.Red_Tower"
+        folder.mkdir(parents=True)
+        turned(Image.open(photo)).save(folder / "a.png")
+        evaluate(own_run, tmp_path / name, "all", tmp_path / "out", tta=TTA.flip)
+    assert torch.allclose(answers[0], answers[1], atol=1e-4)
+
+
+def test_the_speed_is_that_of_the_network(own_run):
+    classifier = LandmarkClassifier.load(own_run)
+    assert inference_speed(classifier, batch_size=4, seconds=0.05) > 10

@@ -111,8 +111,8 @@ def test_every_recipe_is_valid_and_opens_with_its_command_and_result(path):
     Recipe.read(path)
     head = path.read_text().split("\n\n")[0]
     assert all(line.startswith("#") for line in head.splitlines())
-    assert f"train.fit {path}" in head
-    assert "not measured" in head or "%" in head
+    assert f"train.fit {path}" in head or f"train.distill {path}" in head
+    assert re.search(r"top-1 \d|[Nn]ot measured", head)
     assert set(yaml.safe_load(path.read_text())) <= set(KNOBS)
 
 
@@ -133,9 +133,6 @@ def test_help_lists_every_knob_and_a_wrong_option_is_refused():
 @pytest.mark.parametrize("file", RECIPES, ids=lambda file: file.stem)
 def test_every_recipe_trains(file, tmp_path):
     write_data(tmp_path / "photos", train=3, test=1)
-    head = file.read_text().split("\nmodel:")[0]
-    assert re.search(rf"(train\.fit|train\.distill) {re.escape(str(file))} ", head), "the head gives the command"
-    assert re.search(r"top-1 \d|[Nn]ot measured", head), "and what it gave"
     size = 96 if "inception" in file.stem else 32
     small = {"pretrained": False, "image_size": size, "start_image_size": None, "eval_image_size": None}
     small |= {"epochs": 1, "batch_size": 4, "val_fraction": 0.3, "workers": 0, "head_epochs": 0}
@@ -147,11 +144,11 @@ def test_every_recipe_trains(file, tmp_path):
 def test_crops_grow_to_their_size_over_three_quarters_of_the_epochs():
     recipe = Recipe(image_size=180, start_image_size=100, epochs=20)
     sides = [recipe.crop_side(epoch) for epoch in range(1, 21)]
-    assert sides[0] == 104
+    assert sides[0] == 100
     assert sides == sorted(sides)
-    assert sides[14] < 180
+    assert 160 < sides[14] <= 180
     assert sides[15:] == [180] * 5
-    assert all(side % 8 == 0 for side in sides[:15])
+    assert all(side % 8 == 4 for side in sides)
     assert {Recipe(image_size=33, epochs=5).crop_side(epoch) for epoch in range(1, 6)} == {33}
 
 

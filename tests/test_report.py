@@ -16,17 +16,18 @@ def evaluated(run, shared_data, tmp_path):
 
 
 def test_the_table_says_what_the_runs_have_measured(evaluated, tmp_path):
-    better = shutil.copytree(evaluated, tmp_path / "better")
-    file = better / "test" / "metrics.json"
+    worse = shutil.copytree(evaluated, tmp_path / "worse")
+    file = worse / "test" / "metrics.json"
     metrics = json.loads(file.read_text())
-    file.write_text(json.dumps({**metrics, "top1": 1.0, "top1_ci95": [0.7, 1.0], "photos_per_second": 12.4}))
-    lines = table([evaluated, better]).splitlines()
+    few = {"top1": 0.5, "top1_ci95": [0.2, 0.7], "macro_f1": 0.25, "photos_per_second": 12.4}
+    file.write_text(json.dumps({**metrics, **few}))
+    lines = table([worse, evaluated]).splitlines()
     assert len(lines) == 4
-    cells = [cell.strip() for cell in lines[2].strip("|").split("|")]
-    assert cells[0] == "better"
-    assert cells[3:6] == ["32", "random weights", "100.00 (70.00 to 100.00)"]
+    assert lines[2].startswith("| small |")
+    cells = [cell.strip() for cell in lines[3].strip("|").split("|")]
+    assert cells[0] == "worse"
+    assert cells[3:7] == ["32", "random weights", "50.00 (20.00 to 70.00)", "25.00"]
     assert cells[8] == "12"
-    assert lines[3].startswith("| small |")
 
 
 def test_it_is_put_between_the_marks_of_a_file(evaluated, tmp_path):

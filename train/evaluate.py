@@ -40,8 +40,8 @@ __all__ = ["accuracy_with_interval", "evaluate", "figures"]
 _RECORDED = ("data", "digest", "n", "excluded", "top1", "top1_ci95", "macro_f1")  # in the model's own config
 
 
-class TestTimeAugmentation(StrEnum):
-    """Further views of a photo whose scores are averaged: its mirror image, or five crops and their mirror images."""
+class TTA(StrEnum):
+    """Test-time augmentation: views whose scores are averaged, a photo and its mirror image, or ten crops."""
 
     flip = "flip"
     crops = "crops"
@@ -54,10 +54,10 @@ class _Views(Dataset[Tensor | str]):
     seventh more than is served.
     """
 
-    def __init__(self, classifier: LandmarkClassifier, files: Sequence[Path], tta: TestTimeAugmentation | None):
+    def __init__(self, classifier: LandmarkClassifier, files: Sequence[Path], tta: TTA | None):
         self.files, self.tta = files, tta
         cfg = dict(classifier.pretrained_cfg)
-        if tta is TestTimeAugmentation.crops:
+        if tta is TTA.crops:
             self.crop = v2.TenCrop(cfg["input_size"][1:])
             height, width = (math.ceil(8 / 7 * side) for side in cfg["input_size"][1:])
             cfg.update(input_size=(3, height, width), crop_mode="center")
@@ -71,7 +71,7 @@ class _Views(Dataset[Tensor | str]):
             image = self.transform(open_photo(self.files[index], self.min_side))
         except PhotoError as error:
             return str(error)
-        if self.tta is TestTimeAugmentation.crops:
+        if self.tta is TTA.crops:
             return torch.stack(self.crop(image))
         return torch.stack([image, image.flip(-1)]) if self.tta else image.unsqueeze(0)
 
@@ -154,7 +154,7 @@ def evaluate(
     output: str | Path,
     batch_size: int = 64,
     exclude: str | Path | None = None,
-    tta: TestTimeAugmentation | None = None,
+    tta: TTA | None = None,
 ) -> dict[str, Any]:
     """Measure a MODEL on one split of DATA by the serving path, and write `output/metrics.json`.
 
@@ -285,7 +285,7 @@ def command(
         Path | None, typer.Option(help="List of photos to leave out, as `python -m train.data scan --fix` writes it.")
     ] = None,
     tta: Annotated[
-        TestTimeAugmentation | None,
+        TTA | None,
         typer.Option(help="Average the scores over each photo and its mirror image, or over ten crops; not recorded."),
     ] = None,
 ) -> None:

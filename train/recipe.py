@@ -21,7 +21,7 @@ from train.files import write_text
 __all__ = ["Recipe", "RecipeError", "with_knobs"]
 
 
-_SIDE_STEP = 8  # px; a multiple of what most networks reduce by in their early stages
+_SIDE_STEP = 8  # px, by which crops grow
 
 
 class RecipeError(LandmarkError):
@@ -216,8 +216,8 @@ class Recipe:
         if not self.start_image_size:
             return self.image_size
         share = min((epoch - 1) / (0.75 * self.epochs), 1.0)
-        side = self.start_image_size + share * (self.image_size - self.start_image_size)
-        return self.image_size if share == 1.0 else round(side / _SIDE_STEP) * _SIDE_STEP
+        steps = round(share * (self.image_size - self.start_image_size) / _SIDE_STEP)
+        return self.image_size if share == 1.0 else self.start_image_size + steps * _SIDE_STEP
 
 
 def _is_triple(value: Any) -> TypeGuard[list[float]]:
