@@ -8,7 +8,7 @@ from collections.abc import Sequence
 from typing import Any
 
 import timm
-from timm.models import register_model
+from timm.models import load_pretrained, register_model
 from torch import nn
 
 __all__ = ["put_mlp_head"]
@@ -46,11 +46,25 @@ def put_mlp_head(network: nn.Module, hidden: Sequence[int], drop_rate: float = 0
 
 @register_model
 def landmark_mlp(
-    pretrained: bool = False, backbone: str = "resnet34", hidden: Sequence[int] = (512,), **kwargs: Any
+    pretrained: bool = False,
+    backbone: str = "resnet34",
+    hidden: Sequence[int] = (512,),
+    pretrained_cfg: dict[str, Any] | None = None,
+    pretrained_cfg_overlay: dict[str, Any] | None = None,
+    **kwargs: Any,
 ) -> nn.Module:
-    """The architecture `backbone` of timm's registry, its classifier replaced by an MLP."""
-    kwargs = {name: value for name, value in kwargs.items() if not name.startswith("pretrained_cfg")}
+    """The architecture `backbone` of timm's registry, its classifier replaced by an MLP.
+
+    Pretrained weights are those of the whole, which timm finds in a model folder or on the Hub.
+    """
     if not timm.is_model(backbone) or backbone.split(".")[0] == ARCHITECTURE:  # no hub or folder names in here
         raise ValueError(f"backbone={backbone!r} is no other architecture of timm's registry")
-    network = timm.create_model(backbone, pretrained=pretrained, **kwargs)
-    return put_mlp_head(network, hidden, kwargs.get("drop_rate") or 0.0)
+    network = timm.create_model(backbone, pretrained=False, **kwargs)
+    put_mlp_head(network, hidden, kwargs.get("drop_rate") or 0.0)
+    if pretrained_cfg is not None:
+        network.pretrained_cfg = {"architecture": ARCHITECTURE, **pretrained_cfg, **(pretrained_cfg_overlay or {})}
+    if pretrained:
+        if pretrained_cfg is None:
+            raise ValueError(f"{ARCHITECTURE} has no pretrained weights of its own")
+        load_pretrained(network, network.pretrained_cfg, network.num_classes)
+    return network

@@ -1,9 +1,11 @@
 import subprocess
 import sys
 
+import pytest
 from conftest import TINY
 
-from train.bench import loop
+from landmark_models.errors import LandmarkError
+from train.bench import head, loop
 from train.recipe import Recipe
 
 
@@ -21,3 +23,13 @@ def test_the_command_says_what_it_measured(data, tmp_path):
     shown = subprocess.run(command, capture_output=True, text=True, check=True).stdout
     assert "loop / bare: " in shown
     assert "landmark_net, 32 px, batch 8" in shown
+
+
+def test_a_head_on_cached_features_is_measured_against_epochs(data):
+    frozen = {"model": "test_resnet", "model_args": {}, "freeze": "backbone", "augment": "none", "epochs": 1}
+    result = head(Recipe.from_values({**TINY, **frozen, "image_size": 64}), data)
+    assert result["ratio"] == result["epochs"] / result["cached"]
+    assert result["features"] > 0
+    assert 0 <= result["epochs_top1"] <= 1
+    with pytest.raises(LandmarkError, match="more than a linear head"):
+        head(Recipe.from_values(TINY), data)

@@ -4,13 +4,14 @@ from dataclasses import replace
 
 import pytest
 import torch
-from conftest import TINY, noisy_photo, weights
+from conftest import TINY, noisy_photo, weights, write_data
 
 from landmark_models import hub
 from landmark_models.errors import LandmarkError
 from train import loop
 from train.data import DataError
 from train.fit import fit
+from train.network import weights_digest
 from train.recipe import Recipe
 from train.teacher import Teacher
 
@@ -78,12 +79,16 @@ def test_a_student_learns_from_the_teacher_alone_with_photos_that_nobody_labelle
     assert len(split["train"]) == 33
     assert max(line["val_top1"] for line in run.metrics()) == 1.0
     assert run.metrics()[-1]["train_loss"] < 0.5 * run.metrics()[0]["train_loss"]
-    assert hub.load(run.path).landmark["teacher"] == "landmark_net (good)"
+    assert (
+        hub.load(run.path).landmark["teacher"]
+        == f"landmark_net (good, sha256 {weights_digest(hub.load(teacher.path).network)[:12]})"
+    )
 
 
 def test_a_distillation_that_was_stopped_ends_as_if_it_had_not_been(shared_data, teacher, tmp_path, monkeypatch):
     recipe = student(epochs=2, mixup=0.5, hard_label_weight=0.5, start_image_size=24)
-    lesson = {"teacher": hub.load(teacher.path), "unlabelled": [shared_data / "test"]}
+    more = write_data(tmp_path / "more", train=1, test=2)
+    lesson = {"teacher": hub.load(teacher.path), "unlabelled": [more]}
     whole = fit(recipe, shared_data, tmp_path / "whole", **lesson)
 
     def stop(*arguments):
@@ -96,8 +101,24 @@ def test_a_distillation_that_was_stopped_ends_as_if_it_had_not_been(shared_data,
     resumed = fit(recipe, shared_data, tmp_path / "stopped", **lesson, resume=True)
     assert all(torch.equal(weights(whole)[name], weights(resumed)[name]) for name in weights(whole))
     lesson["teacher"] = replace(lesson["teacher"], source="elsewhere/other")
-    with pytest.raises(LandmarkError, match="teacher is landmark_net"):
+    with pytest.raises(LandmarkError, match=r"its teacher was landmark_net \(good, .* and is landmark_net \(other"):
         fit(recipe, shared_data, tmp_path / "stopped", **lesson, resume=True)
+    lesson.pop("teacher")
+    with pytest.raises(LandmarkError, match=r"its teacher was landmark_net .* and is none here"):
+        fit(recipe, shared_data, tmp_path / "stopped", **lesson, resume=True)
+
+
+def test_photos_of_the_data_itself_are_no_unlabelled_ones(shared_data, teacher, tmp_path, capsys):
+    noisy_photo((9, 9, 9), 5).save(tmp_path / "new.jpg")
+    (tmp_path / ".hidden").mkdir()
+    noisy_photo((9, 9, 9), 6).save(tmp_path / ".hidden" / "thumb.jpg")
+    (tmp_path / "gone.jpg").symlink_to(tmp_path / "nowhere.jpg")
+    recipe, lesson = student(epochs=1, warmup_epochs=0), hub.load(teacher.path)
+    run = fit(recipe, shared_data, tmp_path / "run", teacher=lesson, unlabelled=[shared_data, tmp_path])
+    assert [path for path in run.split()["train"] if not path.startswith("train/")] == [str(tmp_path / "new.jpg")]
+    assert "33 of the unlabelled photos stand in the data itself" in capsys.readouterr().out
+    few = fit(replace(recipe, overfit_batches=1), shared_data, tmp_path / "few", teacher=lesson, unlabelled=[tmp_path])
+    assert all(path.startswith("train/") for path in few.split()["val"])
 
 
 def test_mistakes_are_sentences(data, teacher, tmp_path):

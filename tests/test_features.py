@@ -15,7 +15,7 @@ from train import features
 from train.evaluate import evaluate
 from train.features import fit_linear_head
 from train.fit import fit
-from train.recipe import Recipe
+from train.recipe import Recipe, RecipeError
 from train.run import RunFolder
 
 
@@ -116,6 +116,7 @@ def test_features_are_computed_once_for_the_same_inputs(data, pretrained, tmp_pa
     assert times("other weights", file=other) == 1
     assert times("other size", image_size=96) == 1
     assert times("other crop", crop_pct=0.7) == 1
+    assert times("other pooling", model_args={"global_pool": "max"}) == 1
     assert times("other precision", mixed_precision="bf16") == 1
     assert times("views", feature_views=3, augment="classic") == 3
     assert times("the same views", feature_views=3, augment="classic") == 0
@@ -127,7 +128,29 @@ def weights_of(folder) -> bytes:
     return (folder / "model" / "model.safetensors").read_bytes()
 
 
+def test_a_damaged_file_of_features_is_made_anew(data, pretrained, tmp_path, monkeypatch):
+    monkeypatch.setenv("LANDMARK_CACHE", str(tmp_path / "cache"))
+    first = fit(frozen(), data, tmp_path / "first", pretrained_weights=pretrained)
+    (file,) = (tmp_path / "cache" / "features").iterdir()
+    whole = file.read_bytes()
+    file.write_bytes(whole[:-100])
+    fit(frozen(), data, tmp_path / "again", pretrained_weights=pretrained)
+    assert file.stat().st_size == len(whole)
+    assert weights_of(tmp_path / "again") == weights_of(first.path)
+
+
+def test_a_resumed_run_is_fitted_once_more_and_in_the_same_way_alone(data, pretrained, tmp_path):
+    arguments = {"data": data, "output": tmp_path / "run", "pretrained_weights": pretrained}
+    lines = fit(frozen(), **arguments).metrics()
+    again = fit(frozen(), **arguments, resume=True).metrics()
+    assert [line["penalty"] for line in again] == [line["penalty"] for line in lines]
+    with pytest.raises(LandmarkError, match="its way of training was cached features there and is epochs here"):
+        fit(frozen(), **arguments, resume=True, feature_cache=False)
+
+
 def test_it_is_left_to_epochs_where_that_is_asked_for_or_needed(data, pretrained, tmp_path):
+    with pytest.raises(RecipeError, match="feature_views=3 is for a linear head"):
+        fit(frozen(feature_views=3), data, tmp_path / "run", pretrained_weights=pretrained)
     for name, knobs, cache in (("asked", {}, False), ("augmented", {"augment": "classic"}, True)):
         recipe = frozen(epochs=1, warmup_epochs=0, **knobs)
         run = fit(recipe, data, tmp_path / name, pretrained_weights=pretrained, feature_cache=cache)
@@ -135,7 +158,7 @@ def test_it_is_left_to_epochs_where_that_is_asked_for_or_needed(data, pretrained
 
 
 def test_two_processes_fit_the_head_that_one_does(data, pretrained, tmp_path, monkeypatch):
-    recipe = frozen(batch_size=4)
+    recipe = frozen(batch_size=10, feature_views=2, augment="classic")  # 24 photos fill no last batch of five each
     monkeypatch.setenv("LANDMARK_CACHE", str(tmp_path / "its own"))
     one = fit(recipe, data, tmp_path / "one", pretrained_weights=pretrained)
     monkeypatch.setenv("LANDMARK_CACHE", str(tmp_path / "theirs"))

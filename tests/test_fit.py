@@ -207,7 +207,7 @@ def test_two_processes_train_as_one_does(data, tmp_path):
     # Normalisation layers see their own process's photos alone, so without them the result must be the same.
     (data / "train" / "00.Red_Tower" / "000.jpg").unlink()  # 17 to train, 6 to validate on: neither fills its batches
     arguments = {"channels": [8], "depths": [1], "strides": [2], "norm": False}
-    recipe = tiny(model="landmark_cnn", model_args=arguments, learning_rate=0.05, ema_decay=0.5, batch_size=8)
+    recipe = tiny(model="landmark_cnn", model_args=arguments, learning_rate=0.05, ema_decay=0.5, head_epochs=1)
     one = fit(recipe, data, tmp_path / "one")
     result = launch(recipe, data, tmp_path / "two", 2, "--log-with", "tensorboard")
     assert result.returncode == 0, result.stderr

@@ -67,6 +67,9 @@ def test_weights_that_are_none_are_refused_unread(tmp_path):
         build_network(recipe(), 3, tmp_path / "pickle.safetensors")
     with pytest.raises(LandmarkError, match="no file of pretrained weights"):
         build_network(recipe(), 3, tmp_path / "missing.safetensors")
+    (tmp_path / "pickle.safetensors").rename(tmp_path / "weights.bin")
+    with pytest.raises(LandmarkError, match=r"from NAME.safetensors alone, not from .*weights.bin"):
+        build_network(recipe(), 3, tmp_path / "weights.bin")
 
 
 def test_without_network_a_sentence_says_what_was_tried(data, tmp_path):
@@ -78,6 +81,20 @@ def test_without_network_a_sentence_says_what_was_tried(data, tmp_path):
     with pytest.raises(LandmarkError, match="no pretrained weights of landmark_net"):
         build_network(recipe(model="landmark_net"), 3)
     assert not (tmp_path / "run").exists()
+
+
+def test_with_network_the_weights_come_from_timms_own_repository(pretrained, monkeypatch):
+    asked = []
+
+    def download(*arguments):
+        asked.append(arguments)
+        return str(pretrained)
+
+    monkeypatch.setattr("train.network.hf_hub_download", download)
+    network = build_network(recipe(model="test_resnet.r160_in1k"), 3)
+    assert asked == [("timm/test_resnet.r160_in1k", "model.safetensors")]
+    assert torch.equal(network.state_dict()["conv1.0.weight"], load_file(pretrained)["conv1.0.weight"])
+    assert weights_from(recipe(model="test_resnet.r160_in1k")) == "timm/test_resnet.r160_in1k on the Hub"
 
 
 def test_the_backbones_own_preprocessing_is_used_and_saved(shared_data, tmp_path):
@@ -126,8 +143,9 @@ def test_an_mlp_head_is_trained_on_a_frozen_backbone_and_served(shared_data, pre
     assert trained["fc.3.weight"].shape == (10, 12)
     model = hub.load(run.path)
     assert model.config["architecture"] == "landmark_mlp"
-    built = timm.create_model("landmark_mlp", **model.config["model_args"])
-    built.load_state_dict(trained)
+    built = timm.create_model(f"local-dir:{run.model}", pretrained=True)
+    assert same(built.state_dict(), trained, trained)
+    assert tuple(built.pretrained_cfg["mean"]) == tuple(model.pretrained_cfg["mean"])
     assert LandmarkClassifier.load(run.path).predict(photo)
     assert isinstance(run.origin["weights_from"], str)
     assert model.landmark["weights_from"] == run.origin["weights_from"]
@@ -152,8 +170,25 @@ def test_the_first_stages_stay_as_they_are(shared_data, pretrained, tmp_path):
     assert same(trained, given, frozen)
     assert not torch.equal(trained["layer3.0.conv1.weight"], given["layer3.0.conv1.weight"])
     assert not torch.equal(trained["layer3.0.bn1.running_mean"], given["layer3.0.bn1.running_mean"])
+    no_stem = build_network(Recipe(model="landmark_cnn", image_size=32), 3)
+    assert {name.split(".")[1] for name in frozen_parameters(no_stem, 1)} == {"0"}
+    assert {name.split(".")[1] for name in frozen_parameters(no_stem, 5)} == set("01234")
     with pytest.raises(RecipeError, match="has 4 stages"):
         fit(recipe(freeze=9), shared_data, tmp_path / "other", pretrained_weights=pretrained)
+
+
+def test_networks_of_other_shapes_can_be_frozen_or_say_that_they_cannot():
+    knobs = {"pretrained": False, "image_size": 224}
+    two_heads = build_network(recipe(model="deit_tiny_distilled_patch16_224", freeze="backbone", **knobs), 3)
+    left = {name for name, _ in two_heads.named_parameters()} - frozen_parameters(two_heads, "backbone")
+    assert left == {"head.weight", "head.bias", "head_dist.weight", "head_dist.bias"}
+    with pytest.raises(RecipeError, match="does not say what the stages"):
+        build_network(recipe(model="poolformer_s12", freeze=1, **knobs), 3)
+
+
+def test_every_size_on_the_way_is_tried_before_training():
+    with pytest.raises(RecipeError, match="can't take photos of 40 px"):
+        build_network(recipe(model="hrnet_w18_small", pretrained=False, start_image_size=32, epochs=6), 3)
 
 
 def test_frozen_modules_are_in_evaluation_mode():
@@ -192,5 +227,5 @@ def test_a_run_goes_on_only_from_the_weights_that_it_started_with(shared_data, p
     fit(recipe(epochs=1, warmup_epochs=0), shared_data, tmp_path / "run", pretrained_weights=pretrained)
     other = tmp_path / "other.safetensors"
     save_file(timm.create_model("test_resnet", num_classes=7).state_dict(), other)
-    with pytest.raises(LandmarkError, match=r"weights from is model.safetensors, sha256 .* and other.safetensors"):
+    with pytest.raises(LandmarkError, match=r"the start of its weights was model.safetensors, .* and is other.saf"):
         fit(recipe(epochs=1, warmup_epochs=0), shared_data, tmp_path / "run", pretrained_weights=other, resume=True)

@@ -160,8 +160,6 @@ def test_crops_grow_to_their_size_over_three_quarters_of_the_epochs():
         ({"head_hidden": "many"}, "head_hidden='many'"),
         ({"freeze": "everything"}, "freeze='everything'"),
         ({"freeze": -1}, "out of range"),
-        ({"feature_views": 3}, "needs freeze=backbone"),
-        ({"feature_views": 3, "freeze": "backbone", "augment": "none"}, "an augmentation"),
     ],
 )
 def test_knobs_of_transfer_are_checked(values, words):

@@ -3,9 +3,13 @@ import shutil
 
 import pytest
 
+from landmark_models import hub
 from landmark_models.errors import LandmarkError
 from train.evaluate import evaluate
+from train.network import build_network
+from train.recipe import Recipe
 from train.report import app, table
+from train.run import RunFolder
 
 
 @pytest.fixture
@@ -28,6 +32,20 @@ def test_the_table_says_what_the_runs_have_measured(evaluated, tmp_path):
     assert cells[0] == "worse"
     assert cells[3:7] == ["32", "random weights", "50.00 (20.00 to 70.00)", "25.00"]
     assert cells[8] == "12"
+    network = hub.load(worse).network
+    assert cells[1] == f"{sum(p.numel() for p in network.parameters()) / 1e6:.2f}"
+    assert cells[7].endswith(json.loads((worse / "environment.json").read_text())["device"])
+
+
+def test_gflops_are_the_published_ones(run, monkeypatch, tmp_path):
+    recipe = Recipe(model="resnet18", image_size=224)
+    own = RunFolder(shutil.copytree(run.path, tmp_path / "resnet18"))
+    own.save_model(build_network(recipe, 1000), [str(i) for i in range(1000)], recipe, {})
+    figures = {"split": "test", "top1": 0.5, "top1_ci95": [0.4, 0.6], "macro_f1": 0.5, "photos_per_second": 1}
+    own.test.parent.mkdir()
+    own.test.write_text(json.dumps({**figures, "digest": "x", "n": 9, "data": "d"}))
+    cells = table([own.path]).splitlines()[2].split(" | ")
+    assert cells[1:4] == ["11.69", "3.63", "224"]  # 1.8 G multiply-adds (He et al. 2016)
 
 
 def test_it_is_put_between_the_marks_of_a_file(evaluated, tmp_path):
@@ -48,9 +66,15 @@ def test_it_is_put_between_the_marks_of_a_file(evaluated, tmp_path):
 def test_mistakes_are_sentences(run, evaluated, tmp_path):
     with pytest.raises(LandmarkError, match="is no run folder"):
         table([tmp_path])
-    if not (run.path / "test").exists():
-        with pytest.raises(LandmarkError, match="evaluate it"):
-            table([run.path])
+    fresh = shutil.copytree(evaluated, tmp_path / "fresh", ignore=shutil.ignore_patterns("test"))
+    with pytest.raises(LandmarkError, match="evaluate it"):
+        table([fresh])
+    file = evaluated / "test" / "metrics.json"
+    plain = file.read_text()
+    file.write_text(json.dumps({**json.loads(plain), "tta": "crops"}))
+    with pytest.raises(LandmarkError, match="does not hold plain figures"):
+        table([evaluated])
+    file.write_text(plain)
     other = shutil.copytree(evaluated, tmp_path / "other")
     file = other / "test" / "metrics.json"
     file.write_text(json.dumps({**json.loads(file.read_text()), "digest": "x"}))

@@ -21,11 +21,12 @@ from rich.console import Console
 from rich.table import Table
 from torch import nn
 
-from landmark_models.errors import run_command
+from landmark_models.errors import LandmarkError, run_command
 from train.augment import BatchAugmentation
 from train.engine import Engine, start_accelerator
+from train.features import trains_linear_head_alone
 from train.fit import Data, PretrainedWeights, RecipeFile, fit
-from train.network import build_network
+from train.network import build_network, freeze, frozen_parameters
 from train.prepare import find_training_photos, loaders
 from train.recipe import Recipe, with_knobs
 from train.run import RunFolder, device_name
@@ -44,6 +45,7 @@ def loop(recipe: Recipe, data: Path, rounds: int = 8, updates: int = 30) -> dict
     Returns:
         `loop` and `bare` (photos per second, one for each round), `ratio` (its median), `ratios`, `device`.
     """
+    recipe = replace(recipe, start_image_size=None, head_epochs=0)  # the same work from the first update to the last
     with start_accelerator(recipe) as accelerator, tempfile.TemporaryDirectory() as scratch:
         photos = find_training_photos(recipe, data, RunFolder(scratch), resume=False, exclusions=None)
         network = build_network(recipe, len(photos.labels))
@@ -60,6 +62,7 @@ def loop(recipe: Recipe, data: Path, rounds: int = 8, updates: int = 30) -> dict
 
         bare = build_network(recipe, len(photos.labels)).to(accelerator.device).train()
         bare = bare.to(memory_format=engine.layout)
+        freeze(bare, frozen_parameters(bare, recipe.freeze))
         step_network = torch.compile(bare) if recipe.compile else bare
         images = torch.randn(micro_batch, 3, recipe.image_size, recipe.image_size, device=accelerator.device)
         images = images.contiguous(memory_format=engine.layout)
@@ -102,7 +105,7 @@ def loop(recipe: Recipe, data: Path, rounds: int = 8, updates: int = 30) -> dict
     return result
 
 
-def head(recipe: Recipe, data: Path, weights: Path | None = None, epochs: int = 10) -> dict[str, Any]:
+def head(recipe: Recipe, data: Path, weights: Path | None = None) -> dict[str, Any]:
     """Wall time of `train.fit` for a linear head on features that are cached, and by epochs over the photos.
 
     Both find the photos decoded; computing the features is timed apart.
@@ -110,13 +113,18 @@ def head(recipe: Recipe, data: Path, weights: Path | None = None, epochs: int = 
     Returns:
         `features`, `cached`, `epochs` (seconds), `ratio` (epochs / cached), `top1` and `epochs_top1` (on the validation
         photos, 0..1), `device`.
+
+    Raises:
+        LandmarkError: the recipe trains something else, or can't be trained.
     """
     result: dict[str, Any] = {}
+    if not trains_linear_head_alone(recipe, build_network(recipe, 2, weights)):
+        raise LandmarkError(f"The recipe of {recipe.model} trains more than a linear head on photos that don't change.")
     with tempfile.TemporaryDirectory() as scratch:
 
         def timed(name: str, **options: Any) -> RunFolder:
             started = time.perf_counter()
-            run = fit(replace(recipe, epochs=epochs), data, Path(scratch) / name, pretrained_weights=weights, **options)
+            run = fit(recipe, data, Path(scratch) / name, pretrained_weights=weights, **options)
             result[name] = time.perf_counter() - started
             return run
 
@@ -171,13 +179,12 @@ def head_command(
     knobs: dict[str, str],
     pretrained_weights: PretrainedWeights = None,
 ) -> None:
-    """A linear head on cached features against the same head trained by epochs (10, or --epochs) over the photos."""
-    epochs = int(knobs.pop("epochs", "10"))
+    """A linear head on cached features against the same head trained by the recipe's epochs over the photos."""
     read = Recipe.read(recipe, **knobs)
-    result = head(read, data, pretrained_weights, epochs)
+    result = head(read, data, pretrained_weights)
     print(
         f"features computed in {result['features']:.1f} s (apart); head on cached features {result['cached']:.1f} s, "
-        f"validation top-1 {100 * result['top1']:.2f} %; {epochs} epochs without them {result['epochs']:.1f} s, "
+        f"validation top-1 {100 * result['top1']:.2f} %; {read.epochs} epochs without them {result['epochs']:.1f} s, "
         f"{100 * result['epochs_top1']:.2f} %: {result['ratio']:.1f} times as long; {read.model}, "
         f"{read.serving_size} px, {result['device']}."
     )

@@ -10,7 +10,18 @@ import typer
 
 from landmark_models import hub
 from landmark_models.errors import run_command
-from train.fit import CheckpointingSteps, Data, Exclude, LogWith, Output, RecipeFile, Resume, Strict, fit
+from train.fit import (
+    CheckpointingSteps,
+    Data,
+    Exclude,
+    LogWith,
+    Output,
+    PretrainedWeights,
+    RecipeFile,
+    Resume,
+    Strict,
+    fit,
+)
 from train.recipe import Recipe, with_knobs
 
 __all__: list[str] = []
@@ -27,6 +38,7 @@ def command(
         list[Path] | None,
         typer.Option(help="Folder of photos without labels to learn on, too, with all below it; may be repeated."),
     ] = None,
+    pretrained_weights: PretrainedWeights = None,
     resume: Resume = False,
     strict: Strict = False,
     exclude: Exclude = None,
@@ -40,6 +52,7 @@ def command(
         output,
         teacher=hub.load(teacher),
         unlabelled=unlabelled or (),
+        pretrained_weights=pretrained_weights,
         resume=resume,
         strict=strict,
         exclude=exclude,

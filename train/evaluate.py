@@ -47,6 +47,9 @@ class TTA(StrEnum):
     crops = "crops"
 
 
+_VIEWS: dict[TTA | None, int] = {None: 1, TTA.flip: 2, TTA.crops: 10}
+
+
 class _Views(Dataset[Tensor | str]):
     """Photos as `(views, 3, H, W)`, or the reason why they can't be read; decoded in worker processes.
 
@@ -74,6 +77,12 @@ class _Views(Dataset[Tensor | str]):
         if self.tta is TTA.crops:
             return torch.stack(self.crop(image))
         return torch.stack([image, image.flip(-1)]) if self.tta else image.unsqueeze(0)
+
+
+def _together(items: list[Tensor | str]) -> tuple[Tensor, list[str | None]]:
+    """The photos that could be read, `(n, views, 3, H, W)`, and for each item None or the reason why it could not."""
+    images = [item for item in items if isinstance(item, Tensor)]
+    return torch.stack(images) if images else torch.empty(0), [None if isinstance(i, Tensor) else i for i in items]
 
 
 def inference_speed(classifier: LandmarkClassifier, batch_size: int = 32, seconds: float = 3.0) -> float:
@@ -179,27 +188,31 @@ def evaluate(
     if not len(photos):
         raise DataError(f"{exclude} leaves no photo of {data} to measure on.")
     sources = _read_sources(photos.root)
+    run = RunFolder(model)
+    named = str(model) == "default" or str(model).startswith("hf-hub:")  # not a folder, whatever lies there
+    is_run = not named and run.recipe.is_file()
+    if is_run and (tta or split != "test") and Path(output).resolve() == run.test.parent.resolve():
+        raise DataError(f"{output} is for the run's plain figures on its test split; name another folder for these.")
     if Path(output).exists() and not Path(output).is_dir():
         raise DataError(f"The output {output} is a file; name a folder.")
     workers = min(available_cores(), 8)
-    loader = DataLoader(_Views(classifier, photos.files(), tta), batch_size, num_workers=workers, collate_fn=list)
+    at_once = max(batch_size // _VIEWS[tta], 1)
+    loader = DataLoader(_Views(classifier, photos.files(), tta), at_once, num_workers=workers, collate_fn=_together)
     logits: list[Tensor] = []
     readable: list[int] = []
     failures: dict[str, str] = {}
     with tqdm(total=len(photos), desc=f"evaluating {split}", unit="photo", leave=False) as bar:
-        for batch in loader:
-            images = []
-            for index, item in enumerate(batch, start=bar.n):
-                if isinstance(item, str):
-                    failures[photos.paths[index]] = item
-                else:
+        for images, reasons in loader:
+            for index, reason in enumerate(reasons, start=bar.n):
+                if reason is None:
                     readable.append(index)
-                    images.append(item)
-            if images:
-                views = classifier.logits(torch.cat(images)).unflatten(0, (len(images), -1))
+                else:
+                    failures[photos.paths[index]] = reason
+            if len(images):
+                views = classifier.logits(images.flatten(0, 1)).unflatten(0, images.shape[:2])
                 # The mean of probabilities; with one view these are the logits, less what makes no difference.
                 logits.append(views.log_softmax(2).logsumexp(1))
-            bar.update(len(batch))
+            bar.update(len(reasons))
     for reason in failures.values():
         print(f"Left out: {reason}")
     if not readable:
@@ -221,10 +234,8 @@ def evaluate(
         "excluded": excluded,
     }
     _write(Path(output), metrics)
-    run = RunFolder(model)
-    named = str(model) == "default" or str(model).startswith("hf-hub:")  # not a folder, whatever lies there
-    if split == "test" and not tta and not named and run.recipe.is_file():
-        _write(run.path / "test", metrics)
+    if is_run and split == "test" and not tta:
+        _write(run.test.parent, metrics)
         _record(run.model / CONFIG_FILE, metrics)
     return metrics
 

@@ -11,12 +11,15 @@ import time
 from collections.abc import Iterable
 from dataclasses import dataclass, replace
 from functools import partial
+from pathlib import Path
 from typing import Any
 
 import numpy as np
+import timm
 import torch
 from accelerate import Accelerator
-from safetensors import safe_open
+from accelerate.utils import broadcast_object_list
+from safetensors import SafetensorError, safe_open
 from safetensors.torch import save_file
 from torch import Tensor, nn
 from torch.utils.data import DataLoader, Dataset
@@ -28,12 +31,14 @@ from train.augment import BatchAugmentation, training_transform
 from train.data import AugmentedPhotos, PhotoCache, Photos, ServedPhotos
 from train.data.cache import default_cache_folder
 from train.files import beside
+from train.network import head_parameters, served_arguments, weights_digest
 from train.prepare import TrainingPhotos, worker_count
 from train.recipe import Recipe
 from train.run import RunFolder
 
 __all__ = ["LinearHead", "fit_linear_head", "train_head", "trains_linear_head_alone"]
 
+_FORMAT = 1  # of the files that features are kept in
 _PENALTIES = tuple(10 ** (-exponent / 2) for exponent in range(1, 11))  # from 0.3 to 1e-5, the strongest first
 _MAX_ITERATIONS = 2000
 _TOLERANCE = 2e-5  # largest element of the gradient of a mean loss, at standardised features
@@ -68,7 +73,7 @@ def trains_linear_head_alone(recipe: Recipe, network: nn.Module) -> bool:
     return (
         recipe.freeze == "backbone"
         and isinstance(own.get_classifier(), nn.Linear)
-        and (recipe.augment == "none" or recipe.feature_views > 1)
+        and (recipe.augment == "none") == (recipe.feature_views == 1)
         and not (recipe.drop_rate or recipe.random_erasing or recipe.mixup or recipe.cutmix)
         and not (recipe.balanced_sampling or recipe.overfit_batches)
     )
@@ -149,6 +154,8 @@ def train_head(
     device = accelerator.device
     everything = photos.train.joined(photos.val)
     features = _features(recipe, network.to(device), everything, cache, accelerator)
+    if features is None:
+        return
     how = "from the cache; computing them took" if features.cached else "computed in"
     accelerator.print(
         f"Features of {len(everything)} photos, {len(features.views)} view(s) each: {how} {features.seconds:.1f} s."
@@ -158,8 +165,8 @@ def train_head(
             f"{recipe.model} gives features that are no finite numbers in mixed_precision={recipe.mixed_precision}: "
             "try mixed_precision=no, or other pretrained weights."
         )
-    if not accelerator.is_main_process:
-        return
+    with run.writing():
+        run.forget_after(0)
     started = time.perf_counter()
     inputs, targets = features.views.to(device), torch.tensor(everything.targets, device=device)
     count, classes = len(photos.train), len(photos.labels)
@@ -183,6 +190,7 @@ def train_head(
         }
         with run.writing():
             run.log(metrics)
+        accelerator.log(metrics, step=_PENALTIES.index(penalty))
         shown = "" if head.converged else "  NOT CONVERGED, passed over"
         print(
             f"penalty {penalty:8.2g}  loss {metrics['train_loss']:.3f}  val loss {metrics['val_loss']:.3f}  "
@@ -241,18 +249,14 @@ def _draw(run: RunFolder) -> None:
 
 def _features(
     recipe: Recipe, network: nn.Module, photos: Photos, cache: PhotoCache, accelerator: Accelerator
-) -> _Features:
-    """The features of these photos, from the cache where they have been computed before."""
+) -> _Features | None:
+    """The features of these photos, computed where they are not in the main process's cache; None in the others."""
     own: Any = network
     cfg = own.pretrained_cfg
-    folder = default_cache_folder() / "features"
-    file = folder / f"{_key(recipe, own, photos, cache)}.safetensors"
-    accelerator.wait_for_everyone()
-    if file.is_file():
-        with safe_open(file, "pt") as content:
-            seconds = float(content.metadata()["seconds"])
-            return _Features(content.get_tensor("views"), seconds, cached=True)
-    accelerator.wait_for_everyone()  # before any of them writes it
+    file = default_cache_folder() / "features" / f"{_key(recipe, own, photos, cache)}.safetensors"
+    kept = _read(file) if accelerator.is_main_process else None
+    if broadcast_object_list([kept is not None])[0]:  # one process decides, or some would wait for the others
+        return kept
     started = time.perf_counter()
     views = [_compute(ServedPhotos(photos, cache, serving_transform(cfg)), None, recipe, own, accelerator, "features")]
     if recipe.feature_views > 1:
@@ -263,19 +267,28 @@ def _features(
             order = [(index, int(seed), recipe.image_size) for index, seed in enumerate(seeds)]
             title = f"features, view {view + 1} of {recipe.feature_views}"
             views.append(_compute(augmented, order, recipe, own, accelerator, title))
-    seconds = time.perf_counter() - started
-    features = torch.stack(views)
-    if accelerator.is_main_process:
-        try:
-            folder.mkdir(parents=True, exist_ok=True)
-            with beside(file) as scratch:
-                save_file({"views": features}, scratch, metadata={"seconds": f"{seconds:.2f}"})
-        except OSError as error:
-            raise LandmarkError(
-                f"The features can't be kept in {folder}: {error.strerror or error}; name a folder with room in "
-                "LANDMARK_CACHE, or switch the cache off by --no-feature-cache."
-            ) from None
-    return _Features(features, seconds, cached=False)
+    if not accelerator.is_main_process:
+        return None
+    features = _Features(torch.stack(views), time.perf_counter() - started, cached=False)
+    try:
+        file.parent.mkdir(parents=True, exist_ok=True)
+        with beside(file) as scratch:
+            save_file({"views": features.views}, scratch, metadata={"seconds": f"{features.seconds:.2f}"})
+    except (OSError, SafetensorError) as error:
+        raise LandmarkError(
+            f"The features can't be kept in {file.parent}: {getattr(error, 'strerror', None) or error}; name a folder "
+            "with room in LANDMARK_CACHE, or switch the cache off by --no-feature-cache."
+        ) from None
+    return features
+
+
+def _read(file: Path) -> _Features | None:
+    """What is kept in the file; None where it is missing or damaged, so that it is computed and written again."""
+    try:
+        with safe_open(file, "pt") as content:
+            return _Features(content.get_tensor("views"), float(content.metadata()["seconds"]), cached=True)
+    except (OSError, SafetensorError, KeyError, TypeError, ValueError):
+        return None
 
 
 @torch.inference_mode()
@@ -292,7 +305,8 @@ def _compute(
     network.eval().to(memory_format=layout)
     cfg = network.pretrained_cfg
     augmentation = BatchAugmentation(replace(recipe, mixup=0.0, cutmix=0.0), cfg["mean"], cfg["std"], 2)
-    loader = DataLoader(photos, recipe.batch_size, sampler=order, num_workers=worker_count(recipe))
+    share = max(recipe.batch_size // accelerator.num_processes // recipe.gradient_accumulation_steps, 1)
+    loader = DataLoader(photos, share, sampler=order, num_workers=worker_count(recipe))
     hidden = not accelerator.is_local_main_process
     found = []
     with tqdm(total=len(photos), desc=title, unit="photo", leave=False, disable=hidden) as bar:  # type: ignore[arg-type]
@@ -310,18 +324,14 @@ def _compute(
 
 def _key(recipe: Recipe, network: Any, photos: Photos, cache: PhotoCache) -> str:
     """A hash over all that the features follow from: weights, preprocessing, photos, views, precision."""
-    head = {id(parameter) for parameter in network.get_classifier().parameters()}
-    digest = hashlib.sha256()
-    for name, tensor in network.state_dict(keep_vars=True).items():
-        if id(tensor) not in head:
-            digest.update(f"{name} {tuple(tensor.shape)}".encode())
-            digest.update(tensor.detach().cpu().contiguous().numpy().tobytes())
+    digest = hashlib.sha256(weights_digest(network, head_parameters(network)).encode())
     cfg = network.pretrained_cfg
     serving = {key: cfg.get(key) for key in ("input_size", "mean", "std", "crop_pct", "crop_mode", "interpolation")}
     views: dict[str, Any] = {"views": recipe.feature_views}
     if recipe.feature_views > 1:
         knobs = ("seed", "image_size", "augment", "crop_scale", "flip", "rotation", "shear", "color_jitter", "blur")
         views |= {name: getattr(recipe, name) for name in (*knobs, "randaugment_magnitude")}
-    digest.update(json.dumps([recipe.model, serving, views, recipe.mixed_precision]).encode())
+    built = [_FORMAT, timm.__version__, recipe.model, served_arguments(recipe)]
+    digest.update(json.dumps([*built, serving, views, recipe.mixed_precision]).encode())
     digest.update("\0".join([str(cache.pixels_file.parent.name), *photos.paths]).encode(errors="surrogateescape"))
     return digest.hexdigest()[:32]

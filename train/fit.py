@@ -24,8 +24,8 @@ from train.engine import Engine, start_accelerator
 from train.features import train_head, trains_linear_head_alone
 from train.loop import run_epochs, within_memory
 from train.network import build_network, weights_from
-from train.prepare import find_training_photos, loaders
-from train.recipe import Recipe, with_knobs
+from train.prepare import OWN_PHOTO, find_training_photos, loaders
+from train.recipe import Recipe, RecipeError, with_knobs
 from train.run import RunFolder
 from train.teacher import Teacher
 
@@ -103,17 +103,28 @@ def fit(
         if exclude:
             count = sum(reason == f"listed in {exclude}" for reason in photos.left_out.values())
             accelerator.print(f"{count} photos to train or validate on are left out by {exclude}.")
+        if own := sum(reason == OWN_PHOTO for reason in photos.left_out.values()):
+            accelerator.print(f"{own} of the unlabelled photos stand in the data itself and are left out.")
         lesson = Teacher(teacher, recipe, labels) if teacher else None
         view_side = lesson.side if lesson else 0
         network = build_network(recipe, len(labels), weights)
         origin = {"weights_from": weights_from(recipe, weights)} | ({"teacher": lesson.name} if lesson else {})
+        head_alone = feature_cache and not lesson and trains_linear_head_alone(recipe, network)
+        if recipe.feature_views > 1 and not head_alone:
+            raise RecipeError(
+                f"feature_views={recipe.feature_views} is for a linear head on cached features: it needs "
+                "freeze=backbone, an augmentation, and neither dropout, erasing, mixing nor balanced sampling."
+            )
+        origin["method"] = "cached features" if head_alone else "epochs"
         cfg = cast(dict[str, Any], network.pretrained_cfg)
         short_side = math.ceil(1.25 * max(recipe.image_size, view_side, required_side(cfg)))
         photos, cache = photos.decoded(short_side, strict, accelerator)
         mean, std = photos.normalization(recipe, cache, cfg)
         normalization = {"mean": tuple(mean), "std": tuple(std)}
         cfg.update(normalization)
-        augmentation = BatchAugmentation(recipe, mean, std, len(labels) + bool(lesson))
+        # Under a teacher a photo may have no label, which is a class of its own here, and nothing else is smoothed.
+        mixing = replace(recipe, label_smoothing=0.0) if lesson else recipe
+        augmentation = BatchAugmentation(mixing, mean, std, len(labels) + bool(lesson))
         checkpoints = Checkpoints(run.checkpoints, accelerator)
 
         def begin() -> None:
@@ -148,8 +159,9 @@ def fit(
             f"{recipe.model}: {sum(p.numel() for p in network.parameters()) / 1e6:.2f} M parameters; "
             f"{len(photos.train)} training and {len(photos.val)} validation photos of {len(labels)} classes."
         )
-        if feature_cache and not lesson and trains_linear_head_alone(recipe, network):
+        if head_alone:
             begin()
+            start_trackers(accelerator, recipe, run, 0)
             train_head(recipe, network, photos, cache, run, accelerator)
             return run
         try:

@@ -17,7 +17,15 @@ from landmark_models.errors import LandmarkError
 from landmark_models.mlp_head import put_mlp_head
 from train.recipe import Recipe, RecipeError
 
-__all__ = ["build_network", "freeze", "frozen_parameters", "served_arguments", "weights_from"]
+__all__ = [
+    "build_network",
+    "freeze",
+    "frozen_parameters",
+    "head_parameters",
+    "served_arguments",
+    "weights_digest",
+    "weights_from",
+]
 
 _SHOWN = 3  # tensors that an error names
 
@@ -46,7 +54,8 @@ def build_network(recipe: Recipe, num_classes: int, weights: Path | None = None)
         weights: a safetensors file with the pretrained weights; None for timm's own from the Hub.
 
     Raises:
-        RecipeError: timm does not know the architecture, or it does not take the recipe's arguments or photo sizes.
+        RecipeError: timm does not know the architecture, or it does not take the recipe's arguments, photo sizes or
+            freezing.
         LandmarkError: the pretrained weights can't be had, or don't fit.
     """
     _refuse_unknown(recipe.model)
@@ -67,7 +76,10 @@ def build_network(recipe: Recipe, num_classes: int, weights: Path | None = None)
     except Exception as error:  # whatever an architecture raises on arguments that it does not know
         raise RecipeError(f"{recipe.model} can't be built with {arguments}: {error}") from None
     network.eval()
-    for size in sorted({recipe.crop_side(1), recipe.image_size, recipe.serving_size}):
+    for what in {recipe.freeze, "backbone" if recipe.head_epochs else recipe.freeze}:
+        frozen_parameters(network, what)  # raises where it can't be done, before anything else takes time
+    sides = {recipe.crop_side(epoch) for epoch in range(1, recipe.epochs + 1)}
+    for size in sorted({*sides, recipe.serving_size}):
         try:
             with torch.inference_mode():
                 network(torch.zeros(1, 3, size, size))
@@ -79,6 +91,16 @@ def build_network(recipe: Recipe, num_classes: int, weights: Path | None = None)
     network.pretrained_cfg.update(input_size=(3, recipe.serving_size, recipe.serving_size), test_input_size=None)
     network.pretrained_cfg.update(test_crop_pct=None, pool_size=None)
     return network
+
+
+def weights_digest(network: nn.Module, leave_out: Collection[str] = ()) -> str:
+    """A SHA-256 over names, shapes and values of a network's tensors, as hexadecimal digits."""
+    digest = hashlib.sha256()
+    for name, tensor in network.state_dict().items():
+        if name not in leave_out:
+            digest.update(f"{name} {tuple(tensor.shape)} {tensor.dtype}".encode())
+            digest.update(tensor.cpu().reshape(-1).view(torch.uint8).numpy().tobytes())
+    return digest.hexdigest()
 
 
 def _refuse_unknown(model: str) -> None:
@@ -112,6 +134,8 @@ def _pretrained_file(recipe: Recipe, weights: Path | None) -> Path:
     if weights is not None:
         if not weights.is_file():
             raise LandmarkError(f"There is no file of pretrained weights {weights}.")
+        if weights.suffix != ".safetensors":
+            raise LandmarkError(f"Pretrained weights are read from NAME.safetensors alone, not from {weights}.")
         return weights
     cfg = timm.get_pretrained_cfg(recipe.model)
     if cfg is None or not cfg.hf_hub_id:
@@ -180,21 +204,33 @@ def frozen_parameters(network: nn.Module, what: str | int) -> frozenset[str]:
     Stages are timm's coarse groups; the stem goes with the first.
 
     Raises:
-        RecipeError: there are not so many stages, or the network's classifier can't be told from its backbone.
+        RecipeError: there are not so many stages, or timm does not say what they are.
     """
     if what == "none" or what == 0:
         return frozenset()
     own: Any = network
     if what == "backbone":
-        head = {id(parameter) for parameter in own.get_classifier().parameters()}
-        return frozenset(name for name, parameter in network.named_parameters() if id(parameter) not in head)
-    groups = group_parameters(network, own.group_matcher(coarse=True))
-    stages = len(groups) - 2  # between the stem and the head
+        head = head_parameters(network)
+        return frozenset(name for name, _ in network.named_parameters() if name not in head)
+    if not hasattr(own, "group_matcher"):
+        raise RecipeError(f"freeze={what}: timm does not say what the stages of this network are; take backbone.")
+    matcher = own.group_matcher(coarse=True)
+    groups = group_parameters(network, matcher)
+    stem = {"stem": matcher["stem"]} if isinstance(matcher, dict) and "stem" in matcher else None
+    has_stem = stem is None or len(group_parameters(network, stem)) > 1
+    stages = len(groups) - 1 - has_stem  # the last group is the head
     if int(what) > stages:
-        raise RecipeError(
-            f"freeze={what}: this network has {stages} stages; `backbone` freezes all but the classifier."
-        )
-    return frozenset(name for group in range(int(what) + 1) for name in groups[group])
+        raise RecipeError(f"freeze={what}: this network has {stages} stages; freeze=backbone freezes all but the head.")
+    return frozenset(name for group in range(int(what) + has_stem) for name in groups[group])
+
+
+def head_parameters(network: nn.Module) -> frozenset[str]:
+    """Names of the classifier's parameters; a network may have several classifiers."""
+    own: Any = network
+    classifier = own.get_classifier()
+    modules = classifier if isinstance(classifier, tuple | list | nn.ModuleList) else [classifier]
+    ids = {id(parameter) for module in modules for parameter in module.parameters()}
+    return frozenset(name for name, parameter in network.named_parameters() if id(parameter) in ids)
 
 
 def freeze(network: nn.Module, frozen: Collection[str]) -> None:

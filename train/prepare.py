@@ -29,7 +29,9 @@ from train.engine import available_cores
 from train.recipe import Recipe
 from train.run import RunFolder
 
-__all__ = ["TrainingPhotos", "find_training_photos", "loaders", "worker_count"]
+__all__ = ["OWN_PHOTO", "TrainingPhotos", "find_training_photos", "loaders", "worker_count"]
+
+OWN_PHOTO = "unlabelled, and in a split of the data itself"
 
 
 @dataclass(frozen=True)
@@ -82,8 +84,9 @@ class TrainingPhotos:
 
     def first_batches(self, count: int, recipe: Recipe) -> "TrainingPhotos":
         """`count` batches of the training photos, classes mixed, to train and to validate on alike."""
-        order = torch.randperm(len(self.train), generator=torch.Generator().manual_seed(recipe.seed))
-        few = self.train.take(order[: count * recipe.batch_size].tolist())
+        labelled = [index for index, target in enumerate(self.train.targets) if target < len(self.labels)]
+        order = torch.randperm(len(labelled), generator=torch.Generator().manual_seed(recipe.seed))
+        few = self.train.take([labelled[place] for place in order[: count * recipe.batch_size].tolist()])
         return replace(self, train=few, val=few)
 
 
@@ -97,7 +100,8 @@ def find_training_photos(
 ) -> TrainingPhotos:
     """The photos of a new run, or those that the run to go on with was started with.
 
-    Photos of the folders `unlabelled` are for training, their target one above the last label's.
+    Photos of the folders `unlabelled` are for training, their target one above the last label's; those that stand in
+    the data itself, in whichever split, are left out.
 
     Raises:
         LandmarkError: the data can't be used, or the run to go on with has another recipe or other photos.
@@ -105,7 +109,7 @@ def find_training_photos(
     listed = read_exclusions(exclusions) if exclusions else frozenset()
     train, val = train_and_val(data, recipe.val_fraction, recipe.seed, listed)
     root = train.root
-    more = find_unlabelled(unlabelled)
+    more, own = find_unlabelled(unlabelled, data)
     train = train.joined(Photos(root, tuple(more), (len(train.labels),) * len(more), train.labels))
     sizes = {path: (root / path).stat().st_size for path in train.paths + val.paths}
     if resume and run.recipe.is_file():
@@ -119,7 +123,8 @@ def find_training_photos(
         raise DataError(f"None of the {len(listed)} photos listed in {exclusions} is in {data}: another set's list?")
     splits = (find_photos(data, "train"), find_photos(data, "val", train.labels))
     named = listed.intersection(path for photos in splits if photos for path in photos.paths)
-    found = TrainingPhotos(train, val, dict.fromkeys(sorted(named), f"listed in {exclusions}"), sizes)
+    left_out = dict.fromkeys(sorted(named), f"listed in {exclusions}") | dict.fromkeys(own, OWN_PHOTO)
+    found = TrainingPhotos(train, val, left_out, sizes)
     return found.first_batches(recipe.overfit_batches, recipe) if recipe.overfit_batches else found
 
 

@@ -91,7 +91,7 @@ class Recipe:
     mixup: float = knob(0.0, "mixup's alpha; 0: no mixup", low=0)
     cutmix: float = knob(0.0, "cutmix's alpha; 0: no cutmix", low=0)
     mix_probability: float = knob(1.0, "part of the batches that are mixed, where mixup or cutmix is on", low=0, high=1)
-    label_smoothing: float = knob(0.1, "label smoothing", low=0, high=0.9)
+    label_smoothing: float = knob(0.1, "label smoothing; distill: none", low=0, high=0.9)
 
     distill_temperature: float = knob(1.0, "distill: how much the outputs are softened", low=0.1, high=100)
     hard_label_weight: float = knob(0.0, "distill: weight of the photos' own labels beside the teacher's", low=0)
@@ -142,10 +142,6 @@ class Recipe:
                 raise RecipeError(f"normalization has std={std}; each must be above 0.")
         if not all(isinstance(width, int) and width > 0 for width in self.head_hidden):
             raise RecipeError(f"head_hidden={self.head_hidden} must be a list of widths, e.g. [512].")
-        if self.feature_views > 1 and (self.freeze != "backbone" or self.augment == "none"):
-            raise RecipeError(
-                f"feature_views={self.feature_views} needs freeze=backbone and an augmentation to make the views by."
-            )
         if self.start_image_size and self.start_image_size > self.image_size:
             raise RecipeError(f"start_image_size={self.start_image_size} must be at most image_size={self.image_size}.")
 

@@ -48,7 +48,9 @@ def _row(run: RunFolder) -> tuple[list[str], str, str]:
     """The cells of a run's row, the digest of its test photos, and what these are in words."""
     if not run.recipe.is_file():
         raise LandmarkError(f"{run.path} is no run folder: it has no {run.recipe.name}.")
-    test, environment = (_read(run.path / name) for name in ("test/metrics.json", "environment.json"))
+    test, environment = _read(run.test), _read(run.path / "environment.json")
+    if test["split"] != "test" or test.get("tta"):
+        raise LandmarkError(f"{run.test} does not hold plain figures of the test split; evaluate {run.path} again.")
     model = hub.load(run.path)
     parameters = sum(parameter.numel() for parameter in model.network.parameters())
     with FlopCounterMode(display=False) as counter, torch.inference_mode():

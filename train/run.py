@@ -24,6 +24,7 @@ from train.recipe import Recipe
 
 __all__ = ["RunFolder", "device_name"]
 
+_ORIGIN = {"weights_from": "the start of its weights", "teacher": "its teacher", "method": "its way of training"}
 _HARMLESS_KNOBS = frozenset(["workers", "threads"])  # they change how long a run takes, not where it ends
 
 
@@ -45,6 +46,11 @@ class RunFolder:
     @property
     def recipe(self) -> Path:
         return self.path / "recipe.yaml"
+
+    @property
+    def test(self) -> Path:
+        """What `train.evaluate` measured on the test split."""
+        return self.path / "test" / "metrics.json"
 
     @property
     def checkpoints(self) -> Path:
@@ -120,23 +126,24 @@ class RunFolder:
 
         Args:
             recipe: as resolved.
-            origin: where the weights come from, and who teaches, in words.
+            origin: `weights_from`, `method`, and where there is one `teacher`, in words; the model will say so, too.
             split: the photos, as `split.json` holds them.
             device: of the main process.
             processes: how many train.
 
         Raises:
-            LandmarkError: the run to go on with started from other weights, or with another teacher.
+            LandmarkError: the run to go on with started from other weights, with another teacher, or otherwise.
         """
         self.origin = origin
         file, environment = self.path / "environment.json", origin | _environment(device, processes)
         if file.is_file():
             started = json.loads(file.read_text(encoding="utf-8"))
-            for name, value in origin.items():
-                if started.get(name, value) != value:
+            for name, words in _ORIGIN.items():
+                there, here = started.get(name), origin.get(name)
+                if there != here:
                     raise LandmarkError(
-                        f"The run in {self.path} can't be resumed: its {name.replace('_', ' ')} is {started[name]} "
-                        f"there and {value} here. Give it what it was started with."
+                        f"The run in {self.path} can't be resumed: {words} was {there or 'none'} there and is "
+                        f"{here or 'none'} here. Give it what it was started with."
                     )
             environment = started | {"resumed": [*started.get("resumed", []), environment]}
         self.path.mkdir(parents=True, exist_ok=True)
@@ -164,8 +171,8 @@ class RunFolder:
         return [json.loads(line) for line in lines if line.endswith("\n")]
 
     def forget_after(self, epoch: int) -> None:
-        """Take back the metrics of later epochs, which will be trained again."""
-        kept = [json.dumps(line) + "\n" for line in self.metrics() if line["epoch"] <= epoch]
+        """Take back the metrics of later epochs, which will be trained again; of all, where there are no epochs."""
+        kept = [json.dumps(line) + "\n" for line in self.metrics() if line.get("epoch", 1) <= epoch]
         write_text(self.path / "metrics.jsonl", "".join(kept))
 
     def draw_curves(self) -> None:

@@ -9,6 +9,7 @@ from torchvision.transforms.v2 import functional
 
 from landmark_models import hub
 from landmark_models.errors import LandmarkError
+from train.network import weights_digest
 from train.recipe import Recipe
 
 __all__ = ["Teacher"]
@@ -39,7 +40,8 @@ class Teacher:
                 "a model that was trained on the same classes."
             )
         cfg = model.pretrained_cfg
-        self.name = f"{model.config['architecture']} ({Path(model.source).name})"
+        digest = weights_digest(model.network)[:12]
+        self.name = f"{model.config['architecture']} ({Path(model.source).name}, sha256 {digest})"
         self.side = recipe.teacher_image_size or int(cfg["input_size"][-1])
         self.mean, self.std = torch.tensor(cfg["mean"]), torch.tensor(cfg["std"])
         self.columns = torch.tensor([model.labels.index(label) for label in labels])

@@ -129,26 +129,32 @@ def find_photos(data: str | Path, split: str, labels: Sequence[str] | None = Non
     return Photos(root, tuple(p for p, _ in pairs), tuple(t for _, t in pairs), tuple(labels))
 
 
-def find_unlabelled(folders: Sequence[Path]) -> list[str]:
+def find_unlabelled(folders: Sequence[Path], data: str | Path) -> tuple[list[str], list[str]]:
     """Absolute paths of all photos in these folders and below them, hidden ones left out.
+
+    Returns:
+        Those that don't stand in a split of DATA, then those that do: test photos may be among these.
 
     Raises:
         DataError: one is no folder, or has no photo.
     """
-    found: dict[str, None] = {}
+    root = Path(data).resolve()
+    splits = [root / split for split in SPLITS if (root / split).is_dir()] or [root]
+    found: dict[Path, None] = {}
     for folder in folders:
         if not folder.is_dir():
             raise DataError(f"There is no folder {folder} of unlabelled photos.")
-        here = [
-            os.path.join(parent, name)
-            for parent, _, names in os.walk(folder.resolve())
-            for name in names
-            if Path(name).suffix.lower() in PHOTO_SUFFIXES and not name.startswith(".")
-        ]
+        here = []
+        for parent, inside, names in os.walk(folder.resolve()):
+            inside[:] = [name for name in inside if not name.startswith(".")]
+            files = [Path(parent, name) for name in names if not name.startswith(".")]
+            here += [file.resolve() for file in files if file.suffix.lower() in PHOTO_SUFFIXES and file.is_file()]
         if not here:
             raise DataError(f"{folder} has no photo in it or below it.")
         found |= dict.fromkeys(sorted(here))
-    return list(found)
+    own = [str(file) for file in found if any(file.is_relative_to(split) for split in splits)]
+    known = set(own)
+    return [str(file) for file in found if str(file) not in known], own
 
 
 def read_exclusions(file: str | Path) -> frozenset[str]:
