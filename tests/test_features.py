@@ -11,10 +11,10 @@ from test_fit import launch
 
 from landmark_models import LandmarkClassifier
 from landmark_models.errors import LandmarkError
-from train import features
+from train import features, linear_head
 from train.evaluate import evaluate
-from train.features import fit_linear_head
 from train.fit import fit
+from train.linear_head import fit_linear_head
 from train.recipe import Recipe, RecipeError
 from train.run import RunFolder
 
@@ -171,7 +171,7 @@ def test_two_processes_fit_the_head_that_one_does(data, pretrained, tmp_path, mo
 
 
 def test_a_head_that_cannot_be_fitted_is_a_sentence(data, pretrained, tmp_path, monkeypatch):
-    monkeypatch.setattr(features, "_MAX_ITERATIONS", 1)
+    monkeypatch.setattr(linear_head, "_MAX_ITERATIONS", 1)
     with pytest.raises(LandmarkError, match="No fit of the head converged in 1 iterations"):
         fit(frozen(), data, tmp_path / "run", pretrained_weights=pretrained)
     monkeypatch.setattr(features, "_compute", lambda *arguments: torch.full((24, 8), float("nan")))

@@ -24,9 +24,10 @@ from torch import nn
 from landmark_models.errors import LandmarkError, run_command
 from train.augment import BatchAugmentation
 from train.engine import Engine, start_accelerator
-from train.features import trains_linear_head_alone
-from train.fit import Data, PretrainedWeights, RecipeFile, fit
+from train.fit import fit
+from train.linear_head import trains_linear_head_alone
 from train.network import build_network, freeze, frozen_parameters
+from train.options import Data, PretrainedWeights, RecipeFile
 from train.prepare import find_training_photos, loaders
 from train.recipe import Recipe, with_knobs
 from train.run import RunFolder, device_name

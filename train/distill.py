@@ -10,7 +10,8 @@ import typer
 
 from landmark_models import hub
 from landmark_models.errors import run_command
-from train.fit import (
+from train.fit import fit
+from train.options import (
     CheckpointingSteps,
     Data,
     Exclude,
@@ -20,7 +21,6 @@ from train.fit import (
     RecipeFile,
     Resume,
     Strict,
-    fit,
 )
 from train.recipe import Recipe, with_knobs
 

@@ -21,9 +21,20 @@ from landmark_models.preprocess import required_side
 from train.augment import BatchAugmentation
 from train.checkpoint import Checkpoints
 from train.engine import Engine, start_accelerator
-from train.features import train_head, trains_linear_head_alone
+from train.linear_head import train_head, trains_linear_head_alone
 from train.loop import run_epochs, within_memory
 from train.network import build_network, weights_from
+from train.options import (
+    CheckpointingSteps,
+    Data,
+    Exclude,
+    LogWith,
+    Output,
+    PretrainedWeights,
+    RecipeFile,
+    Resume,
+    Strict,
+)
 from train.prepare import OWN_PHOTO, find_training_photos, loaders
 from train.recipe import Recipe, RecipeError, with_knobs
 from train.run import RunFolder
@@ -72,7 +83,7 @@ def fit(
 ) -> RunFolder:
     """Train and leave a run folder, whose `model/` is the best epoch by validation accuracy.
 
-    Where the recipe trains nothing but a linear head, its inputs are computed once: see `train.features`.
+    Where the recipe trains nothing but a linear head, its inputs are computed once: see `train.linear_head`.
 
     Args:
         recipe: what to train, and how.
@@ -171,25 +182,6 @@ def fit(
                 accelerator.print(f"The same command with --resume goes on from {checkpoints.found()[0]}.")
             raise
     return run
-
-
-RecipeFile = Annotated[Path, typer.Argument(metavar="RECIPE", help="A YAML recipe, e.g. train/recipes/default.yaml.")]
-Data = Annotated[Path, typer.Option(help="Folder with train/ (and val/) of CLASS/*, or of bare CLASS/*.")]
-Output = Annotated[Path, typer.Option(help="The run folder to make, or with --resume to go on with.")]
-PretrainedWeights = Annotated[
-    Path | None, typer.Option(help="Safetensors file to start from, in place of timm's weights from the Hub.")
-]
-Resume = Annotated[bool, typer.Option("--resume", help="Go on from the run's last checkpoint.")]
-Strict = Annotated[bool, typer.Option("--strict", help="End on the first photo that can't be read.")]
-Exclude = Annotated[
-    Path | None, typer.Option(help="List of photos to leave out, as `python -m train.data scan --fix` writes it.")
-]
-CheckpointingSteps = Annotated[
-    int | None, typer.Option(min=1, help="Write a checkpoint every so many updates, too; else after every epoch.")
-]
-LogWith = Annotated[
-    list[str] | None, typer.Option(help="Tracker to log to: tensorboard, trackio, wandb, ...; may be repeated.")
-]
 
 
 @with_knobs
