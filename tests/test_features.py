@@ -45,9 +45,9 @@ def test_the_head_is_scikit_learns_logistic_regression(penalty):
     inputs, targets = sample(5)
     head = fit_linear_head(inputs, targets, 5, penalty)
     assert head.converged
-    standardised = ((inputs - inputs.mean(0)) / inputs.std(0, correction=0)).double().numpy()
-    model = LogisticRegression(C=1 / (penalty * len(inputs)), tol=1e-8, max_iter=10_000).fit(standardised, targets)
-    expected = model.predict_proba(standardised)
+    scaled = ((inputs - inputs.mean(0)) / inputs.var(0, correction=0).mean().sqrt()).double().numpy()
+    model = LogisticRegression(C=1 / (penalty * len(inputs)), tol=1e-8, max_iter=10_000).fit(scaled, targets)
+    expected = model.predict_proba(scaled)
     assert np.abs(head(inputs).softmax(1).numpy() - expected).max() < 0.005
 
 
@@ -57,7 +57,7 @@ def test_two_classes_one_without_a_sample_and_a_feature_that_never_changes():
     head = fit_linear_head(inputs, targets, 3, 0.01)
     assert head.converged
     assert head.weight.isfinite().all()
-    assert head.weight[:, 3].abs().max() == 0
+    assert head.weight[:, 3].abs().max() < 1e-6
     logits = head(inputs)
     assert (logits.argmax(1) == targets).float().mean() > 0.9
     assert (logits.argmax(1) != 2).all()

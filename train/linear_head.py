@@ -25,7 +25,7 @@ __all__ = ["LinearHead", "fit_linear_head", "train_head", "trains_linear_head_al
 
 _PENALTIES = tuple(10 ** (-exponent / 2) for exponent in range(1, 11))  # from 0.3 to 1e-5, the strongest first
 _MAX_ITERATIONS = 2000
-_TOLERANCE = 2e-5  # largest element of the gradient of a mean loss, at standardised features
+_TOLERANCE = 2e-5  # largest element of the gradient of a mean loss, at features of variance 1
 
 
 @dataclass(frozen=True)
@@ -62,10 +62,11 @@ def fit_linear_head(
     label_smoothing: float = 0.0,
     start: LinearHead | None = None,
 ) -> LinearHead:
-    """Multinomial logistic regression on standardised features, to convergence by L-BFGS.
+    """Multinomial logistic regression, to convergence by L-BFGS.
 
-    It minimises mean cross entropy + penalty / 2 * |W|^2, W being the weight for features of mean 0 and standard
-    deviation 1; the head that is returned takes the features as they are.
+    It minimises mean cross entropy + penalty / 2 * |W|^2, W being the weight for features that are centred and divided
+    by one number, so that their variances are 1 on average: a feature that hardly varies must not count as much as the
+    others. The head that is returned takes the features as they are.
 
     Args:
         features: `(N, D)` float32.
@@ -75,13 +76,13 @@ def fit_linear_head(
         label_smoothing: in 0..1.
         start: where to begin, e.g. the head for a stronger penalty.
     """
-    std, mean = torch.std_mean(features, dim=0, correction=0)
-    std = torch.where(std > 1e-6 * (1 + mean.abs()), std, 1.0)  # what is always the same carries no weight
-    inputs = (features - mean) / std
+    variance, mean = torch.var_mean(features, dim=0, correction=0)
+    scale = variance.mean().sqrt().clamp_min(1e-12)
+    inputs = (features - mean) / scale
     weight = torch.zeros(num_classes, features.shape[1], device=features.device)
     bias = torch.zeros(num_classes, device=features.device)
     if start is not None:
-        weight, bias = start.weight * std, start.bias + start.weight @ mean
+        weight, bias = start.weight * scale, start.bias + start.weight @ mean
     weight.requires_grad_(), bias.requires_grad_()
     optimizer = torch.optim.LBFGS(
         [weight, bias],
@@ -106,7 +107,7 @@ def fit_linear_head(
     steepest = max(gradient.abs().max().item() for gradient in torch.autograd.grad(objective(), [weight, bias]))
     iterations = optimizer.state[weight]["n_iter"]
     with torch.no_grad():
-        scaled = weight / std
+        scaled = weight / scale
         return LinearHead(scaled, bias - scaled @ mean, iterations, steepest <= 5 * _TOLERANCE)
 
 
