@@ -70,7 +70,7 @@ def backbone_features(
     try:
         file.parent.mkdir(parents=True, exist_ok=True)
         with beside(file) as scratch:
-            save_file({"views": features.views}, scratch, metadata={"seconds": f"{features.seconds:.2f}"})
+            save_file({"views": features.views}, scratch, metadata={"seconds": f"{features.seconds:.4f}"})
     except (OSError, SafetensorError) as error:
         raise LandmarkError(
             f"The features can't be kept in {file.parent}: {getattr(error, 'strerror', None) or error}; name a folder "

@@ -161,7 +161,7 @@ def train_head(
             "val_photos": len(photos.val),
             "iterations": head.iterations,
             "converged": head.converged,
-            "features_seconds": round(features.seconds, 2),
+            "features_seconds": round(features.seconds, 4),
             "seconds": round(features.seconds + time.perf_counter() - started, 2),
         }
         with run.writing():
