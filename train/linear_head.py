@@ -78,11 +78,11 @@ def fit_linear_head(
     """
     variance, mean = torch.var_mean(features, dim=0, correction=0)
     scale = variance.mean().sqrt().clamp_min(1e-12)
-    inputs = (features - mean) / scale
-    weight = torch.zeros(num_classes, features.shape[1], device=features.device)
-    bias = torch.zeros(num_classes, device=features.device)
+    inputs = ((features - mean) / scale).double()  # in single precision the line search loses its way near the end
+    weight = inputs.new_zeros(num_classes, features.shape[1])
+    bias = inputs.new_zeros(num_classes)
     if start is not None:
-        weight, bias = start.weight * scale, start.bias + start.weight @ mean
+        weight, bias = (start.weight * scale).double(), (start.bias + start.weight @ mean).double()
     weight.requires_grad_(), bias.requires_grad_()
     optimizer = torch.optim.LBFGS(
         [weight, bias],
@@ -107,8 +107,8 @@ def fit_linear_head(
     steepest = max(gradient.abs().max().item() for gradient in torch.autograd.grad(objective(), [weight, bias]))
     iterations = optimizer.state[weight]["n_iter"]
     with torch.no_grad():
-        scaled = weight / scale
-        return LinearHead(scaled, bias - scaled @ mean, iterations, steepest <= 5 * _TOLERANCE)
+        scaled = weight.float() / scale
+        return LinearHead(scaled, bias.float() - scaled @ mean, iterations, steepest <= 5 * _TOLERANCE)
 
 
 def train_head(
