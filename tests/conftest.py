@@ -17,10 +17,11 @@ os.environ |= {
 
 import numpy as np
 import pytest
+import timm
 import torch
 from hypothesis import HealthCheck, settings
 from PIL import Image
-from safetensors.torch import load_file
+from safetensors.torch import load_file, save_file
 
 from train.fit import fit
 from train.recipe import Recipe
@@ -80,6 +81,15 @@ def shared_data(tmp_path_factory) -> Path:
 def run(shared_data, tmp_path_factory):
     """A run of the real training loop on the small data; tests only read it."""
     return fit(Recipe.from_values({**TINY, "ema_decay": 0.5}), shared_data, tmp_path_factory.mktemp("runs") / "tiny")
+
+
+@pytest.fixture(scope="session")
+def pretrained(tmp_path_factory) -> Path:
+    """A file of weights as timm's own repositories have them, with the classifier of another task."""
+    torch.manual_seed(5)
+    file = tmp_path_factory.mktemp("weights") / "model.safetensors"
+    save_file(timm.create_model("test_resnet", num_classes=7).state_dict(), file)
+    return file
 
 
 @pytest.fixture(scope="session")

@@ -19,14 +19,6 @@ from train.recipe import Recipe, RecipeError
 from train.run import RunFolder
 
 
-@pytest.fixture(scope="module")
-def pretrained(tmp_path_factory):
-    torch.manual_seed(5)
-    file = tmp_path_factory.mktemp("weights") / "model.safetensors"
-    save_file(timm.create_model("test_resnet", num_classes=7).state_dict(), file)
-    return file
-
-
 def frozen(**knobs) -> Recipe:
     base = {"model": "test_resnet", "model_args": {}, "pretrained": True, "freeze": "backbone", "augment": "none"}
     return Recipe.from_values({**TINY, **base, "image_size": 64, "label_smoothing": 0.0, **knobs})

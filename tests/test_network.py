@@ -13,15 +13,6 @@ from train.network import build_network, freeze, frozen_parameters, weights_from
 from train.recipe import Recipe, RecipeError
 
 
-@pytest.fixture(scope="module")
-def pretrained(tmp_path_factory):
-    """A file of weights as timm's own repositories have them, with the classifier of another task."""
-    torch.manual_seed(5)
-    file = tmp_path_factory.mktemp("weights") / "model.safetensors"
-    save_file(timm.create_model("test_resnet", num_classes=7).state_dict(), file)
-    return file
-
-
 def recipe(**knobs) -> Recipe:
     base = {"model": "test_resnet", "model_args": {}, "pretrained": True, "image_size": 64}
     return Recipe.from_values({**TINY, **base, **knobs})

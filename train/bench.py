@@ -37,7 +37,7 @@ __all__ = ["head", "loop"]
 _WARM = 5  # updates before those that are timed
 
 
-def loop(recipe: Recipe, data: Path, rounds: int = 8, updates: int = 30) -> dict[str, Any]:
+def loop(recipe: Recipe, data: Path, rounds: int = 8, updates: int = 30, weights: Path | None = None) -> dict[str, Any]:
     """Photos per second of the loop of `train.fit`, and of nothing but forward and backward on one batch in memory.
 
     The two take turns; the ratio is taken within each round. Photos are decoded into the cache beforehand, as in
@@ -49,7 +49,7 @@ def loop(recipe: Recipe, data: Path, rounds: int = 8, updates: int = 30) -> dict
     recipe = replace(recipe, start_image_size=None, head_epochs=0)  # the same work from the first update to the last
     with start_accelerator(recipe) as accelerator, tempfile.TemporaryDirectory() as scratch:
         photos = find_training_photos(recipe, data, RunFolder(scratch), resume=False, exclusions=None)
-        network = build_network(recipe, len(photos.labels))
+        network = build_network(recipe, len(photos.labels), weights)
         cfg = cast(dict[str, Any], network.pretrained_cfg)
         photos, cache = photos.decoded(
             math.ceil(1.25 * max(recipe.image_size, recipe.serving_size)), False, accelerator
@@ -61,7 +61,7 @@ def loop(recipe: Recipe, data: Path, rounds: int = 8, updates: int = 30) -> dict
         augmentation = BatchAugmentation(recipe, mean, std, len(photos.labels))
         engine = Engine(network, recipe, accelerator, augmentation, photos.labels, rounds * (updates + _WARM))
 
-        bare = build_network(recipe, len(photos.labels)).to(accelerator.device).train()
+        bare = build_network(recipe, len(photos.labels), weights).to(accelerator.device).train()
         bare = bare.to(memory_format=engine.layout)
         freeze(bare, frozen_parameters(bare, recipe.freeze))
         step_network = torch.compile(bare) if recipe.compile else bare
@@ -156,10 +156,11 @@ def loop_command(
     knobs: dict[str, str],
     rounds: Annotated[int, typer.Option(min=1, help="How often the two take turns.")] = 8,
     updates: Annotated[int, typer.Option(min=1, help="Updates timed in each turn.")] = 30,
+    pretrained_weights: PretrainedWeights = None,
 ) -> None:
     """The loop of train.fit against bare forward and backward of the same network on data already in memory."""
     read = Recipe.read(recipe, **knobs)
-    result = loop(read, data, rounds, updates)
+    result = loop(read, data, rounds, updates, pretrained_weights)
     table = Table("photos/s", "median", "lowest", "highest")
     for name in ("loop", "bare"):
         values = result[name]
