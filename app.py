@@ -1,31 +1,43 @@
 """The page: a photo in, its landmark out.
 
 python app.py [--model MODEL] [--port N]
+LANDMARK_NAMESPACE=owner python app.py
 """
 
 import html
 import importlib.resources
 import os
+import re
 import sys
 from pathlib import Path
 from typing import Annotated, Any
 
 os.environ.setdefault("GRADIO_ANALYTICS_ENABLED", "False")  # read when gradio is imported
 
+try:
+    import spaces  # on a Space with ZeroGPU; it must come before anything that touches CUDA
+except ImportError:
+    spaces = None
 import gradio as gr
+import torch
 import typer
 from gradio.utils import get_upload_folder
 from PIL import Image
 
-from landmark_models import LandmarkClassifier, LandmarkError, PhotoError, Prediction, open_photo
+from landmark_models import LandmarkError, PhotoError, Prediction, open_photo
 from landmark_models.errors import run_command
+from landmark_models.hub import PREFIX
 from landmark_models.photo import MAX_BYTES
+from landmark_models.serving import Serving
 
 MAX_CANDIDATES = 10
+ZERO_GPU = bool(os.environ.get("SPACES_ZERO_GPU"))  # a GPU only while a function runs; models move to it at the start
 SHOWN_SIDE = 1024  # least shorter side of the photo that the page shows, px, where the photo has it
 
 # No web fonts: the page asks nothing of a third party and looks the same without network.
 THEME = gr.themes.Soft(font=["system-ui", "sans-serif"], font_mono=["ui-monospace", "monospace"])
+
+on_gpu: Any = spaces.GPU if spaces else lambda function: function
 
 
 def example_photo() -> Path:
@@ -33,18 +45,28 @@ def example_photo() -> Path:
     return Path(str(importlib.resources.files("gradio") / "media_assets" / "images" / "tower.jpg"))
 
 
-def model_facts(classifier: LandmarkClassifier) -> str:
-    """Which model is serving and how accurate it was measured to be, as Markdown."""
-    facts = [f"Model **{html.escape(classifier.source)}** knows {len(classifier.labels)} landmarks."]
+def model_facts(serving: Serving) -> str:
+    """Which model is serving, why, and how accurate it was measured to be, as Markdown."""
+    classifier = serving.classifier
+    name = f"Model **{_plain(classifier.source.removeprefix(PREFIX).partition('@')[0])}**"
+    if classifier.source == "default":
+        name = "The embedded model"
+    revision = f", revision `{classifier.revision[:12]}`," if classifier.revision else ""
+    facts = [f"{name}{revision} knows {len(classifier.labels)} landmarks."]
     if test := classifier.landmark.get("test"):
         low, high = (100 * bound for bound in test["top1_ci95"])
         facts.append(
             f"Right first time on {100 * test['top1']:.1f} % of {test['n']} test photos "
-            f"(95 % interval {low:.1f} to {high:.1f} %, {html.escape(test['data'])})."
+            f"(95 % interval {low:.1f} to {high:.1f} %, {_plain(test['data'])})."
         )
     else:
         facts.append("It has no test figure.")
-    return " ".join(facts)
+    return " ".join([*facts, _plain(serving.why)]).strip()
+
+
+def _plain(text: str) -> str:
+    """A stranger's text for Markdown: neither markup nor HTML is obeyed."""
+    return html.escape(re.sub(r"([\\`*_{}\[\]()#+!|~])", r"\\\1", text), quote=False)
 
 
 def uploaded_file(photo: Any) -> Path:
@@ -61,9 +83,10 @@ def uploaded_file(photo: Any) -> Path:
     return file
 
 
-def build(classifier: LandmarkClassifier) -> gr.Blocks:
-    """The page around a classifier."""
+def build(serving: Serving) -> gr.Blocks:
+    """The page around what serves."""
 
+    @on_gpu
     def predict(photo: Any, top_k: int = 5) -> tuple[dict[str, float], Image.Image, list[Prediction]]:
         """Name the landmark in a photo.
 
@@ -76,7 +99,7 @@ def build(classifier: LandmarkClassifier) -> gr.Blocks:
         """
         try:
             with uploaded_file(photo).open("rb") as file:
-                candidates = classifier.predict(file, MAX_CANDIDATES)
+                candidates = serving.classifier.predict(file, MAX_CANDIDATES)
                 file.seek(0)
                 shown = open_photo(file, SHOWN_SIDE // 2)  # which keeps twice that, enough to look at
         except PhotoError as error:
@@ -100,7 +123,7 @@ def build(classifier: LandmarkClassifier) -> gr.Blocks:
             with gr.Column():
                 answer = gr.Label(label="Landmark", elem_id="answer")
                 top_k = gr.Slider(1, MAX_CANDIDATES, value=5, step=1, label="Candidates")
-                gr.Markdown(model_facts(classifier))
+                gr.Markdown(lambda: model_facts(serving))  # anew for each visitor
         examples = gr.Examples([[str(example_photo())]], [photo], label="Example", cache_examples=False)
 
         # Gradio would decode and encode some photos again before we see them: `preprocess=False` hands us the file.
@@ -124,14 +147,27 @@ def has_screen() -> bool:
 
 def main(
     model: Annotated[
-        str, typer.Option(help="default, a model or run folder, or hf-hub:owner/name\\[@revision].")
-    ] = "default",
+        str | None,
+        typer.Option(
+            envvar="LANDMARK_MODEL", help="default, a model or run folder, or hf-hub:owner/name\\[@revision]."
+        ),
+    ] = None,
+    namespace: Annotated[
+        str | None,
+        typer.Option(envvar="LANDMARK_NAMESPACE", help="Without a model: whose best model on the Hub to serve."),
+    ] = None,
     port: Annotated[
         int | None, typer.Option(min=1, max=65535, help="Port of the page; without, the first free one from 7860.")
     ] = None,
 ) -> None:
-    """Open a page that names the landmark in a photo."""
-    page = build(LandmarkClassifier.load(model))
+    """Open a page that names the landmark in a photo.
+
+    It opens also where the model can't be had: then the last copy that served does, else the embedded model.
+    """
+    device = "cuda" if torch.cuda.is_available() else "cpu"
+    serving = Serving(model or None, namespace or None, device, look_again=not ZERO_GPU)
+    print(f"Serving {serving.classifier.source}. {serving.why}".strip())
+    page = build(serving)
     try:
         page.launch(
             server_port=port,

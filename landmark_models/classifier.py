@@ -33,11 +33,13 @@ class Prediction:
 class LandmarkClassifier:
     """A model with its labels, its preprocessing and its temperature: the one serving path.
 
-    `labels` are the model's labels by class index, `config` its `config.json`, `source` where it came from.
+    `labels` are the model's labels by class index, `config` its `config.json`, `source` where it came from, `revision`
+    its commit on the Hub.
     """
 
     def __init__(self, model: hub.LoadedModel, device: str | torch.device = "cpu"):
         self.source = model.source
+        self.revision = model.revision
         self.config = model.config
         self.landmark = model.landmark
         self.labels = model.labels

@@ -206,7 +206,7 @@ class ConvNet(nn.Module):
             width, reduction = stem, 4
 
         block_class = ResidualBlock if residual else PlainBlock
-        drop_path = iter(torch.linspace(0, drop_path_rate, sum(depths)).tolist())
+        drop_path = iter(torch.linspace(0, drop_path_rate, sum(depths), device="cpu").tolist())
         stages = []
         self.feature_info: list[dict[str, Any]] = []
         for index, (channel, depth, stride) in enumerate(zip(channels, depths, strides, strict=True)):

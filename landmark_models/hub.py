@@ -1,44 +1,69 @@
-"""A model is a folder in timm's Hub format: `save` writes one, `load` reads one from disk or from the Hub.
+"""Models on the Hugging Face Hub: `load` one, `publish` one, choose the `best` of a namespace; `save` makes the folder.
 
-model, config = load("hf-hub:owner/name@main")
+model = load("hf-hub:owner/name@main")
+model = load(best("owner").model)
 """
 
-import inspect
-import json
-import math
 import os
-from dataclasses import dataclass
+import tempfile
+from collections import defaultdict
+from collections.abc import Sequence
+from dataclasses import dataclass, field
+from functools import partial
+from hashlib import file_digest
 from pathlib import Path
 from typing import Any
 
-import timm
-from huggingface_hub import hf_hub_download
-from huggingface_hub.errors import EntryNotFoundError, HFValidationError, LocalEntryNotFoundError
-from safetensors.torch import load_file, save_file
-from timm.models._hub import save_config_for_hf  # timm's own writer of the format, not exported at the top
+from huggingface_hub import HfApi, hf_hub_download, try_to_load_from_cache
+from huggingface_hub.errors import OfflineModeIsEnabled
 from torch import nn
 
-import landmark_models.convnet
-import landmark_models.mlp_head  # noqa: F401  (both register our architectures)
-from landmark_models.errors import ModelError
-from landmark_models.preprocess import required_side, serving_transform
+from landmark_models.errors import LandmarkError, ModelError
+from landmark_models.hub_failures import is_passing, patiently, sentence
+from landmark_models.model_folder import (
+    CONFIG_FILE,
+    MAX_CONFIG_BYTES,
+    MAX_WEIGHTS_BYTES,
+    WEIGHTS_FILE,
+    build,
+    read_config,
+    save,
+)
 
-__all__ = ["DEFAULT_FOLDER", "LoadedModel", "load", "save"]
+__all__ = [
+    "DEFAULT_FOLDER",
+    "PREFIX",
+    "TAG",
+    "Best",
+    "LoadedModel",
+    "Published",
+    "best",
+    "load",
+    "publish",
+    "reserve",
+    "save",
+]
 
 DEFAULT_FOLDER = Path(__file__).with_name("default")
-CONFIG_FILE = "config.json"
-WEIGHTS_FILE = "model.safetensors"
+PREFIX = "hf-hub:"
+TAG = "landmark-classification"  # what a model on the Hub is found by
 
-_RESERVED_ARGUMENTS = frozenset(inspect.signature(timm.create_model).parameters)
+_TIMEOUT = 10.0  # seconds that the Hub has to answer a question
 
 
 @dataclass(frozen=True)
 class LoadedModel:
-    """A network in evaluation mode (float32), and all that its config says of it."""
+    """A network in evaluation mode (float32), and all that its config says of it.
+
+    `source` is the MODEL that was asked for; for one from the Hub `revision` is the commit that it was loaded from, and
+    `note` says why it is the local cache's copy, where the Hub could not be asked.
+    """
 
     network: nn.Module
     config: dict[str, Any]
     source: str
+    revision: str | None = None
+    note: str = ""
 
     @property
     def labels(self) -> list[str]:
@@ -54,135 +79,222 @@ class LoadedModel:
         return dict(self.config["landmark"])
 
 
-def save(
-    network: nn.Module,
-    folder: str | Path,
-    *,
-    labels: list[str],
-    model_args: dict[str, Any],
-    landmark: dict[str, Any],
-    half: bool = False,
-) -> None:
-    """Write a model folder: `config.json` in timm's format with our `landmark` block, and `model.safetensors`.
-
-    Args:
-        network: its `pretrained_cfg` must already say the preprocessing that it is served with.
-        folder: made where it is missing; files of an earlier save are replaced, each at once.
-        labels: name of each class, by position.
-        model_args: arguments that `timm.create_model` needs to build it again, besides `num_classes`.
-        landmark: our block.
-        half: store matrices as float16 (timm widens on load); vectors, such as running statistics, stay float32.
-    """
-    folder = Path(folder)
-    folder.mkdir(parents=True, exist_ok=True)
-    tensors = {
-        name: (tensor.half() if half and tensor.is_floating_point() and tensor.ndim > 1 else tensor).contiguous()
-        for name, tensor in network.state_dict().items()
-    }
-    weights = folder / f".{WEIGHTS_FILE}"
-    save_file(tensors, weights, metadata={"format": "pt"})
-    config = folder / f".{CONFIG_FILE}"
-    save_config_for_hf(network, config, {"label_names": labels, "landmark": landmark}, model_args)
-    weights.replace(folder / WEIGHTS_FILE)
-    config.replace(folder / CONFIG_FILE)
-
-
-def load(model: str | os.PathLike[str] = "default") -> LoadedModel:
+def load(model: str | os.PathLike[str] = "default", *, cached_only: bool = False) -> LoadedModel:
     """Load a MODEL: `default`, a model folder, a run folder (its `model/`), or `hf-hub:owner/name[@revision]`.
 
-    Only `config.json` and `model.safetensors` are ever read; nothing is executed or unpickled.
+    Only `config.json` and `model.safetensors` are ever read; nothing is executed or unpickled. Where the Hub can't be
+    reached, the copy that was last loaded of that revision serves; with `cached_only` the Hub isn't asked.
 
     Raises:
-        ModelError: it does not exist, can't be downloaded, or its files don't fit together.
+        ModelError: it does not exist, can't be downloaded, asks for too much, or its files don't fit together.
     """
     source = os.fspath(model)
-    folder = DEFAULT_FOLDER if source == "default" else None
-    if source.startswith("hf-hub:"):
-        files = _download(source.removeprefix("hf-hub:"))
+    if source.startswith(PREFIX):
+        folder, note = _download(source.removeprefix(PREFIX), cached_only)
+        revision: str | None = folder.name
     else:
-        folder = folder or Path(source)
+        folder, note, revision = DEFAULT_FOLDER if source == "default" else Path(source), "", None
         if not (folder / CONFIG_FILE).is_file() and (folder / "model" / CONFIG_FILE).is_file():
             folder = folder / "model"
-        files = (folder / CONFIG_FILE, folder / WEIGHTS_FILE)
         if not folder.is_dir():
             raise ModelError(
                 f"There is no model folder {folder}; take a model or run folder, hf-hub:owner/name or default."
             )
-        for file in files:
-            if not file.is_file():
-                raise ModelError(f"{folder} has no {file.name}, so it is no model folder.")
-    config = _read_config(files[0], source)
-    return LoadedModel(_build(config, files[1], source), config, source)
+        for name in (CONFIG_FILE, WEIGHTS_FILE):
+            if not (folder / name).is_file():
+                raise ModelError(f"{folder} has no {name}, so it is no model folder.")
+    config = read_config(folder / CONFIG_FILE, source)
+    return LoadedModel(build(config, folder / WEIGHTS_FILE, source), config, source, revision, note)
 
 
-def _download(repository: str) -> tuple[Path, Path]:
-    repo_id, _, revision = repository.partition("@")
+def _download(name: str, cached_only: bool) -> tuple[Path, str]:
+    """The local folder of a model on the Hub, called as its commit, and why it is not fresh from there, if it isn't."""
+    repo_id, _, revision = name.partition("@")
+    revision = revision or "main"
+    failure = "The Hub was not asked."
     try:
-        config, weights = (
-            Path(hf_hub_download(repo_id, name, revision=revision or None)) for name in (CONFIG_FILE, WEIGHTS_FILE)
+        if not cached_only:
+            try:
+                return patiently(partial(_download_now, repo_id, revision)), ""
+            except Exception as error:
+                if not (is_passing(error) or isinstance(error, OfflineModeIsEnabled)):
+                    raise
+                failure = sentence(f"{PREFIX}{name} can't be downloaded", error)
+        files = [try_to_load_from_cache(repo_id, file, revision=revision) for file in (CONFIG_FILE, WEIGHTS_FILE)]
+    except ModelError:
+        raise
+    except Exception as error:  # refusals of the Hub, a full disk, a name that is none
+        raise ModelError(sentence(f"{PREFIX}{name} can't be downloaded", error)) from None
+    if not all(isinstance(file, str) for file in files):
+        raise ModelError(f"{PREFIX}{name} is not in the local cache. {failure}")
+    return Path(str(files[0])).parent, failure
+
+
+def _download_now(repo_id: str, revision: str) -> Path:
+    """Look what the repository holds, then download that very commit; the revision's name then stands for it offline.
+
+    A download that ends half-way leaves the earlier commit in place.
+    """
+    while True:
+        info = HfApi().model_info(repo_id, revision=revision, files_metadata=True, timeout=_TIMEOUT)
+        commit = str(info.sha)
+        sizes = {sibling.rfilename: sibling.size or 0 for sibling in info.siblings or []}
+        for name, limit in ((CONFIG_FILE, MAX_CONFIG_BYTES), (WEIGHTS_FILE, MAX_WEIGHTS_BYTES)):
+            if name not in sizes:
+                raise ModelError(f"{PREFIX}{repo_id} has no {name}, so it is no model that could be loaded safely.")
+            if sizes[name] > limit:
+                raise ModelError(f"The {name} of {PREFIX}{repo_id} is larger than {limit / 2**20:.0f} MB.")
+        hf_hub_download(repo_id, WEIGHTS_FILE, revision=commit)
+        folder = Path(hf_hub_download(repo_id, CONFIG_FILE, revision=commit)).parent
+        if revision == commit or Path(hf_hub_download(repo_id, CONFIG_FILE, revision=revision)).parent == folder:
+            return folder
+
+
+@dataclass(frozen=True)
+class Published:
+    """Where something stands on the Hub now, and whether this call changed it."""
+
+    url: str
+    revision: str
+    changed: bool
+
+
+def publish(
+    folder: str | Path,
+    repo_id: str,
+    *,
+    private: bool = False,
+    space: bool = False,
+    message: str = "Publish",
+    replace: Sequence[str] = (),
+) -> Published:
+    """Put a folder into a repository of the Hub in one commit, made where it is missing, then compare what arrived.
+
+    Nothing is committed where nothing has changed. The token is huggingface_hub's own (`HF_TOKEN`, `hf auth login`).
+
+    Args:
+        folder: all that is in it is uploaded.
+        repo_id: `owner/name`.
+        private: a new repository is private. One that is public is refused, not hidden.
+        space: it is a Space with Gradio, else a model.
+        message: of the commit.
+        replace: patterns of files there that go where the folder has them no longer.
+
+    Raises:
+        LandmarkError: the Hub refuses, can't be reached, or holds something else afterwards.
+    """
+    api = HfApi()
+    before = reserve(repo_id, private=private, space=space)
+    kind = "space" if space else "model"
+    try:
+        commit = patiently(
+            lambda: api.upload_folder(
+                repo_id=repo_id,
+                repo_type=kind,
+                folder_path=folder,
+                commit_message=message,
+                delete_patterns=list(replace),
+                parent_commit=before,
+            )
         )
-        return config, weights
-    except HFValidationError as error:
-        raise ModelError(f"hf-hub:{repository} is no repository name: {error}") from None
-    except LocalEntryNotFoundError:
-        raise ModelError(
-            f"hf-hub:{repository} can't be downloaded and is not in the local cache; is the network up?"
-        ) from None
-    except EntryNotFoundError as error:
-        raise ModelError(f"hf-hub:{repository} has no {CONFIG_FILE} with {WEIGHTS_FILE}: {error}") from None
-    except Exception as error:  # refusals of the Hub, a full disk, a connection lost half-way
-        raise ModelError(f"hf-hub:{repository} can't be downloaded: {error}") from None
-
-
-def _read_config(file: Path, source: str) -> dict[str, Any]:
-    try:
-        config = json.loads(file.read_text(encoding="utf-8"))
-    except (OSError, ValueError) as error:
-        raise ModelError(f"The {CONFIG_FILE} of {source} can't be read: {error}") from None
-    if not isinstance(config, dict):
-        raise ModelError(f"The {CONFIG_FILE} of {source} is no mapping.")
-    names = config.get("label_names")
-    cfg = config.get("pretrained_cfg")
-    if not isinstance(config.get("architecture"), str) or not isinstance(cfg, dict):
-        raise ModelError(f"The {CONFIG_FILE} of {source} lacks the architecture or pretrained_cfg that timm writes.")
-    if not isinstance(names, list) or len(names) != config.get("num_classes") or not all(map(_is_text, names)):
-        raise ModelError(f"The {CONFIG_FILE} of {source} has no label_names for each of its classes.")
-    if len(set(names)) < len(names):
-        raise ModelError(f"The {CONFIG_FILE} of {source} has two classes of one label.")
-    landmark, arguments = config.setdefault("landmark", {}), config.setdefault("model_args", {})
-    if not isinstance(landmark, dict) or not isinstance(arguments, dict):
-        raise ModelError(f"The landmark block and the model_args in the {CONFIG_FILE} of {source} must be mappings.")
-    temperature = landmark.get("temperature", 1.0)
-    if not isinstance(temperature, int | float) or not 0 < temperature < math.inf:
-        raise ModelError(f"The temperature in the {CONFIG_FILE} of {source} must be above 0, not {temperature!r}.")
-    test = landmark.get("test")
-    if test is not None and not (isinstance(test, dict) and {"data", "n", "top1", "top1_ci95"} <= test.keys()):
-        raise ModelError(f"The test figures in the {CONFIG_FILE} of {source} are not complete.")
-    try:
-        serving_transform(cfg)
-        required_side(cfg)
-        if not min(cfg.get("std", [1.0])) > 0:
-            raise ValueError("std must be above 0")
+        _compare(Path(folder), repo_id, kind, commit.oid)
+    except LandmarkError:
+        raise
     except Exception as error:
-        raise ModelError(f"The pretrained_cfg of {source} gives no preprocessing: {error}") from None
-    return config
+        raise LandmarkError(sentence(f"{repo_id} can't be published", error)) from None
+    url = f"{api.endpoint}/{'spaces/' if space else ''}{repo_id}"
+    return Published(url, commit.oid, commit.oid != before)
 
 
-def _is_text(value: object) -> bool:
-    return isinstance(value, str)
+def reserve(repo_id: str, *, private: bool = False, space: bool = False) -> str:
+    """Make a repository on the Hub where it is missing, and see that it may be written; the commit that it is at.
 
-
-def _build(config: dict[str, Any], weights: Path, source: str) -> nn.Module:
-    architecture = config["architecture"]
-    arguments = {name: value for name, value in config["model_args"].items() if name != "num_classes"}
-    if not timm.is_model(architecture):
-        raise ModelError(f"{source} needs the architecture {architecture!r}, which timm {timm.__version__} lacks.")
-    if reserved := sorted(set(arguments) & _RESERVED_ARGUMENTS):  # `checkpoint_path` would read a pickle
-        raise ModelError(f"The {CONFIG_FILE} of {source} has model_args that no model takes: {', '.join(reserved)}.")
+    Raises:
+        LandmarkError: the Hub refuses or can't be reached, or it is to be private and is public.
+    """
+    api, kind = HfApi(), "space" if space else "model"
+    create = partial(api.create_repo, repo_id, repo_type=kind, private=private or None, exist_ok=True)
     try:
-        network = timm.create_model(architecture, pretrained=False, num_classes=config["num_classes"], **arguments)
-        network.load_state_dict(load_file(weights))  # widens float16 to the network's float32
-    except Exception as error:  # whatever an architecture raises on arguments that it does not know
-        raise ModelError(f"The weights of {source} don't fit its {CONFIG_FILE}: {str(error)[:300]}") from None
-    network.pretrained_cfg.update(config["pretrained_cfg"])
-    return network.eval()
+        patiently(partial(create, space_sdk="gradio") if space else create)
+        info = patiently(partial(api.repo_info, repo_id, repo_type=kind, timeout=_TIMEOUT))
+    except Exception as error:
+        raise LandmarkError(sentence(f"{repo_id} can't be made on the Hub", error)) from None
+    if private and not info.private:
+        raise LandmarkError(f"{repo_id} exists and is public: make it private on its page, or take another name.")
+    return str(info.sha)
+
+
+def _compare(folder: Path, repo_id: str, kind: str, revision: str) -> None:
+    """Download what was uploaded once more, and see that it is the same."""
+    with tempfile.TemporaryDirectory() as scratch:
+        for file in sorted(path for path in folder.rglob("*") if path.is_file()):
+            name = file.relative_to(folder).as_posix()
+            download = partial(hf_hub_download, repo_id, name, repo_type=kind, revision=revision, cache_dir=scratch)
+            with file.open("rb") as here, Path(patiently(download)).open("rb") as there:
+                if file_digest(here, "sha256").digest() != file_digest(there, "sha256").digest():
+                    raise LandmarkError(f"{name} arrived at {repo_id} as something else; publish it again.")
+
+
+@dataclass(frozen=True)
+class Best:
+    """The model that `best` chose: a MODEL with its commit, its test figures, how many were compared, and the others.
+
+    `skipped` says of each model that was not compared why.
+    """
+
+    model: str
+    test: dict[str, Any]
+    compared: int
+    skipped: dict[str, str] = field(default_factory=dict)
+
+
+def best(namespace: str) -> Best:
+    """The best landmark model of a user or an organisation on the Hub.
+
+    Of the models with the tag `landmark-classification`, the one with the highest lower bound of the 95 % interval of
+    its test top-1, which `train.evaluate` wrote into its config. Only figures on the same test photos (the same digest)
+    compare: where models were tested on several sets, those on the set that most of them share do; of sets shared by as
+    many, the one with the most photos. Of models with the same bound, the one with the smaller file of weights wins,
+    then the first by name. A model without test figures or `model.safetensors`, and one that may not be read (a gated
+    one without access), is skipped. Private models count where the token may see them.
+
+    Raises:
+        ModelError: the Hub can't be reached, or no model there can be compared.
+    """
+    try:
+        listed = list(HfApi().list_models(author=namespace, filter=TAG))
+    except Exception as error:
+        raise ModelError(sentence(f"The models of {namespace} can't be listed", error)) from None
+    skipped: dict[str, str] = {}
+    sets: dict[str, list[tuple[float, int, str, str, dict[str, Any]]]] = defaultdict(list)
+    for name in sorted(model.id for model in listed):
+        try:
+            test, size, commit = patiently(partial(_candidate, name))
+            sets[test["digest"]].append((-test["top1_ci95"][0], size, name, commit, test))
+        except ModelError as error:
+            skipped[name] = str(error)
+        except Exception as error:
+            skipped[name] = sentence(f"{PREFIX}{name} can't be read", error)
+    if not sets:
+        reasons = "; ".join(skipped.values()) or f"none there has the tag {TAG}"
+        raise ModelError(f"There is no model of {namespace} to choose: {reasons}")
+    digest = min(sets, key=lambda digest: (-len(sets[digest]), -sets[digest][0][-1]["n"], digest))
+    for other in sets.keys() - {digest}:
+        skipped |= {name: "It was tested on other photos than most." for _, _, name, _, _ in sets[other]}
+    _, _, name, commit, test = min(sets[digest], key=lambda candidate: candidate[:3])
+    return Best(f"{PREFIX}{name}@{commit}", test, len(sets[digest]), skipped)
+
+
+def _candidate(name: str) -> tuple[dict[str, Any], int, str]:
+    """The test figures of a model on the Hub, the bytes of its weights, and its commit."""
+    info = HfApi().model_info(name, files_metadata=True, timeout=_TIMEOUT)
+    sizes = {sibling.rfilename: sibling.size or 0 for sibling in info.siblings or []}
+    if not {CONFIG_FILE, WEIGHTS_FILE} <= sizes.keys():
+        raise ModelError(f"{name} has no {CONFIG_FILE} with {WEIGHTS_FILE}.")
+    if sizes[CONFIG_FILE] > MAX_CONFIG_BYTES:
+        raise ModelError(f"The {CONFIG_FILE} of {name} is larger than {MAX_CONFIG_BYTES // 2**20} MB.")
+    config = read_config(Path(hf_hub_download(name, CONFIG_FILE, revision=info.sha)), name)
+    test = config["landmark"].get("test")
+    if not test or not isinstance(test.get("digest"), str):
+        raise ModelError(f"{name} has no test figures.")
+    return test, sizes[WEIGHTS_FILE], str(info.sha)

@@ -3,11 +3,20 @@
 
 import os
 import tempfile
+import uuid
 from pathlib import Path
+from types import SimpleNamespace
 
-# Nothing is read from or left in the user's own caches, and nothing asks the network. The libraries look when imported.
+from hub_server import HubServer, Store
+
+# Nothing is read from or left in the user's own caches, and nothing asks the network: the Hub is one on loopback, and
+# even that is off limits but in tests that use `hub_server`. The libraries look when imported.
 _caches = tempfile.TemporaryDirectory()
+_hub_server = HubServer()
 os.environ |= {
+    "HF_ENDPOINT": _hub_server.url,
+    "HF_HUB_DISABLE_XET": "1",
+    "HF_HUB_DISABLE_PROGRESS_BARS": "1",
     "LANDMARK_CACHE": f"{_caches.name}/photos",
     "HF_HOME": f"{_caches.name}/hub",
     "HF_HUB_OFFLINE": "1",
@@ -15,6 +24,9 @@ os.environ |= {
     "MPLCONFIGDIR": f"{_caches.name}/matplotlib",
 }
 
+os.environ.pop("HF_TOKEN", None)
+
+import huggingface_hub.constants
 import numpy as np
 import pytest
 import timm
@@ -23,6 +35,7 @@ from hypothesis import HealthCheck, settings
 from PIL import Image
 from safetensors.torch import load_file, save_file
 
+from train.evaluate import evaluate
 from train.fit import fit
 from train.recipe import Recipe
 from train.run import RunFolder
@@ -92,13 +105,46 @@ def pretrained(tmp_path_factory) -> Path:
     return file
 
 
+@pytest.fixture
+def hub_server(monkeypatch):
+    """The Hub on loopback, empty, and huggingface_hub logged in there as alice; no wait between attempts."""
+    _hub_server.store = Store({})
+    _hub_server.requests.clear()
+    monkeypatch.setattr(huggingface_hub.constants, "HF_HUB_OFFLINE", False)
+    monkeypatch.setattr("landmark_models.hub_failures._FIRST_WAIT", 0.01)
+    monkeypatch.setattr("huggingface_hub.utils._http.time", SimpleNamespace(sleep=lambda _: None))
+    monkeypatch.setenv("HF_TOKEN", "hf_alice")
+    yield _hub_server
+    _hub_server.faults.clear()
+    _hub_server.down()
+    _hub_server.up()
+    assert not _hub_server.errors
+
+
+@pytest.fixture
+def owner(hub_server) -> str:
+    """A namespace of alice's that no other test has had, so that no cache knows it."""
+    name = f"team-{uuid.uuid4().hex[:8]}"
+    hub_server.store.organizations[name] = {"alice"}
+    return name
+
+
+@pytest.fixture(scope="session")
+def evaluated(shared_data, tmp_path_factory):
+    """A small run of one of timm's own networks, measured on its test split."""
+    knobs = {"model": "test_resnet", "model_args": {}, "image_size": 64}
+    run = fit(Recipe.from_values({**TINY, **knobs}), shared_data, tmp_path_factory.mktemp("runs") / "evaluated")
+    evaluate(run.path, shared_data, "test", run.test.parent)
+    return run
+
+
 @pytest.fixture(scope="session")
 def url(run):
     """The page's address, with the small run serving."""
     import app
-    from landmark_models import LandmarkClassifier
+    from landmark_models.serving import Serving
 
-    page = app.build(LandmarkClassifier.load(run.path))
+    page = app.build(Serving(str(run.path)))
     _, url, _ = page.launch(prevent_thread_lock=True, quiet=True, theme=app.THEME, ssr_mode=False)
     yield url
     page.close(verbose=False)

@@ -13,6 +13,7 @@ from PIL import Image
 
 import app
 from landmark_models import LandmarkClassifier
+from landmark_models.serving import Serving
 
 
 @pytest.fixture(scope="module")
@@ -84,13 +85,17 @@ def post(url, photo, top_k) -> str:
     return httpx.get(f"{url}gradio_api/call/predict/{event}", timeout=30).text
 
 
-def test_a_strange_label_is_escaped_in_the_facts(run):
-    classifier = LandmarkClassifier.load(run.path)
+def test_a_strange_text_is_escaped_in_the_facts(run):
+    serving = Serving(str(run.path))
+    classifier = serving.classifier
+    assert "no test figure" in app.model_facts(serving)
     classifier.source = "<img src=x onerror=alert(1)>"
-    assert "<img" not in app.model_facts(classifier)
-    assert "no test figure" in app.model_facts(classifier)
-    classifier.landmark["test"] = {"top1": 0.9, "top1_ci95": [0.88, 0.92], "n": 848, "data": "landmarks60"}
-    assert "90.0 % of 848 test photos" in app.model_facts(classifier)
+    classifier.landmark["test"] = {"top1": 0.9, "top1_ci95": [0.88, 0.92], "n": 848, "data": "it's [a](trap)"}
+    facts = app.model_facts(serving)
+    assert "<img" not in facts
+    assert "[a](" not in facts
+    assert r"it's \[a\]" in facts
+    assert "90.0 % of 848 test photos" in facts
 
 
 def test_the_example_is_gradios_own_photo():

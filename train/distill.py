@@ -18,10 +18,13 @@ from train.options import (
     LogWith,
     Output,
     PretrainedWeights,
+    Private,
+    PushToHub,
     RecipeFile,
     Resume,
     Strict,
 )
+from train.publish import publish_trained, reserve
 from train.recipe import Recipe, with_knobs
 
 __all__: list[str] = []
@@ -44,9 +47,12 @@ def command(
     exclude: Exclude = None,
     checkpointing_steps: CheckpointingSteps = None,
     log_with: LogWith = None,
+    push_to_hub: PushToHub = None,
+    private: Private = False,
 ) -> None:
     """Train a small model on what a large one says of the same augmented photos. Any knob can be set here."""
-    fit(
+    reserve(push_to_hub, private)
+    run = fit(
         Recipe.read(recipe, **knobs),
         data,
         output,
@@ -59,6 +65,7 @@ def command(
         checkpointing_steps=checkpointing_steps,
         log_with=log_with or (),
     )
+    publish_trained(run, data, push_to_hub, private)
 
 
 if __name__ == "__main__":

@@ -27,12 +27,13 @@ from tqdm.auto import tqdm
 
 from landmark_models.classifier import LandmarkClassifier
 from landmark_models.errors import PhotoError, run_command
-from landmark_models.hub import CONFIG_FILE
+from landmark_models.model_folder import CONFIG_FILE
 from landmark_models.photo import open_photo
 from landmark_models.preprocess import required_side, serving_transform
 from train.data import DataError, Photos, find_photos, read_exclusions
 from train.engine import available_cores
 from train.files import write_json
+from train.pictures import draw_confusion
 from train.run import RunFolder, device_name
 
 __all__ = ["accuracy_with_interval", "evaluate", "figures"]
@@ -165,7 +166,7 @@ def evaluate(
     exclude: str | Path | None = None,
     tta: TTA | None = None,
 ) -> dict[str, Any]:
-    """Measure a MODEL on one split of DATA by the serving path, and write `output/metrics.json`.
+    """Measure a MODEL on one split of DATA by the serving path; write `output/metrics.json` and `confusion.png`.
 
     Photos listed in the file `exclude` are left out, and counted in the result.
     For a run's test split the figures also go to the run's `test/metrics.json` and, in short, into its model's config;
@@ -233,9 +234,13 @@ def evaluate(
         "left_out": failures,
         "excluded": excluded,
     }
-    _write(Path(output), metrics)
+    folders = {Path(output).resolve()}
     if is_run and split == "test" and not tta:
-        _write(run.test.parent, metrics)
+        folders.add(run.test.parent.resolve())
+    for folder in folders:
+        _write(folder, metrics)
+        draw_confusion(all_logits.argmax(1), targets, classifier.labels, folder / "confusion.png")
+    if is_run and split == "test" and not tta:
         _record(run.model / CONFIG_FILE, metrics)
     return metrics
 

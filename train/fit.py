@@ -31,11 +31,14 @@ from train.options import (
     LogWith,
     Output,
     PretrainedWeights,
+    Private,
+    PushToHub,
     RecipeFile,
     Resume,
     Strict,
 )
 from train.prepare import OWN_PHOTO, find_training_photos, loaders
+from train.publish import publish_trained, reserve
 from train.recipe import Recipe, RecipeError, with_knobs
 from train.run import RunFolder
 from train.teacher import Teacher
@@ -203,9 +206,12 @@ def command(
     exclude: Exclude = None,
     checkpointing_steps: CheckpointingSteps = None,
     log_with: LogWith = None,
+    push_to_hub: PushToHub = None,
+    private: Private = False,
 ) -> None:
     """Train a model, as a recipe says, on a folder of photos. Any knob of the recipe can be set here."""
-    fit(
+    reserve(push_to_hub, private)
+    run = fit(
         Recipe.read(recipe, **knobs),
         data,
         output,
@@ -217,6 +223,7 @@ def command(
         checkpointing_steps=checkpointing_steps,
         log_with=log_with or (),
     )
+    publish_trained(run, data, push_to_hub, private)
 
 
 if __name__ == "__main__":

@@ -22,3 +22,7 @@ CheckpointingSteps = Annotated[
 LogWith = Annotated[
     list[str] | None, typer.Option(help="Tracker to log to: tensorboard, trackio, wandb, ...; may be repeated.")
 ]
+PushToHub = Annotated[
+    str | None, typer.Option(help="At the end, measure on the test split and publish on the Hub: owner/name.")
+]
+Private = Annotated[bool, typer.Option("--private", help="What is published is private.")]

@@ -18,7 +18,7 @@ from landmark_models.errors import LandmarkError, run_command
 from train.files import write_text
 from train.run import RunFolder
 
-__all__ = ["table"]
+__all__ = ["duration", "table"]
 
 _HEADER = (
     "model", "parameters, M", "GFLOPs", "input, px", "weights from", "test top-1, % (95 % interval)", "macro F1, %",
@@ -68,7 +68,7 @@ def _row(run: RunFolder) -> tuple[list[str], str, str]:
         origin,
         f"{100 * test['top1']:.2f} ({low:.2f} to {high:.2f})",
         f"{100 * test['macro_f1']:.2f}",
-        f"{_duration(seconds)}, {environment['device']}",
+        f"{duration(seconds)}, {environment['device']}",
         f"{test['photos_per_second']:.0f}",
     ]
     return cells, test["digest"], f"{test['n']} of {test['data']}"
@@ -85,7 +85,8 @@ def _read(file: Path) -> dict[str, Any]:
     return content
 
 
-def _duration(seconds: float) -> str:
+def duration(seconds: float) -> str:
+    """A time as a person says it."""
     return f"{seconds:.0f} s" if seconds < 120 else f"{seconds / 60:.0f} min"
 
 

@@ -1,0 +1,182 @@
+"""The format of a model: a folder with timm's `config.json`, with our `landmark` block, and `model.safetensors`."""
+
+import inspect
+import json
+import math
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Any, TypeGuard, cast
+
+import timm
+import torch
+from safetensors.torch import load_file, save_file
+from timm.data import resolve_data_config
+from timm.models._hub import save_config_for_hf  # timm's own writer of the format, not exported at the top
+from torch import nn
+
+import landmark_models.convnet
+import landmark_models.mlp_head  # noqa: F401  (both register our architectures)
+from landmark_models.errors import ModelError
+from landmark_models.preprocess import required_side, serving_transform
+
+__all__ = ["CONFIG_FILE", "MAX_CONFIG_BYTES", "MAX_WEIGHTS_BYTES", "WEIGHTS_FILE", "build", "read_config", "save"]
+
+CONFIG_FILE = "config.json"
+WEIGHTS_FILE = "model.safetensors"
+
+# What a stranger's model may ask of the machine that serves it.
+MAX_CONFIG_BYTES = 4 * 2**20
+MAX_WEIGHTS_BYTES = 4 * 2**30
+MAX_PARAMETERS = 10**9
+MAX_SIDE = 2048  # px of its input
+MAX_ARGUMENT = 2**16  # any number among its model_args, e.g. a width
+MAX_ARGUMENTS = 256  # numbers and texts among its model_args, in all
+
+_RESERVED_ARGUMENTS = frozenset(inspect.signature(timm.create_model).parameters)
+
+
+def save(
+    network: nn.Module,
+    folder: str | Path,
+    *,
+    labels: list[str],
+    model_args: dict[str, Any],
+    landmark: dict[str, Any],
+    half: bool = False,
+) -> None:
+    """Write a model folder: `config.json` in timm's format with our `landmark` block, and `model.safetensors`.
+
+    Args:
+        network: its `pretrained_cfg` must already say the preprocessing that it is served with.
+        folder: made where it is missing; files of an earlier save are replaced, each at once.
+        labels: name of each class, by position.
+        model_args: arguments that `timm.create_model` needs to build it again, besides `num_classes`.
+        landmark: our block.
+        half: store matrices as float16 (timm widens on load); vectors, such as running statistics, stay float32.
+    """
+    folder = Path(folder)
+    folder.mkdir(parents=True, exist_ok=True)
+    tensors = {
+        name: (tensor.half() if half and tensor.is_floating_point() and tensor.ndim > 1 else tensor).contiguous()
+        for name, tensor in network.state_dict().items()
+    }
+    weights = folder / f".{WEIGHTS_FILE}"
+    save_file(tensors, weights, metadata={"format": "pt"})
+    config = folder / f".{CONFIG_FILE}"
+    save_config_for_hf(network, config, {"label_names": labels, "landmark": landmark}, model_args)
+    weights.replace(folder / WEIGHTS_FILE)
+    config.replace(folder / CONFIG_FILE)
+
+
+def read_config(file: Path, source: str) -> dict[str, Any]:
+    """Read and check a `config.json`, a stranger's too; `landmark` and `model_args` are there afterwards, if empty.
+
+    Args:
+        file: it.
+        source: what messages call the model that it belongs to.
+
+    Raises:
+        ModelError: it can't be read, or describes no model that could be served.
+    """
+    name = f"The {CONFIG_FILE} of {source}"
+    try:
+        if file.stat().st_size > MAX_CONFIG_BYTES:
+            raise ModelError(f"{name} is larger than {MAX_CONFIG_BYTES // 2**20} MB; it is no model's.")
+        config = json.loads(file.read_text(encoding="utf-8"))
+    except (OSError, ValueError, RecursionError) as error:
+        raise ModelError(f"{name} can't be read: {error}") from None
+    if not isinstance(config, dict):
+        raise ModelError(f"{name} is no mapping.")
+    labels, cfg = config.get("label_names"), config.get("pretrained_cfg")
+    if not isinstance(config.get("architecture"), str) or not isinstance(cfg, dict):
+        raise ModelError(f"{name} lacks the architecture or pretrained_cfg that timm writes.")
+    if not isinstance(labels, list) or not labels or len(labels) != config.get("num_classes"):
+        raise ModelError(f"{name} has no label_names for each of its classes.")
+    if not all(isinstance(label, str) for label in labels):
+        raise ModelError(f"{name} has label_names that are no text.")
+    if len(set(labels)) < len(labels):
+        raise ModelError(f"{name} has two classes of one label.")
+    landmark, arguments = config.setdefault("landmark", {}), config.setdefault("model_args", {})
+    if not isinstance(landmark, dict) or not isinstance(arguments, dict):
+        raise ModelError(f"{name} has a landmark block or model_args that are no mappings.")
+    temperature = landmark.get("temperature", 1.0)
+    if not _is_number(temperature) or not 0 < temperature < math.inf:
+        raise ModelError(f"{name} has the temperature {temperature!r}, which must be a number above 0.")
+    if "test" in landmark and not _are_test_figures(landmark["test"]):
+        raise ModelError(f"{name} has test figures that are not complete, or can't be.")
+    try:
+        serving_transform(cfg)
+        channels, *sides = resolve_data_config({}, pretrained_cfg=cfg)["input_size"]
+        if channels != 3 or not all(1 <= side <= MAX_SIDE for side in [*sides, required_side(cfg)]):
+            raise ValueError(f"a photo must be 3 colours of 1 to {MAX_SIDE} px, also before it is cropped")
+        if not min(cfg.get("std", [1.0])) > 0:
+            raise ValueError("std must be above 0")
+    except Exception as error:
+        raise ModelError(f"The pretrained_cfg of {source} gives no preprocessing: {error}") from None
+    return config
+
+
+def build(config: dict[str, Any], weights: Path, source: str) -> nn.Module:
+    """The network that a checked config describes, in evaluation mode, float32, with the weights of a safetensors file.
+
+    It is first built without memory for its tensors, to see how large it would be and what arguments it takes.
+
+    Raises:
+        ModelError: timm lacks the architecture, it takes no such arguments, it is too large, or the weights don't fit.
+    """
+    name, architecture = f"The {CONFIG_FILE} of {source}", config["architecture"]
+    arguments = {key: value for key, value in config["model_args"].items() if key != "num_classes"}
+    if not timm.is_model(architecture):
+        raise ModelError(f"{source} needs the architecture {architecture!r}, which timm {timm.__version__} lacks.")
+    if reserved := sorted(set(arguments) & _RESERVED_ARGUMENTS):  # `checkpoint_path` would read a pickle
+        raise ModelError(f"{name} has model_args that no model takes: {', '.join(reserved)}.")
+    values = list(_leaves(arguments))
+    if len(values) > MAX_ARGUMENTS or any(_is_number(value) and not abs(value) <= MAX_ARGUMENT for value in values):
+        raise ModelError(f"{name} has model_args of more or larger numbers than any model needs.")
+
+    def create() -> nn.Module:
+        return timm.create_model(architecture, pretrained=False, num_classes=config["num_classes"], **arguments)
+
+    try:
+        with torch.device("meta"):
+            outline = create()
+        makers = [timm.model_entrypoint(architecture), *type(outline).__mro__[:-1]]
+        known = {name for maker in makers for name in inspect.signature(maker).parameters}
+        if unknown := sorted(set(arguments) - known):
+            raise ModelError(f"{name} has model_args that {architecture} does not take: {', '.join(unknown)}.")
+        if (size := sum(tensor.numel() for tensor in outline.state_dict().values())) > MAX_PARAMETERS:
+            raise ModelError(f"{name} describes a network of {size / 1e9:.1f} billion numbers; 1 billion are served.")
+        network = create()
+        network.load_state_dict(load_file(weights))  # widens float16 to the network's float32
+    except ModelError:
+        raise
+    except Exception as error:  # whatever an architecture raises on arguments that it does not know
+        raise ModelError(f"The weights of {source} don't fit its {CONFIG_FILE}: {str(error)[:300]}") from None
+    cast(dict[str, Any], network.pretrained_cfg).update(config["pretrained_cfg"])
+    return network.eval()
+
+
+def _leaves(value: object) -> Iterator[object]:
+    """The numbers and texts in nested lists and mappings."""
+    if isinstance(value, dict):
+        value = list(value.values())
+    if isinstance(value, list):
+        for item in value:
+            yield from _leaves(item)
+    else:
+        yield value
+
+
+def _is_number(value: object) -> TypeGuard[int | float]:
+    return isinstance(value, int | float) and not isinstance(value, bool)
+
+
+def _are_test_figures(test: object) -> bool:
+    """Whether a stranger's test figures are complete and possible; models are chosen by them."""
+    if not isinstance(test, dict) or not isinstance(test.get("data"), str):
+        return False
+    n, top1, interval = test.get("n"), test.get("top1"), test.get("top1_ci95")
+    if not isinstance(interval, list) or len(interval) != 2 or not isinstance(n, int) or n < 1:
+        return False
+    low, high = interval
+    return all(map(_is_number, (low, top1, high))) and 0 <= low <= top1 <= high <= 1
