@@ -123,13 +123,16 @@ def build(serving: Serving) -> gr.Blocks:
             with gr.Column():
                 answer = gr.Label(label="Landmark", elem_id="answer")
                 top_k = gr.Slider(1, MAX_CANDIDATES, value=5, step=1, label="Candidates")
-                gr.Markdown(lambda: model_facts(serving))  # anew for each visitor
+                facts = gr.Markdown(model_facts(serving))
         examples = gr.Examples([[str(example_photo())]], [photo], label="Example", cache_examples=False)
 
         # Gradio would decode and encode some photos again before we see them: `preprocess=False` hands us the file.
         seen = {"inputs": [photo, top_k], "outputs": [answer, photo, found], "preprocess": False}
         photo.input(predict, **seen, api_name="predict")
         examples.load_input_event.then(predict, **seen, api_visibility="private")
+        page.load(
+            lambda: model_facts(serving), None, facts, queue=False, show_progress="hidden", api_visibility="private"
+        )  # the model may have changed since the page was built
         photo.clear(lambda: (None, []), None, [answer, found], queue=False, api_visibility="private")
         top_k.change(
             lambda candidates, count: best(candidates, count) if candidates else None,
@@ -166,7 +169,8 @@ def main(
     """
     device = "cuda" if torch.cuda.is_available() else "cpu"
     serving = Serving(model or None, namespace or None, device, look_again=not ZERO_GPU)
-    print(f"Serving {serving.classifier.source}. {serving.why}".strip())
+    source = serving.classifier.source
+    print(f"Serving {'the embedded model' if source == 'default' else source}. {serving.why}".strip(), flush=True)
     page = build(serving)
     try:
         page.launch(

@@ -1,4 +1,6 @@
 import io
+import json
+import os
 import subprocess
 import sys
 import time
@@ -10,6 +12,7 @@ import pytest
 from gradio_client import Client, handle_file
 from gradio_client.exceptions import AppError
 from PIL import Image
+from test_hub import figures
 
 import app
 from landmark_models import LandmarkClassifier
@@ -103,16 +106,40 @@ def test_the_example_is_gradios_own_photo():
         assert min(image.size) > 200
 
 
-@pytest.mark.slow
-def test_the_command_opens_the_page_and_a_wrong_model_is_a_sentence(run, tmp_path):
-    refused = subprocess.run(
-        [sys.executable, "app.py", "--model", tmp_path / "nothing"], capture_output=True, text=True
-    )
-    assert refused.returncode == 1
-    assert refused.stderr.startswith("Error: There is no model folder")
-    assert "Traceback" not in refused.stderr
+def test_the_page_says_what_serves_with_the_hub_up_and_going_down(hub_server, owner, run, photo):
+    config = json.loads((run.model / "config.json").read_text())
+    config["landmark"]["test"] = figures(0.9)
+    content = {"config.json": json.dumps(config).encode(), "README.md": b"---\ntags: [landmark-classification]\n---\n"}
+    content["model.safetensors"] = (run.model / "model.safetensors").read_bytes()
+    commit = hub_server.commit(f"{owner}/net", content)
+    serving = Serving(None, owner)
+    page = app.build(serving)
+    _, url, _ = page.launch(prevent_thread_lock=True, quiet=True, ssr_mode=False)
+    try:
+        client = Client(url, verbose=False)
+        said = f"Model **{owner}/net**, revision `{commit[:12]}`, knows 3 landmarks"
+        for state in ("up", "down"):
+            assert client.predict(handle_file(photo), api_name="/predict")[0]["label"] == "Red Tower"
+            assert app.model_facts(serving).startswith(said)
+            serving._look()
+            assert ("this one goes on serving" in app.model_facts(serving)) == (state == "down")
+            hub_server.down()
+    finally:
+        page.close(verbose=False)
+        serving.close()
 
-    server = subprocess.Popen([sys.executable, "app.py", "--model", run.path, "--port", "7999"], stdout=subprocess.PIPE)
+
+@pytest.mark.slow
+@pytest.mark.parametrize("wish", ["a model that is not there", "a namespace while the Hub is down"])
+def test_the_command_opens_the_page_whatever_the_model(wish, hub_server, tmp_path):
+    options, environment = ["--model", tmp_path / "nothing"], {}
+    if wish == "a namespace while the Hub is down":
+        hub_server.down()
+        options, environment = [], {"LANDMARK_NAMESPACE": "alice", "HF_HUB_OFFLINE": "0"}
+    server = subprocess.Popen(
+        [sys.executable, "app.py", "--port", "7999", *options],
+        stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True, env={**os.environ, **environment},
+    )  # fmt: skip
     try:
         deadline = time.monotonic() + 60
         while time.monotonic() < deadline:
@@ -122,7 +149,11 @@ def test_the_command_opens_the_page_and_a_wrong_model_is_a_sentence(run, tmp_pat
             except OSError:
                 time.sleep(0.2)
         assert "Which landmark is this?" in page
+        assert "The embedded model" in page
         assert "fonts.googleapis.com/css" not in page
     finally:
         server.terminate()
-        server.communicate()
+        said, complaints = server.communicate()
+    assert said.startswith("Serving the embedded model. ")
+    assert "So the embedded model serves." in said
+    assert "Traceback" not in complaints

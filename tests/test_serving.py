@@ -1,0 +1,162 @@
+import shutil
+import time
+
+import pytest
+import torch
+from safetensors.torch import load_file, save_file
+from test_hub import describe, figures, files
+
+from landmark_models import hub, serving
+from landmark_models.serving import Serving
+
+
+@pytest.fixture
+def folder(run, tmp_path):
+    folder = shutil.copytree(run.model, tmp_path / "model")
+    (folder / "README.md").write_text("---\ntags: [landmark-classification]\n---\n")
+    describe(folder, test=figures(0.9))
+    return folder
+
+
+@pytest.fixture
+def serve():
+    started = []
+
+    def serve(*arguments, **options) -> Serving:
+        started.append(Serving(*arguments, **options))
+        return started[-1]
+
+    yield serve
+    for each in started:
+        each.close()
+
+
+def wait_for(condition) -> None:
+    deadline = time.monotonic() + 10
+    while not condition():
+        assert time.monotonic() < deadline, "nothing happened within 10 s"
+        time.sleep(0.02)
+
+
+def test_without_a_wish_the_embedded_model_serves(serve):
+    now = serve()
+    assert now.classifier.source == "default"
+    assert now.why == ""
+
+
+def test_a_folder_serves_and_a_missing_one_does_not_keep_the_page_from_starting(serve, run, tmp_path):
+    assert serve(str(run.path)).classifier.labels == ["Red Tower", "Green Bridge", "Blue Lake"]
+    now = serve(str(tmp_path / "nothing"))
+    assert now.classifier.source == "default"
+    assert "There is no model folder" in now.why
+    assert now.why.endswith("So the embedded model serves.")
+
+
+def test_a_model_of_the_hub_goes_before_a_namespace(serve, hub_server, owner, folder):
+    commit = hub_server.commit(f"{owner}/worse", files(folder))
+    describe(folder, test=figures(0.94))
+    better = hub_server.commit(f"{owner}/better", files(folder))
+    now = serve(f"hf-hub:{owner}/worse", owner)
+    assert (now.classifier.source, now.classifier.revision, now.why) == (f"hf-hub:{owner}/worse", commit, "")
+    now = serve(None, owner)
+    assert now.classifier.revision == better
+    assert now.why == f"It is the best of 2 models of {owner} by its figures on the same test photos."
+
+
+def test_the_hub_down_then_up_then_going_down(serve, hub_server, owner, folder, monkeypatch):
+    monkeypatch.setattr(serving, "LOOK_AGAIN", 0.05)
+    monkeypatch.setattr(serving, "LOOK_AGAIN_AFTER_FAILURE", 0.05)
+    commit = hub_server.commit(f"{owner}/net", files(folder))
+    hub_server.down()
+    now = serve(None, owner)
+    assert now.classifier.source == "default"
+    assert "the Hub can't be reached" in now.why
+    assert "the embedded model serves" in now.why
+    hub_server.up()
+    wait_for(lambda: now.classifier.revision == commit)
+    wait_for(lambda: "the only model" in now.why)
+    hub_server.down()
+    wait_for(lambda: "can't be reached" in now.why)
+    assert now.classifier.revision == commit
+    assert "this one goes on serving" in now.why
+    now.close()
+
+    later = serve(None, owner)  # another start, the Hub still down
+    assert later.classifier.revision == commit
+    assert "can't be reached" in later.why
+    assert later.why.endswith("So the last copy that served does.")
+
+
+def test_a_slow_hub_is_not_waited_for_but_served_once_it_answers(serve, hub_server, owner, folder):
+    commit = hub_server.commit(f"{owner}/net", files(folder))
+    hub_server.fail("/api/models/", delay=1.5)
+    started = time.monotonic()
+    now = serve(f"hf-hub:{owner}/net", patience=0.2)
+    assert time.monotonic() - started < 1.5
+    assert now.classifier.source == "default"
+    assert "has not answered within" in now.why
+    wait_for(lambda: now.classifier.revision == commit)
+    assert now.why == ""
+
+
+def test_where_models_may_not_change_the_one_of_the_start_stays(serve, hub_server, owner, folder):
+    hub_server.commit(f"{owner}/net", files(folder))
+    hub_server.fail("/api/models/", delay=0.5)
+    now = serve(f"hf-hub:{owner}/net", patience=0.1, look_again=False)
+    time.sleep(1.5)
+    assert now.classifier.source == "default"
+
+
+def test_a_new_commit_takes_over_and_a_bad_one_does_not(serve, hub_server, owner, folder, monkeypatch):
+    monkeypatch.setattr(serving, "LOOK_AGAIN", 0.05)
+    monkeypatch.setattr(serving, "LOOK_AGAIN_AFTER_FAILURE", 0.05)
+    first = hub_server.commit(f"{owner}/net", files(folder))
+    now = serve(f"hf-hub:{owner}/net")
+    assert now.classifier.revision == first
+    state = load_file(folder / "model.safetensors")
+    nan = {name: tensor * torch.nan if tensor.is_floating_point() else tensor for name, tensor in state.items()}
+    save_file(nan, folder / "nan.safetensors")
+    hub_server.commit(f"{owner}/net", {"model.safetensors": (folder / "nan.safetensors").read_bytes()})
+    wait_for(lambda: "scores that are no numbers" in now.why)
+    assert now.classifier.revision == first
+    hub_server.commit(f"{owner}/net", {"model.safetensors": b"damaged"})
+    wait_for(lambda: "don't fit" in now.why)
+    assert now.classifier.revision == first
+    hub_server.commit(f"{owner}/net", {"model.safetensors": None})
+    wait_for(lambda: "has no model.safetensors" in now.why)
+    assert now.classifier.revision == first
+
+    later = serve(f"hf-hub:{owner}/net")  # a start while the Hub has nothing good
+    assert later.classifier.revision == first
+    assert "the last copy that served" in later.why
+
+    good = hub_server.commit(f"{owner}/net", {"model.safetensors": (folder / "model.safetensors").read_bytes()})
+    wait_for(lambda: now.classifier.revision == good)
+
+
+def test_a_model_that_fails_as_it_computes_is_not_taken(serve, hub_server, owner, folder, monkeypatch):
+    hub_server.commit(f"{owner}/net", files(folder))
+    load = hub.load
+
+    def broken(model, **options):
+        loaded = load(model, **options)
+        if str(model).startswith("hf-hub:"):
+            loaded.network.forward = None
+        return loaded
+
+    monkeypatch.setattr(hub, "load", broken)
+    now = serve(f"hf-hub:{owner}/net")
+    assert now.classifier.source == "default"
+    assert "can't serve" in now.why
+
+
+def test_a_record_that_can_not_be_read_or_written_is_no_reason_to_stop(serve, hub_server, owner, folder, monkeypatch):
+    commit = hub_server.commit(f"{owner}/net", files(folder))
+    monkeypatch.setattr(serving, "_record", lambda: folder / "nowhere" / "record.json")
+    assert serve(f"hf-hub:{owner}/net").classifier.revision == commit
+    (folder / "record.json").write_text("[1]")
+    monkeypatch.setattr(serving, "_record", lambda: folder / "record.json")
+    assert serve(f"hf-hub:{owner}/net").classifier.revision == commit
+    hub_server.down()
+    assert serve(f"hf-hub:{owner}/net").classifier.revision == commit  # the cache's own copy
+    assert serve(f"hf-hub:{owner}/other").classifier.source == "default"
