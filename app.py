@@ -123,7 +123,7 @@ def build(serving: Serving) -> gr.Blocks:
             with gr.Column():
                 answer = gr.Label(label="Landmark", elem_id="answer")
                 top_k = gr.Slider(1, MAX_CANDIDATES, value=5, step=1, label="Candidates")
-                facts = gr.Markdown(model_facts(serving))
+                facts = gr.Markdown(model_facts(serving), latex_delimiters=[])
         examples = gr.Examples([[str(example_photo())]], [photo], label="Example", cache_examples=False)
 
         # Gradio would decode and encode some photos again before we see them: `preprocess=False` hands us the file.

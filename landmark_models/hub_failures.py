@@ -35,9 +35,10 @@ def patiently(call: Callable[[], _T]) -> _T:
         try:
             return call()
         except Exception as error:
-            if not is_passing(error) or _cause(error) is not error:  # wrapped, it has been tried again already
+            tried_again_already = isinstance(error, LocalEntryNotFoundError)
+            if tried_again_already or not is_passing(error):
                 raise
-            response = getattr(error, "response", None)
+            response = getattr(_cause(error), "response", None)
             asked = response.headers.get("Retry-After", "") if response is not None else ""
             time.sleep(min(float(asked), _MAX_WAIT) if asked.isdigit() else _FIRST_WAIT * 2 ** (attempt - 1))
     return call()

@@ -122,8 +122,9 @@ class Serving:
         if not self._namespace:
             return "default", ""
         best = hub.best(self._namespace)
-        others = f"of {best.compared} models" if best.compared > 1 else "the only model"
-        return best.model, f"It is the best {others} of {self._namespace} by its figures on the same test photos."
+        if best.compared == 1:
+            return best.model, f"It is the only model of {self._namespace} with test figures."
+        return best.model, f"It is the best of {best.compared} models of {self._namespace} on the same test photos."
 
     def _stay(self, why: str) -> None:
         """Go on with what serves; at the start with the last copy that answered, else with the embedded model."""

@@ -60,7 +60,7 @@ def test_a_model_of_the_hub_goes_before_a_namespace(serve, hub_server, owner, fo
     assert (now.classifier.source, now.classifier.revision, now.why) == (f"hf-hub:{owner}/worse", commit, "")
     now = serve(None, owner)
     assert now.classifier.revision == better
-    assert now.why == f"It is the best of 2 models of {owner} by its figures on the same test photos."
+    assert now.why == f"It is the best of 2 models of {owner} on the same test photos."
 
 
 def test_the_hub_down_then_up_then_going_down(serve, hub_server, owner, folder, monkeypatch):

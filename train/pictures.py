@@ -32,7 +32,7 @@ def draw_confusion(predicted: Tensor, targets: Tensor, labels: Sequence[str], fi
     size = max(4.0, min(9.0, 360 / len(labels)))
     axes.set_xticks(range(len(labels)), names, rotation=90, fontsize=size, parse_math=False)
     axes.set_yticks(range(len(labels)), names, fontsize=size, parse_math=False)
-    axes.set(xlabel="named", ylabel="shown", title=f"Share of each landmark's photos, n = {len(targets)}")
+    axes.set(xlabel="named", ylabel="shown", title=f"What each landmark's photos were named, n = {len(targets)}")
     figure.colorbar(image, shrink=0.5)
     with beside(file) as scratch:
         figure.savefig(scratch, dpi=100, format="png")
