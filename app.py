@@ -7,7 +7,6 @@ LANDMARK_NAMESPACE=owner python app.py
 import html
 import importlib.resources
 import os
-import re
 import sys
 from pathlib import Path
 from typing import Annotated, Any
@@ -29,6 +28,7 @@ from landmark_models.errors import run_command
 from landmark_models.hub import PREFIX
 from landmark_models.photo import MAX_BYTES
 from landmark_models.serving import Serving
+from landmark_models.text import for_markdown
 
 MAX_CANDIDATES = 10
 ZERO_GPU = bool(os.environ.get("SPACES_ZERO_GPU"))  # a GPU only while a function runs; models move to it at the start
@@ -47,8 +47,8 @@ def example_photo() -> Path:
 
 def model_facts(serving: Serving) -> str:
     """Which model is serving, why, and how accurate it was measured to be, as Markdown."""
-    classifier = serving.classifier
-    name = f"Model **{_plain(classifier.source.removeprefix(PREFIX).partition('@')[0])}**"
+    classifier, why = serving.now
+    name = f"Model **{for_markdown(classifier.source.removeprefix(PREFIX).partition('@')[0])}**"
     if classifier.source == "default":
         name = "The embedded model"
     revision = f", revision `{classifier.revision[:12]}`," if classifier.revision else ""
@@ -57,16 +57,11 @@ def model_facts(serving: Serving) -> str:
         low, high = (100 * bound for bound in test["top1_ci95"])
         facts.append(
             f"Right first time on {100 * test['top1']:.1f} % of {test['n']} test photos "
-            f"(95 % interval {low:.1f} to {high:.1f} %, {_plain(test['data'])})."
+            f"(95 % interval {low:.1f} to {high:.1f} %, {for_markdown(test['data'])})."
         )
     else:
         facts.append("It has no test figure.")
-    return " ".join([*facts, _plain(serving.why)]).strip()
-
-
-def _plain(text: str) -> str:
-    """A stranger's text for Markdown: neither markup nor HTML is obeyed."""
-    return html.escape(re.sub(r"([\\`*_{}\[\]()#+!|~])", r"\\\1", text), quote=False)
+    return " ".join([*facts, for_markdown(why)]).strip()
 
 
 def uploaded_file(photo: Any) -> Path:
@@ -99,7 +94,7 @@ def build(serving: Serving) -> gr.Blocks:
         """
         try:
             with uploaded_file(photo).open("rb") as file:
-                candidates = serving.classifier.predict(file, MAX_CANDIDATES)
+                candidates = serving.now.classifier.predict(file, MAX_CANDIDATES)
                 file.seek(0)
                 shown = open_photo(file, SHOWN_SIDE // 2)  # which keeps twice that, enough to look at
         except PhotoError as error:
@@ -169,8 +164,9 @@ def main(
     """
     device = "cuda" if torch.cuda.is_available() else "cpu"
     serving = Serving(model or None, namespace or None, device, look_again=not ZERO_GPU)
-    source = serving.classifier.source
-    print(f"Serving {'the embedded model' if source == 'default' else source}. {serving.why}".strip(), flush=True)
+    classifier, why = serving.now
+    source = "the embedded model" if classifier.source == "default" else classifier.source
+    print(f"Serving {source}. {why}".strip(), flush=True)
     page = build(serving)
     try:
         page.launch(

@@ -10,6 +10,7 @@ from rich.table import Table
 
 from landmark_models.classifier import LandmarkClassifier
 from landmark_models.errors import PhotoError, run_command
+from landmark_models.text import for_terminal
 
 app = typer.Typer(
     help="Tell which landmark is in a photo.",
@@ -69,17 +70,12 @@ def info(model: ModelOption = "default") -> None:
         typer.echo(f"test top-1 {test['top1']:.1%} ({interval})")
     else:
         typer.echo("no test figure")
-    typer.echo(f"{len(classifier.labels)} landmarks: " + ", ".join(map(_visible, classifier.labels)))
-
-
-def _visible(text: str) -> str:
-    """A stranger's text for a terminal: control characters are shown, not obeyed."""
-    return "".join(character if character.isprintable() else "\N{REPLACEMENT CHARACTER}" for character in text)
+    typer.echo(f"{len(classifier.labels)} landmarks: " + ", ".join(map(for_terminal, classifier.labels)))
 
 
 def _plain(text: str) -> str:
     """A stranger's text for a rich table: neither control characters nor markup are obeyed."""
-    return escape(_visible(text))
+    return escape(for_terminal(text))
 
 
 if __name__ == "__main__":

@@ -19,7 +19,7 @@ from huggingface_hub.errors import OfflineModeIsEnabled
 from torch import nn
 
 from landmark_models.errors import LandmarkError, ModelError
-from landmark_models.hub_failures import is_passing, patiently, sentence
+from landmark_models.hub_failures import in_background, is_passing, patiently, sentence
 from landmark_models.model_folder import (
     CONFIG_FILE,
     MAX_CONFIG_BYTES,
@@ -49,6 +49,8 @@ PREFIX = "hf-hub:"
 TAG = "landmark-classification"  # what a model on the Hub is found by
 
 _TIMEOUT = 10.0  # seconds that the Hub has to answer a question
+_LIST_TIMEOUT = 60.0  # seconds for a list, with huggingface_hub's own attempts
+_ATTEMPTS = 3
 
 
 @dataclass(frozen=True)
@@ -135,19 +137,29 @@ def _download_now(repo_id: str, revision: str) -> Path:
 
     A download that ends half-way leaves the earlier commit in place.
     """
-    while True:
-        info = HfApi().model_info(repo_id, revision=revision, files_metadata=True, timeout=_TIMEOUT)
-        commit = str(info.sha)
-        sizes = {sibling.rfilename: sibling.size or 0 for sibling in info.siblings or []}
-        for name, limit in ((CONFIG_FILE, MAX_CONFIG_BYTES), (WEIGHTS_FILE, MAX_WEIGHTS_BYTES)):
-            if name not in sizes:
-                raise ModelError(f"{PREFIX}{repo_id} has no {name}, so it is no model that could be loaded safely.")
-            if sizes[name] > limit:
-                raise ModelError(f"The {name} of {PREFIX}{repo_id} is larger than {limit / 2**20:.0f} MB.")
+    for _ in range(_ATTEMPTS):
+        commit, _ = _look_at(repo_id, revision)
         hf_hub_download(repo_id, WEIGHTS_FILE, revision=commit)
         folder = Path(hf_hub_download(repo_id, CONFIG_FILE, revision=commit)).parent
         if revision == commit or Path(hf_hub_download(repo_id, CONFIG_FILE, revision=revision)).parent == folder:
             return folder
+    raise ModelError(f"{PREFIX}{repo_id} changes faster than it can be downloaded; name one of its commits.")
+
+
+def _look_at(repo_id: str, revision: str | None = None) -> tuple[str, int]:
+    """The commit that a repository is at, and the bytes of its weights.
+
+    Raises:
+        ModelError: it has not what a model needs, or more than is served.
+    """
+    info = HfApi().model_info(repo_id, revision=revision, files_metadata=True, timeout=_TIMEOUT)
+    sizes = {sibling.rfilename: sibling.size or 0 for sibling in info.siblings or []}
+    for name, limit in ((CONFIG_FILE, MAX_CONFIG_BYTES), (WEIGHTS_FILE, MAX_WEIGHTS_BYTES)):
+        if name not in sizes:
+            raise ModelError(f"{PREFIX}{repo_id} has no {name}, so it is no model that could be loaded safely.")
+        if sizes[name] > limit:
+            raise ModelError(f"The {name} of {PREFIX}{repo_id} is larger than {limit / 2**20:.0f} MB.")
+    return str(info.sha), sizes[WEIGHTS_FILE]
 
 
 @dataclass(frozen=True)
@@ -197,11 +209,15 @@ def publish(
                 parent_commit=before,
             )
         )
+    except Exception as error:
+        raise LandmarkError(sentence(f"{repo_id} can't be published", error)) from None
+    try:
         _compare(Path(folder), repo_id, kind, commit.oid)
     except LandmarkError:
         raise
     except Exception as error:
-        raise LandmarkError(sentence(f"{repo_id} can't be published", error)) from None
+        what = f"{repo_id} was published (revision {commit.oid[:12]}), but can't be read back"
+        raise LandmarkError(sentence(what, error)) from None
     url = f"{api.endpoint}/{'spaces/' if space else ''}{repo_id}"
     return Published(url, commit.oid, commit.oid != before)
 
@@ -212,13 +228,16 @@ def reserve(repo_id: str, *, private: bool = False, space: bool = False) -> str:
     Raises:
         LandmarkError: the Hub refuses or can't be reached, or it is to be private and is public.
     """
+    if repo_id.count("/") != 1:
+        raise LandmarkError(f"{repo_id!r} is no owner/name of a repository.")
     api, kind = HfApi(), "space" if space else "model"
     create = partial(api.create_repo, repo_id, repo_type=kind, private=private or None, exist_ok=True)
     try:
         patiently(partial(create, space_sdk="gradio") if space else create)
+        patiently(partial(api.auth_check, repo_id, repo_type=kind, write=True))
         info = patiently(partial(api.repo_info, repo_id, repo_type=kind, timeout=_TIMEOUT))
     except Exception as error:
-        raise LandmarkError(sentence(f"{repo_id} can't be made on the Hub", error)) from None
+        raise LandmarkError(sentence(f"{repo_id} can't be written on the Hub", error)) from None
     if private and not info.private:
         raise LandmarkError(f"{repo_id} exists and is public: make it private on its page, or take another name.")
     return str(info.sha)
@@ -262,12 +281,13 @@ def best(namespace: str) -> Best:
         ModelError: the Hub can't be reached, or no model there can be compared.
     """
     try:
-        listed = list(HfApi().list_models(author=namespace, filter=TAG))
+        listing = in_background(lambda: list(HfApi().list_models(author=namespace, filter=TAG)))
+        names = sorted(model.id for model in listing.result(_LIST_TIMEOUT))
     except Exception as error:
         raise ModelError(sentence(f"The models of {namespace} can't be listed", error)) from None
     skipped: dict[str, str] = {}
     sets: dict[str, list[tuple[float, int, str, str, dict[str, Any]]]] = defaultdict(list)
-    for name in sorted(model.id for model in listed):
+    for name in names:
         try:
             test, size, commit = patiently(partial(_candidate, name))
             sets[test["digest"]].append((-test["top1_ci95"][0], size, name, commit, test))
@@ -275,6 +295,8 @@ def best(namespace: str) -> Best:
             skipped[name] = str(error)
         except Exception as error:
             skipped[name] = sentence(f"{PREFIX}{name} can't be read", error)
+            if is_passing(error):  # to choose among the others would be to choose by chance
+                raise ModelError(f"The best of {namespace} can't be chosen. {skipped[name]}") from None
     if not sets:
         reasons = "; ".join(skipped.values()) or f"none there has the tag {TAG}"
         raise ModelError(f"There is no model of {namespace} to choose: {reasons}")
@@ -287,14 +309,9 @@ def best(namespace: str) -> Best:
 
 def _candidate(name: str) -> tuple[dict[str, Any], int, str]:
     """The test figures of a model on the Hub, the bytes of its weights, and its commit."""
-    info = HfApi().model_info(name, files_metadata=True, timeout=_TIMEOUT)
-    sizes = {sibling.rfilename: sibling.size or 0 for sibling in info.siblings or []}
-    if not {CONFIG_FILE, WEIGHTS_FILE} <= sizes.keys():
-        raise ModelError(f"{name} has no {CONFIG_FILE} with {WEIGHTS_FILE}.")
-    if sizes[CONFIG_FILE] > MAX_CONFIG_BYTES:
-        raise ModelError(f"The {CONFIG_FILE} of {name} is larger than {MAX_CONFIG_BYTES // 2**20} MB.")
-    config = read_config(Path(hf_hub_download(name, CONFIG_FILE, revision=info.sha)), name)
+    commit, size = _look_at(name)
+    config = read_config(Path(hf_hub_download(name, CONFIG_FILE, revision=commit)), f"{PREFIX}{name}")
     test = config["landmark"].get("test")
     if not test or not isinstance(test.get("digest"), str):
-        raise ModelError(f"{name} has no test figures.")
-    return test, sizes[WEIGHTS_FILE], str(info.sha)
+        raise ModelError(f"{PREFIX}{name} has no test figures.")
+    return test, size, commit

@@ -1,7 +1,9 @@
 """How calls to the Hugging Face Hub fail: what is worth another attempt, and what to tell a person."""
 
+import threading
 import time
 from collections.abc import Callable
+from concurrent.futures import Future
 from typing import TypeVar
 
 from huggingface_hub.errors import (
@@ -15,7 +17,7 @@ from huggingface_hub.errors import (
     RevisionNotFoundError,
 )
 
-__all__ = ["is_passing", "patiently", "sentence"]
+__all__ = ["in_background", "is_passing", "patiently", "sentence"]
 
 _ATTEMPTS = 3
 _FIRST_WAIT = 1.0  # seconds
@@ -44,6 +46,23 @@ def patiently(call: Callable[[], _T]) -> _T:
     return call()
 
 
+def in_background(call: Callable[[], _T]) -> Future[_T]:
+    """What a call will return, which is made in a thread that keeps nobody from leaving.
+
+    For the calls of huggingface_hub that wait for an answer for ever.
+    """
+    future: Future[_T] = Future()
+
+    def run() -> None:
+        try:
+            future.set_result(call())
+        except BaseException as error:
+            future.set_exception(error)
+
+    threading.Thread(target=run, name="hub", daemon=True).start()
+    return future
+
+
 def _cause(error: BaseException) -> BaseException:
     """What huggingface_hub means by "not in the cache" or "error while uploading", whatever it was."""
     while isinstance(error, LocalEntryNotFoundError | RuntimeError) and error.__cause__:
@@ -59,7 +78,9 @@ def _status(error: BaseException) -> int | None:
 def is_passing(error: BaseException) -> bool:
     """Whether the same call may well succeed a moment later."""
     cause, status = _cause(error), _status(error)
-    return status in _PASSING if status else isinstance(cause, _HTTPError) or "Consistency check" in str(cause)
+    if status:
+        return status in _PASSING
+    return isinstance(cause, _HTTPError | TimeoutError) or "Consistency check" in str(cause)
 
 
 def sentence(what: str, error: BaseException) -> str:
@@ -70,6 +91,8 @@ def sentence(what: str, error: BaseException) -> str:
             why = f"that is no name of a repository. {cause}"
         case LocalTokenNotFoundError():
             why = "nobody is logged in to the Hub. Log in by `hf auth login`, or set HF_TOKEN."
+        case TimeoutError():
+            why = "the Hub does not answer. Try again later."
         case OfflineModeIsEnabled():
             why = "HF_HUB_OFFLINE is set."
         case GatedRepoError():

@@ -4,6 +4,7 @@ import inspect
 import json
 import math
 from collections.abc import Iterator
+from contextlib import contextmanager
 from pathlib import Path
 from typing import Any, TypeGuard, cast
 
@@ -18,6 +19,7 @@ import landmark_models.convnet
 import landmark_models.mlp_head  # noqa: F401  (both register our architectures)
 from landmark_models.errors import ModelError
 from landmark_models.preprocess import required_side, serving_transform
+from landmark_models.text import for_terminal
 
 __all__ = ["CONFIG_FILE", "MAX_CONFIG_BYTES", "MAX_WEIGHTS_BYTES", "WEIGHTS_FILE", "build", "read_config", "save"]
 
@@ -27,10 +29,11 @@ WEIGHTS_FILE = "model.safetensors"
 # What a stranger's model may ask of the machine that serves it.
 MAX_CONFIG_BYTES = 4 * 2**20
 MAX_WEIGHTS_BYTES = 4 * 2**30
-MAX_PARAMETERS = 10**9
+MAX_NUMBERS = 10**9  # in all its parameters and buffers
+MAX_MODULES = 50_000
 MAX_SIDE = 2048  # px of its input
 MAX_ARGUMENT = 2**16  # any number among its model_args, e.g. a width
-MAX_ARGUMENTS = 256  # numbers and texts among its model_args, in all
+MAX_LABEL = 255  # letters
 
 _RESERVED_ARGUMENTS = frozenset(inspect.signature(timm.create_model).parameters)
 
@@ -63,7 +66,8 @@ def save(
     weights = folder / f".{WEIGHTS_FILE}"
     save_file(tensors, weights, metadata={"format": "pt"})
     config = folder / f".{CONFIG_FILE}"
-    save_config_for_hf(network, config, {"label_names": labels, "landmark": landmark}, model_args)
+    described = {"label_names": labels, "label_descriptions": {label: label for label in labels}}
+    save_config_for_hf(network, config, {**described, "landmark": landmark}, model_args)
     weights.replace(folder / WEIGHTS_FILE)
     config.replace(folder / CONFIG_FILE)
 
@@ -92,8 +96,8 @@ def read_config(file: Path, source: str) -> dict[str, Any]:
         raise ModelError(f"{name} lacks the architecture or pretrained_cfg that timm writes.")
     if not isinstance(labels, list) or not labels or len(labels) != config.get("num_classes"):
         raise ModelError(f"{name} has no label_names for each of its classes.")
-    if not all(isinstance(label, str) for label in labels):
-        raise ModelError(f"{name} has label_names that are no text.")
+    if not all(map(_is_text, labels)):
+        raise ModelError(f"{name} has label_names that are no text of at most {MAX_LABEL} letters.")
     if len(set(labels)) < len(labels):
         raise ModelError(f"{name} has two classes of one label.")
     landmark, arguments = config.setdefault("landmark", {}), config.setdefault("model_args", {})
@@ -130,30 +134,58 @@ def build(config: dict[str, Any], weights: Path, source: str) -> nn.Module:
         raise ModelError(f"{source} needs the architecture {architecture!r}, which timm {timm.__version__} lacks.")
     if reserved := sorted(set(arguments) & _RESERVED_ARGUMENTS):  # `checkpoint_path` would read a pickle
         raise ModelError(f"{name} has model_args that no model takes: {', '.join(reserved)}.")
-    values = list(_leaves(arguments))
-    if len(values) > MAX_ARGUMENTS or any(_is_number(value) and not abs(value) <= MAX_ARGUMENT for value in values):
-        raise ModelError(f"{name} has model_args of more or larger numbers than any model needs.")
+    if any(_is_number(value) and not abs(value) <= MAX_ARGUMENT for value in _leaves(arguments)):
+        raise ModelError(f"{name} has model_args with larger numbers than any model needs.")
 
     def create() -> nn.Module:
         return timm.create_model(architecture, pretrained=False, num_classes=config["num_classes"], **arguments)
 
     try:
-        with torch.device("meta"):
+        with torch.device("meta"), _modest(name):
             outline = create()
         makers = [timm.model_entrypoint(architecture), *type(outline).__mro__[:-1]]
-        known = {name for maker in makers for name in inspect.signature(maker).parameters}
+        known = {parameter for maker in makers for parameter in inspect.signature(maker).parameters}
         if unknown := sorted(set(arguments) - known):
-            raise ModelError(f"{name} has model_args that {architecture} does not take: {', '.join(unknown)}.")
-        if (size := sum(tensor.numel() for tensor in outline.state_dict().values())) > MAX_PARAMETERS:
-            raise ModelError(f"{name} describes a network of {size / 1e9:.1f} billion numbers; 1 billion are served.")
+            raise ModelError(f"{name} has model_args that {architecture} does not take: {str(unknown)[:200]}.")
         network = create()
         network.load_state_dict(load_file(weights))  # widens float16 to the network's float32
     except ModelError:
         raise
     except Exception as error:  # whatever an architecture raises on arguments that it does not know
-        raise ModelError(f"The weights of {source} don't fit its {CONFIG_FILE}: {str(error)[:300]}") from None
+        raise ModelError(
+            f"The weights of {source} don't fit its {CONFIG_FILE}: {for_terminal(str(error)[:300])}"
+        ) from None
     cast(dict[str, Any], network.pretrained_cfg).update(config["pretrained_cfg"])
     return network.eval()
+
+
+@contextmanager
+def _modest(name: str) -> Iterator[None]:
+    """Stop what is built meanwhile, on the meta device, as soon as it is larger than what is served.
+
+    Raises:
+        ModelError: it is; `name` says whose config describes it.
+    """
+    numbers = modules = 0
+
+    def count(_module: nn.Module, _name: str, part: nn.Module | torch.Tensor | None) -> None:
+        nonlocal numbers, modules
+        modules += 1
+        numbers += part.numel() if isinstance(part, torch.Tensor) else 0
+        if numbers > MAX_NUMBERS or modules > MAX_MODULES:
+            raise ModelError(f"{name} describes a network of more than {MAX_NUMBERS / 1e9:.0f} billion numbers.")
+
+    registered = nn.modules.module
+    hooks = [
+        registered.register_module_parameter_registration_hook(count),
+        registered.register_module_buffer_registration_hook(count),
+        registered.register_module_module_registration_hook(count),
+    ]
+    try:
+        yield
+    finally:
+        for hook in hooks:
+            hook.remove()
 
 
 def _leaves(value: object) -> Iterator[object]:
@@ -167,13 +199,18 @@ def _leaves(value: object) -> Iterator[object]:
         yield value
 
 
+def _is_text(value: object) -> bool:
+    """Whether it is a text that any page could show: no halves of surrogate pairs, and not endless."""
+    return isinstance(value, str) and len(value) <= MAX_LABEL and not any("\ud800" <= c <= "\udfff" for c in value)
+
+
 def _is_number(value: object) -> TypeGuard[int | float]:
     return isinstance(value, int | float) and not isinstance(value, bool)
 
 
 def _are_test_figures(test: object) -> bool:
     """Whether a stranger's test figures are complete and possible; models are chosen by them."""
-    if not isinstance(test, dict) or not isinstance(test.get("data"), str):
+    if not isinstance(test, dict) or not _is_text(test.get("data")):
         return False
     n, top1, interval = test.get("n"), test.get("top1"), test.get("top1_ci95")
     if not isinstance(interval, list) or len(interval) != 2 or not isinstance(n, int) or n < 1:

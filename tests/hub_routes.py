@@ -353,6 +353,12 @@ def refs(call: Call, repo: Repo) -> Answer:
     return Answer(lists | {"converts": [], "pullRequests": []})
 
 
+@route("GET", "/api/{type}/{repo}/auth-check(?P<write>/write)?")
+def auth_check(call: Call, repo: Repo, write: str | None = None) -> Answer:
+    (call.store.check_write if write else call.store.check_read)(call.user, repo)
+    return Answer({})
+
+
 @route("GET POST DELETE", "/api/{type}/{repo}/variables")
 def variables(call: Call, repo: Repo) -> Answer:
     call.store.check_write(call.user, repo)

@@ -1,6 +1,7 @@
 import io
 import json
 import os
+import socket
 import subprocess
 import sys
 import time
@@ -16,6 +17,7 @@ from test_hub import figures
 
 import app
 from landmark_models import LandmarkClassifier
+from landmark_models.hub_failures import in_background
 from landmark_models.serving import Serving
 
 
@@ -90,7 +92,7 @@ def post(url, photo, top_k) -> str:
 
 def test_a_strange_text_is_escaped_in_the_facts(run):
     serving = Serving(str(run.path))
-    classifier = serving.classifier
+    classifier = serving.now.classifier
     assert "no test figure" in app.model_facts(serving)
     classifier.source = "<img src=x onerror=alert(1)>"
     classifier.landmark["test"] = {"top1": 0.9, "top1_ci95": [0.88, 0.92], "n": 848, "data": "it's [a](trap)"}
@@ -121,7 +123,7 @@ def test_the_page_says_what_serves_with_the_hub_up_and_going_down(hub_server, ow
         for state in ("up", "down"):
             assert client.predict(handle_file(photo), api_name="/predict")[0]["label"] == "Red Tower"
             assert app.model_facts(serving).startswith(said)
-            serving._look()
+            serving._take(in_background(serving._find))
             assert ("this one goes on serving" in app.model_facts(serving)) == (state == "down")
             hub_server.down()
     finally:
@@ -129,22 +131,27 @@ def test_the_page_says_what_serves_with_the_hub_up_and_going_down(hub_server, ow
         serving.close()
 
 
+def free_port() -> int:
+    with socket.create_server(("127.0.0.1", 0)) as listener:
+        return listener.getsockname()[1]
+
+
 @pytest.mark.slow
 @pytest.mark.parametrize("wish", ["a model that is not there", "a namespace while the Hub is down"])
 def test_the_command_opens_the_page_whatever_the_model(wish, hub_server, tmp_path):
-    options, environment = ["--model", tmp_path / "nothing"], {}
+    port, options, environment = free_port(), ["--model", tmp_path / "nothing"], {}
     if wish == "a namespace while the Hub is down":
         hub_server.down()
         options, environment = [], {"LANDMARK_NAMESPACE": "alice", "HF_HUB_OFFLINE": "0"}
     server = subprocess.Popen(
-        [sys.executable, "app.py", "--port", "7999", *options],
+        [sys.executable, "app.py", "--port", str(port), *options],
         stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True, env={**os.environ, **environment},
     )  # fmt: skip
     try:
         deadline = time.monotonic() + 60
         while time.monotonic() < deadline:
             try:
-                page = urllib.request.urlopen("http://127.0.0.1:7999/", timeout=5).read().decode()
+                page = urllib.request.urlopen(f"http://127.0.0.1:{port}/", timeout=5).read().decode()
                 break
             except OSError:
                 time.sleep(0.2)

@@ -268,6 +268,23 @@ def test_what_arrives_as_something_else_is_noticed(hub_server, owner, folder, mo
         hub.publish(folder, f"{owner}/net")
 
 
+def test_what_may_not_be_written_is_known_before_hours_of_training(hub_server, owner, folder, monkeypatch):
+    hub.publish(folder, f"{owner}/net")
+    assert hub.reserve(f"{owner}/net") == hub_server.commits(f"{owner}/net")[0]
+    monkeypatch.setenv("HF_TOKEN", "hf_bob")
+    with pytest.raises(LandmarkError, match="can't be written on the Hub: the token may not do that"):
+        hub.reserve(f"{owner}/net")
+    with pytest.raises(LandmarkError, match="'net' is no owner/name"):
+        hub.reserve("net")
+
+
+def test_what_can_not_be_read_back_is_told_from_what_can_not_be_published(hub_server, owner, folder):
+    hub_server.fail("/resolve/", status=404, times=100)
+    with pytest.raises(LandmarkError, match=r"was published \(revision \w+\), but can't be read back"):
+        hub.publish(folder, f"{owner}/net")
+    assert len(hub_server.commits(f"{owner}/net")) == 2
+
+
 def test_what_is_public_is_not_taken_for_private(hub_server, owner, folder):
     hub.publish(folder, f"{owner}/open")
     with pytest.raises(LandmarkError, match="exists and is public"):
@@ -351,6 +368,36 @@ class TestBest:
         hub_server.set_gated(f"{owner}/gated", False)
         put("hidden", figures(0.95))
         assert hub.best(owner).model.startswith(f"hf-hub:{owner}/hidden@")
+
+    @pytest.mark.parametrize("fault", [{"status": 429, "retry_after": 0}, {"status": 503}, {"cut_after": 0}], ids=str)
+    def test_what_passes_is_waited_for_and_does_not_make_another_the_best(self, fault, put, owner, hub_server):
+        commit = put("better", figures(0.94))
+        put("worse", figures(0.5))
+        for where in ("/api/models?", f"/api/models/{owner}/better", "config.json"):
+            hub_server.fail(where, **fault)
+        assert hub.best(owner).model == f"hf-hub:{owner}/better@{commit}"
+        hub_server.fail(f"/api/models/{owner}/better", times=100, **fault)
+        with pytest.raises(ModelError, match=f"best of {owner} can't be chosen"):
+            hub.best(owner)
+
+    @pytest.mark.parametrize("status", [401, 403, 404, 409])
+    def test_a_refusal_of_one_passes_over_it_and_of_the_list_is_a_sentence(self, status, put, owner, hub_server):
+        put("a", figures(0.94))
+        put("b", figures(0.5))
+        hub_server.fail(f"/api/models/{owner}/a", status=status, times=100)
+        best = hub.best(owner)
+        assert best.model.startswith(f"hf-hub:{owner}/b@")
+        assert best.skipped.keys() == {f"{owner}/a"}
+        hub_server.fail("/api/models?", status=status, times=100)
+        with pytest.raises(ModelError, match="can't be listed"):
+            hub.best(owner)
+
+    def test_a_hub_that_never_answers_is_not_waited_for(self, put, owner, hub_server, monkeypatch):
+        put("a", figures(0.94))
+        hub_server.fail("/api/models?", delay=5)
+        monkeypatch.setattr(hub, "_LIST_TIMEOUT", 0.1)
+        with pytest.raises(ModelError, match="the Hub does not answer"):
+            hub.best(owner)
 
     def test_a_namespace_with_none_is_a_sentence(self, put, owner, hub_server):
         with pytest.raises(ModelError, match=r"no model of .* has the tag landmark-classification"):

@@ -35,6 +35,7 @@ def test_what_is_saved_is_loaded_again(tmp_path):
     assert not loaded.network.training
     assert loaded.labels == ["a", "b"]
     assert loaded.landmark["temperature"] == 1.5
+    assert loaded.config["label_descriptions"] == {"a": "a", "b": "b"}
     assert tuple(loaded.pretrained_cfg["input_size"]) == (3, 40, 40)
     assert tuple(loaded.pretrained_cfg["mean"]) == (0.1, 0.2, 0.3)
 
@@ -92,6 +93,18 @@ def test_a_folder_without_safetensors_is_refused_though_a_pickle_lies_there(fold
         ({"model_args": [1]}, "mappings"),
         ({"model_args": {"act": "zzz"}}, "don't fit"),
         ({"model_args": {"global_pool": "zzz"}}, "don't fit"),
+        ({"model_args": {"channels": [65537], "depths": [1], "strides": [1]}}, "larger numbers"),
+        ({"model_args": {"channels": [60000, 60000], "depths": [1, 1], "strides": [2, 2]}}, "billion"),
+        ({"model_args": {"channels": [8], "depths": [65536], "strides": [2]}}, "billion"),
+        ({"architecture": "swin_tiny_patch4_window7_224", "model_args": {"img_size": 65536}}, "billion"),
+        ({"architecture": "resnet18", "model_args": {"\x1b]0;evil": 1}}, "\N{REPLACEMENT CHARACTER}]0;evil"),
+        ({"architecture": "resnet18", "model_args": {"features_only": True}}, "does not take"),
+        ({"label_names": ["a", "b", "\ud800"]}, "no text"),
+        ({"label_names": ["a", "b", "c" * 300]}, "no text"),
+        ({"pretrained_cfg": {"input_size": [3, 99999, 99999]}}, "no preprocessing"),
+        ({"pretrained_cfg": {"crop_pct": 1e-6}}, "no preprocessing"),
+        ({"landmark": {"test": {"data": "x", "n": 1, "top1": 2, "top1_ci95": [0, 1]}}}, "can't be"),
+        ({"landmark": {"test": {"data": "\ud800", "n": 1, "top1": 1, "top1_ci95": [0, 1]}}}, "can't be"),
         ({"landmark": [1]}, "mappings"),
         ({"landmark": {"temperature": 0}}, "temperature"),
         ({"landmark": {"temperature": "warm"}}, "temperature"),

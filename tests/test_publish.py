@@ -15,7 +15,7 @@ from test_fit import launch, tiny
 from typer.testing import CliRunner
 
 from landmark_models import LandmarkClassifier, LandmarkError, hub
-from train import distill, fit
+from train import card, distill, fit
 from train.publish import publish
 from train.run import RunFolder
 from train.space import publish_space, serving_requirements, write_space
@@ -48,13 +48,13 @@ def test_a_dry_run_writes_all_that_would_be_uploaded(evaluated, tmp_path):
 def test_the_card_says_what_was_measured(evaluated, tmp_path):
     publish(evaluated.path, "alice/net", dry_run=tmp_path / "dry", licence="apache-2.0", base_model="timm/test_resnet")
     text = (tmp_path / "dry" / "model" / "README.md").read_text()
-    card = ModelCard(text)
+    read = ModelCard(text)
     test = json.loads(evaluated.test.read_text())
-    assert card.data.license == "apache-2.0"
-    assert card.data.library_name == "timm"
-    assert card.data.base_model == "timm/test_resnet"
-    assert "landmark-classification" in card.data.tags
-    top1, _, top5, f1 = card.data.eval_results
+    assert read.data.license == "apache-2.0"
+    assert read.data.library_name == "timm"
+    assert read.data.base_model == "timm/test_resnet"
+    assert "landmark-classification" in read.data.tags
+    top1, _, top5, f1 = read.data.eval_results
     assert (top1.metric_type, top1.metric_value) == ("accuracy", test["top1"])
     assert top1.metric_args == {"n": 9, "k": 1, "ci95": test["top1_ci95"]}
     assert (top1.dataset_split, top1.dataset_revision) == ("test", test["digest"])
@@ -91,11 +91,11 @@ def test_examples_are_shown_small_without_metadata_and_with_their_credit(evaluat
     exif = Image.Exif()
     exif[0x010F] = "the camera"
     with Image.open(photo) as image:
-        image.resize((1200, 900)).save(examples / "<b>tower.jpg", exif=exif)
+        image.resize((1200, 900)).save(examples / "<b>tower.jpg", exif=exif, comment=b"secret")
     with pytest.raises(LandmarkError, match=r"credits\.csv is no table"):
         publish(evaluated.path, "alice/net", examples=examples, dry_run=tmp_path / "dry")
     (examples / "credits.csv").write_text("file,credit\n<b>tower.jpg,\n")
-    with pytest.raises(LandmarkError, match="no credit for <b>tower"):
+    with pytest.raises(LandmarkError, match="no file or no credit"):
         publish(evaluated.path, "alice/net", examples=examples, dry_run=tmp_path / "dry")
     for name, words in (("../secret.jpg", "is not in"), ("missing.jpg", "missing.jpg")):
         (examples / "credits.csv").write_text(f"file,credit\n{name},me\n")
@@ -111,6 +111,43 @@ def test_examples_are_shown_small_without_metadata_and_with_their_credit(evaluat
     with Image.open(model / "examples" / "01.jpg") as image:
         assert max(image.size) <= 512
         assert not image.getexif()
+        assert "comment" not in image.info
+
+
+def test_the_card_shows_the_command_without_the_owners_paths():
+    for given, shown in {
+        "fit.py train/recipes/default.yaml --data /home/me/client/photos --output runs/a":
+            "train.fit train/recipes/default.yaml --data photos --output a",
+        "fit.py my/own.yaml '--data=/home/me/My Photos/c' --output a --epochs=3":
+            "train.fit own.yaml --data c --output a --epochs 3",
+        r"fit.py r.yaml --data 'C:\Users\me\photos' --output a --push-to-hub me/net --private":
+            "train.fit r.yaml --data photos --output a",
+        "distill.py r.yaml --teacher hf-hub:me/net --push-to-hub=me/x --data d":
+            "train.distill r.yaml --teacher hf-hub:me/net --data d",
+        "ipython -c 1": "train.fit recipe.yaml --data DATA --output mine",
+    }.items():  # fmt: skip
+        assert " ".join(card._command(given, "mine")) == f"accelerate launch -m {shown}"
+
+
+def test_figures_that_disagree_and_a_run_that_lacks_something_are_sentences(mine, tmp_path):
+    figures = json.loads(mine.test.read_text())
+    mine.test.write_text(json.dumps(figures | {"top1": 0.999}))
+    with pytest.raises(LandmarkError, match="other figures than"):
+        publish(mine.path, "alice/net", dry_run=tmp_path / "dry")
+    mine.test.write_text(json.dumps({key: value for key, value in figures.items() if key != "per_source"}))
+    with pytest.raises(LandmarkError, match=r"lacks what its card needs.*per_source"):
+        publish(mine.path, "alice/net", dry_run=tmp_path / "dry")
+    mine.test.write_text(json.dumps(figures))
+    (mine.path / "environment.json").unlink()
+    with pytest.raises(LandmarkError, match=r"lacks what its card needs.*environment\.json"):
+        publish(mine.path, "alice/net", dry_run=tmp_path / "dry")
+
+
+def test_what_an_earlier_model_had_does_not_stay(hub_server, owner, mine, run):
+    publish(mine.path, f"{owner}/net")
+    assert "test/metrics.json" in hub_server.files(f"{owner}/net")
+    publish(run.path, f"{owner}/net", allow_unevaluated=True)
+    assert "test/metrics.json" not in hub_server.files(f"{owner}/net")
 
 
 def test_publishing_twice_commits_once_and_an_older_state_is_replaced(hub_server, owner, mine, capsys, monkeypatch):
@@ -128,9 +165,14 @@ def test_publishing_twice_commits_once_and_an_older_state_is_replaced(hub_server
     assert len(hub_server.commits(f"{owner}/page", "space")) == 2
     assert "hf_alice" not in said
 
+    publish_space(f"{owner}/page")  # as the workflow does without variables of its own
+    assert hub_server.repo(f"{owner}/page", "space").variables == {"LANDMARK_MODEL": f"hf-hub:{owner}/net"}
     publish_space(f"{owner}/page", namespace=owner)
     assert hub_server.repo(f"{owner}/page", "space").variables == {"LANDMARK_NAMESPACE": owner}
     publish(mine.path, f"{owner}/hidden", private=True, space=f"{owner}/other")
+    with pytest.raises(LandmarkError, match="hf-hub:no/model can't be served"):
+        publish_space(f"{owner}/third", model="hf-hub:no/model")
+    assert ("space", f"{owner}/third") not in hub_server.repos
     assert "secret HF_TOKEN" in capsys.readouterr().out
 
 

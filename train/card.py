@@ -1,21 +1,22 @@
 """The card of a model on the Hub, made from what its run measured."""
 
-import html
 import json
 import re
+import shlex
 from collections.abc import Sequence
 from dataclasses import dataclass
-from pathlib import Path
+from pathlib import Path, PureWindowsPath
 from typing import Any
 
 import timm
 from huggingface_hub import EvalResult, ModelCard, ModelCardData
 
 from landmark_models import hub
+from landmark_models.text import for_markdown
 from train.report import duration
 from train.run import RunFolder
 
-__all__ = ["Example", "plain", "write_card"]
+__all__ = ["Example", "write_card"]
 
 _TEMPLATE = Path(__file__).with_name("templates") / "model_card.md"
 _HARDEST = 6  # landmarks that are named as such
@@ -80,10 +81,10 @@ def write_card(
         input_px=model.pretrained_cfg["input_size"][-1],
         origin=_origin(origin, landmark.get("teacher")),
         test=test,
-        data=plain(data),
+        data=for_markdown(data),
         figures=[(f"top-{k}", *_interval(test, f"top{k}")) for k in (1, 3, 5)] if test else [],
         macro_f1=f"{100 * test['macro_f1']:.2f}" if test else "",
-        sources=[(plain(s), part["n"], *_interval(part, "top1")) for s, part in test["per_source"].items()]
+        sources=[(for_markdown(s), part["n"], *_interval(part, "top1")) for s, part in test["per_source"].items()]
         if test
         else [],
         hardest=_hardest(test) if test else "",
@@ -94,19 +95,15 @@ def write_card(
         train_photos=len(split.get("train", [])),
         val_photos=len(split.get("val", [])),
         left_out=len(split.get("left_out", {})),
-        command=command,
+        not_measured=test["excluded"] + len(test["left_out"]) if test else 0,
+        command=shlex.join(command),
         device=environment["device"],
         duration=duration(run.metrics()[-1]["seconds"]),
         versions=", ".join(f"{package} {environment['packages'][package]}" for package in ("torch", "timm")),
         licence=_licence(licence),
-        labels=[plain(label) for label in model.labels],
+        labels=[for_markdown(label) for label in model.labels],
     )
     (folder / "README.md").write_text(re.sub(r"\n{3,}", "\n\n", str(card)), encoding="utf-8")
-
-
-def plain(text: str) -> str:
-    """A text that others chose, for a Markdown table: neither markup nor HTML is obeyed."""
-    return html.escape(re.sub(r"([\\`*_{}\[\]#|~])", r"\\\1", " ".join(text.split())), quote=False)
 
 
 def _json(file: Path) -> dict[str, Any]:
@@ -141,12 +138,14 @@ def _results(test: dict[str, Any]) -> list[EvalResult]:
 
 def _hardest(test: dict[str, Any]) -> str:
     ranked = sorted(test["per_class"].items(), key=lambda item: (item[1]["f1"], item[0]))
-    return ", ".join(f"{plain(label)} ({100 * part['f1']:.0f} %, n = {part['n']})" for label, part in ranked[:_HARDEST])
+    return ", ".join(
+        f"{for_markdown(label)} ({100 * part['f1']:.0f} %, n = {part['n']})" for label, part in ranked[:_HARDEST]
+    )
 
 
 def _origin(weights_from: str, teacher: str | None) -> str:
-    start = f"Trained from {plain(weights_from)}" if weights_from else "Trained"
-    return f"{start} on what a larger network, {plain(teacher)}, says of the photos." if teacher else f"{start}."
+    start = f"Trained from {for_markdown(weights_from)}" if weights_from else "Trained"
+    return f"{start} on what a larger network, {for_markdown(teacher)}, says of the photos." if teacher else f"{start}."
 
 
 def _licence(licence: str) -> str:
@@ -156,18 +155,20 @@ def _licence(licence: str) -> str:
     return f"The weights: {licence}. {whose}"
 
 
-def _command(command: str, run: str) -> str:
+def _command(command: str, run: str) -> list[str]:
     """The command of a run, without where on its owner's disk things lie."""
-    script, *arguments = command.split()
+    script, *words = shlex.split(command)
     if script not in ("fit.py", "distill.py"):  # trained from Python
-        script, arguments = "fit.py", ["recipe.yaml", "--data", "DATA", "--output", run]
-    names = [Path(argument).name if argument.startswith(("/", "~", "../")) else argument for argument in arguments]
-    hidden = {names.index(option) + n for option in ("--push-to-hub",) if option in names for n in (0, 1)}
-    return f"accelerate launch -m train.{script.removesuffix('.py')} " + " ".join(
-        name for position, name in enumerate(names) if position not in hidden
-    )
+        script, words = "fit.py", ["recipe.yaml", "--data", "DATA", "--output", run]
+    words = [part for word in words for part in (word.split("=", 1) if word.startswith("--") else [word])]
+    kept: list[str] = []
+    for word in words:
+        if word == "--private" or (kept and kept[-1] == "--push-to-hub"):
+            kept = [part for part in kept if part != "--push-to-hub"]
+        else:
+            kept.append(word if word.startswith(("train/recipes/", "hf-hub:")) else PureWindowsPath(word).name or word)
+    return ["accelerate", "launch", "-m", f"train.{script.removesuffix('.py')}", *kept]
 
 
-def _option(command: str, option: str) -> str | None:
-    words = command.split()
+def _option(words: list[str], option: str) -> str | None:
     return words[words.index(option) + 1] if option in words[:-1] else None

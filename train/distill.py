@@ -51,12 +51,13 @@ def command(
     private: Private = False,
 ) -> None:
     """Train a small model on what a large one says of the same augmented photos. Any knob can be set here."""
+    read, loaded = Recipe.read(recipe, **knobs), hub.load(teacher)
     reserve(push_to_hub, private)
     run = fit(
-        Recipe.read(recipe, **knobs),
+        read,
         data,
         output,
-        teacher=hub.load(teacher),
+        teacher=loaded,
         unlabelled=unlabelled or (),
         pretrained_weights=pretrained_weights,
         resume=resume,
@@ -65,7 +66,7 @@ def command(
         checkpointing_steps=checkpointing_steps,
         log_with=log_with or (),
     )
-    publish_trained(run, data, push_to_hub, private)
+    publish_trained(run, data, push_to_hub, private, exclude)
 
 
 if __name__ == "__main__":

@@ -237,11 +237,10 @@ def evaluate(
     folders = {Path(output).resolve()}
     if is_run and split == "test" and not tta:
         folders.add(run.test.parent.resolve())
+        _record(run.model / CONFIG_FILE, metrics)
     for folder in folders:
         _write(folder, metrics)
         draw_confusion(all_logits.argmax(1), targets, classifier.labels, folder / "confusion.png")
-    if is_run and split == "test" and not tta:
-        _record(run.model / CONFIG_FILE, metrics)
     return metrics
 
 

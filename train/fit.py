@@ -210,9 +210,10 @@ def command(
     private: Private = False,
 ) -> None:
     """Train a model, as a recipe says, on a folder of photos. Any knob of the recipe can be set here."""
+    read = Recipe.read(recipe, **knobs)
     reserve(push_to_hub, private)
     run = fit(
-        Recipe.read(recipe, **knobs),
+        read,
         data,
         output,
         pretrained_weights=pretrained_weights,
@@ -223,7 +224,7 @@ def command(
         checkpointing_steps=checkpointing_steps,
         log_with=log_with or (),
     )
-    publish_trained(run, data, push_to_hub, private)
+    publish_trained(run, data, push_to_hub, private, exclude)
 
 
 if __name__ == "__main__":

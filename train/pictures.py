@@ -5,18 +5,21 @@ from pathlib import Path
 
 from torch import Tensor
 
+from landmark_models.text import for_terminal
 from train.files import beside
 
 __all__ = ["draw_confusion"]
 
+_MAX_NAMED = 120  # classes whose names can be read beside the picture
+
 
 def draw_confusion(predicted: Tensor, targets: Tensor, labels: Sequence[str], file: Path) -> None:
-    """Draw how many photos of each landmark were given each name, as a share of the landmark's photos, as a PNG.
+    """Draw what each landmark's photos were named, as shares of its photos, as a PNG.
 
     Args:
         predicted: class indices `(N,)`.
         targets: class indices `(N,)`; landmarks without a photo have an empty row.
-        labels: name of each class, by position.
+        labels: name of each class, by position; of many classes the names are left out.
         file: replaced where it is there.
     """
     from matplotlib.figure import Figure
@@ -24,14 +27,15 @@ def draw_confusion(predicted: Tensor, targets: Tensor, labels: Sequence[str], fi
 
     shares = confusion_matrix(targets, predicted, labels=range(len(labels)))
     shares = shares / shares.sum(axis=1, keepdims=True).clip(min=1)
-    side = max(4.0, 2.5 + 0.16 * len(labels))
+    side = max(4.0, 2.5 + 0.16 * min(len(labels), _MAX_NAMED))
     figure = Figure(figsize=(side, side), layout="constrained")
     axes = figure.subplots()
     image = axes.imshow(shares, cmap="Blues", vmin=0, vmax=1)
-    names = [label if label.isprintable() else "?" for label in labels]
-    size = max(4.0, min(9.0, 360 / len(labels)))
-    axes.set_xticks(range(len(labels)), names, rotation=90, fontsize=size, parse_math=False)
-    axes.set_yticks(range(len(labels)), names, fontsize=size, parse_math=False)
+    if len(labels) <= _MAX_NAMED:
+        names = [for_terminal(label) for label in labels]
+        size = max(4.0, min(9.0, 360 / len(labels)))
+        axes.set_xticks(range(len(labels)), names, rotation=90, fontsize=size, parse_math=False)
+        axes.set_yticks(range(len(labels)), names, fontsize=size, parse_math=False)
     axes.set(xlabel="named", ylabel="shown", title=f"What each landmark's photos were named, n = {len(targets)}")
     figure.colorbar(image, shrink=0.5)
     with beside(file) as scratch:

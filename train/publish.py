@@ -20,7 +20,8 @@ import typer
 from landmark_models import LandmarkClassifier, hub, open_photo
 from landmark_models.errors import LandmarkError, PhotoError, run_command
 from landmark_models.model_folder import CONFIG_FILE, WEIGHTS_FILE
-from train.card import Example, plain, write_card
+from landmark_models.text import for_markdown
+from train.card import Example, write_card
 from train.data import find_photos
 from train.evaluate import evaluate
 from train.files import write_json
@@ -31,6 +32,7 @@ __all__ = ["publish", "publish_trained", "reserve", "stage"]
 
 _EXAMPLE_SIDE = 512  # px, of an example photo's longer side at most
 _CREDITS = "credits.csv"
+_REPLACED = ["examples/*", "test/*", "curves.png"]  # of an earlier model, where this one has none
 # What a run may hold that is its owner's business: paths of photos, and where the run lay.
 _PRIVATE_FIGURES = frozenset(["left_out", "model"])
 
@@ -68,12 +70,18 @@ def stage(
         except (OSError, ValueError) as error:
             raise LandmarkError(f"{run.test} can't be read: {error}. Evaluate the run again.") from None
         (folder / "test").mkdir()
+        if any(figures.get(name) != value for name, value in model.landmark["test"].items()):
+            raise LandmarkError(f"{run.test} holds other figures than {run.path} has noted; evaluate the run again.")
         public = {name: value for name, value in figures.items() if name not in _PRIVATE_FIGURES}
         write_json(folder / "test" / run.test.name, public)
         if (picture := run.test.with_name("confusion.png")).is_file():
             shutil.copyfile(picture, folder / "test" / picture.name)
     shown = list(_examples(examples, folder, LandmarkClassifier(model))) if examples else []
-    write_card(run, folder, repo_id, examples=shown, licence=licence, base_model=base_model)
+    try:
+        write_card(run, folder, repo_id, examples=shown, licence=licence, base_model=base_model)
+    except (OSError, ValueError, LookupError, TypeError) as error:
+        why = f"{type(error).__name__}: {error}"
+        raise LandmarkError(f"{run.path} lacks what its card needs ({why}); train and evaluate it again.") from None
 
 
 def _examples(source: Path, folder: Path, classifier: LandmarkClassifier) -> Iterator[Example]:
@@ -90,8 +98,10 @@ def _examples(source: Path, folder: Path, classifier: LandmarkClassifier) -> Ite
     target = folder / "examples"
     target.mkdir()
     for position, (name, credit) in enumerate(credits, start=1):
-        if not (credit or "").strip():
-            raise LandmarkError(f"{table} has no credit for {name}; say whose it is, or take it out.")
+        if not (name or "").strip() or not (credit or "").strip():
+            raise LandmarkError(
+                f"Row {position} of {table} ({name}) has no file or no credit; fill it in, or take it out."
+            )
         if not (source / name).resolve().is_relative_to(source.resolve()):
             raise LandmarkError(f"{table} names {name}, which is not in {source}.")
         try:
@@ -100,10 +110,11 @@ def _examples(source: Path, folder: Path, classifier: LandmarkClassifier) -> Ite
         except PhotoError as error:
             raise LandmarkError(f"An example can't be shown: {error}") from None
         photo.thumbnail((_EXAMPLE_SIDE, _EXAMPLE_SIDE))
+        photo.info.clear()  # Pillow would write a comment again
         shown = f"examples/{position:02d}.jpg"
         photo.save(folder / shown, quality=85)
-        answer = f"{plain(first.label)}, {first.score:.0%}"
-        yield Example(shown, f"Example photo {position}", answer, plain(credit))
+        answer = f"{for_markdown(first.label)}, {first.score:.0%}"
+        yield Example(shown, f"Example photo {position}", answer, for_markdown(credit))
 
 
 @contextmanager
@@ -169,7 +180,7 @@ def publish(
                 write_space(scratch / "space", model=f"{hub.PREFIX}{repo_id}")
             print(f"{dry_run} holds what would be uploaded; nothing was.")
             return
-        done = hub.publish(staged, repo_id, private=private, message="Publish the model", replace=["examples/*"])
+        done = hub.publish(staged, repo_id, private=private, message="Publish the model", replace=_REPLACED)
     _answers_alike(folder, f"{hub.PREFIX}{repo_id}@{done.revision}")
     what = "Published" if done.changed else "Nothing has changed since it was published:"
     print(f"{what} {done.url} at revision {done.revision[:12]}; what arrived is the same and answers the same.")
@@ -195,7 +206,7 @@ def reserve(repo_id: str | None, private: bool) -> None:
         hub.reserve(repo_id, private=private)
 
 
-def publish_trained(run: RunFolder, data: Path, repo_id: str | None, private: bool) -> None:
+def publish_trained(run: RunFolder, data: Path, repo_id: str | None, private: bool, exclude: Path | None) -> None:
     """Measure a run on the data's test split, where there is one, and publish it; the first process does.
 
     Raises:
@@ -203,13 +214,15 @@ def publish_trained(run: RunFolder, data: Path, repo_id: str | None, private: bo
     """
     if not repo_id or not _is_first_process():
         return
+    again = f"python -m train.publish {run.path} --repo-id {repo_id}{' --private' if private else ''}"
     try:
         measured = find_photos(data, "test", hub.load(run.path).labels) is not None
-        if measured:
-            evaluate(run.path, data, "test", run.test.parent)
+        if not measured:
+            again += " --allow-unevaluated"
+        else:
+            evaluate(run.path, data, "test", run.test.parent, exclude=exclude)
         publish(run.path, repo_id, private=private, allow_unevaluated=not measured)
     except LandmarkError as error:
-        again = f"python -m train.publish {run.path} --repo-id {repo_id}"
         raise LandmarkError(
             f"{error} The model is in {run.path}; once that is mended, publish it by `{again}`."
         ) from None
@@ -249,7 +262,7 @@ def command(
     if output and not dry_run:
         raise LandmarkError("--output is where --dry-run writes; add --dry-run, or leave it out.")
     target = (output or run / "publish") if dry_run else None
-    if target and not output and target.is_dir():
+    if target and not output and target.is_dir() and {entry.name for entry in target.iterdir()} <= {"model", "space"}:
         shutil.rmtree(target)  # of the last dry run
     publish(
         run,

@@ -2,6 +2,7 @@
 
 import json
 import platform
+import shlex
 import subprocess
 import sys
 import time
@@ -215,7 +216,7 @@ def _environment(device: torch.device, processes: int) -> dict[str, Any]:
     packages = ("torch", "torchvision", "timm", "accelerate", "safetensors", "pillow", "numpy")
     return {
         "started": time.strftime("%Y-%m-%dT%H:%M:%S%z"),
-        "command": " ".join([Path(sys.argv[0]).name, *sys.argv[1:]]),
+        "command": shlex.join([Path(sys.argv[0]).name, *sys.argv[1:]]),
         "commit": _commit(),
         "device": device_name(device),
         "processes": processes,

@@ -37,7 +37,7 @@ def write_space(folder: Path, model: str | None = None, namespace: str | None = 
         raise LandmarkError(f"{_ROOT} has no app.py: a Space is made from a checkout of this project.")
     folder.mkdir(parents=True)
     shutil.copyfile(_ROOT / "app.py", folder / "app.py")
-    shutil.copytree(_ROOT / "landmark_models", folder / "landmark_models", ignore=shutil.ignore_patterns("__pycache__"))
+    shutil.copytree(_ROOT / "landmark_models", folder / "landmark_models", ignore=_what_is_not_served)
     (folder / "requirements.txt").write_text(serving_requirements(), encoding="utf-8")
     data = RepoCard.load(_ROOT / "README.md").data
     name = model.removeprefix(hub.PREFIX).partition("@")[0] if model else None
@@ -49,6 +49,13 @@ def write_space(folder: Path, model: str | None = None, namespace: str | None = 
         what = f"It serves the best landmark model of [{namespace}](https://huggingface.co/{namespace})."
     card = RepoCard.from_template(data, str(_TEMPLATE), title=data.title, what=what)
     (folder / "README.md").write_text(str(card), encoding="utf-8")
+
+
+def _what_is_not_served(folder: str, names: list[str]) -> list[str]:
+    served = (".py", ".json", ".md", ".safetensors")
+    return [
+        name for name in names if name == "__pycache__" or not (name.endswith(served) or Path(folder, name).is_dir())
+    ]
 
 
 def serving_requirements() -> str:
@@ -63,17 +70,24 @@ def serving_requirements() -> str:
 def publish_space(repo_id: str, model: str | None = None, namespace: str | None = None, private: bool = False) -> None:
     """Make or update a Space that serves a MODEL of the Hub, or the best of a namespace; say where it is.
 
+    Without either, what is set in the Space's own settings decides, else the embedded model serves.
+
     Raises:
-        LandmarkError: the Hub refuses, or can't be reached.
+        LandmarkError: there is no such model, the Hub refuses, or it can't be reached.
     """
+    api, hidden, changed = HfApi(), False, False
+    if model:
+        name = model.removeprefix(hub.PREFIX).partition("@")[0]
+        try:
+            hidden = bool(patiently(partial(api.model_info, name)).private)
+        except Exception as error:
+            raise LandmarkError(sentence(f"{model} can't be served", error)) from None
     with tempfile.TemporaryDirectory() as scratch:
         folder = Path(scratch) / "space"
         write_space(folder, model, namespace)
         message = "Update the page"
         done = hub.publish(folder, repo_id, private=private, space=True, message=message, replace=["landmark_models/*"])
-    changed = done.changed
-    api = HfApi()
-    wanted = {"LANDMARK_MODEL": model, "LANDMARK_NAMESPACE": namespace}
+    wanted = {"LANDMARK_MODEL": model, "LANDMARK_NAMESPACE": namespace} if model or namespace else {}
     try:
         there = {key: variable.value for key, variable in patiently(lambda: api.get_space_variables(repo_id)).items()}
         for key, value in wanted.items():
@@ -83,10 +97,9 @@ def publish_space(repo_id: str, model: str | None = None, namespace: str | None 
             elif not value and key in there:
                 patiently(partial(api.delete_space_variable, repo_id, key))
                 changed = True
-        hidden = model and patiently(partial(api.model_info, model.removeprefix(hub.PREFIX).partition("@")[0])).private
     except Exception as error:
         raise LandmarkError(sentence(f"The variables of {repo_id} can't be set", error)) from None
-    print(f"{'The page is at' if changed else 'Nothing has changed at'} {done.url}.")
+    print(f"{'The page is at' if changed or done.changed else 'Nothing has changed at'} {done.url}.")
     if hidden:
         print("Its model is private: give the Space a secret HF_TOKEN that may read it, in its settings.")
 

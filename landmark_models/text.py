@@ -1,0 +1,16 @@
+"""Texts that strangers chose, such as labels and file names, made harmless for where they are shown."""
+
+import html
+import re
+
+__all__ = ["for_markdown", "for_terminal"]
+
+
+def for_markdown(text: str) -> str:
+    """A text for one line or table cell of Markdown: neither markup nor HTML in it is obeyed."""
+    return html.escape(re.sub(r"([\\`*_{}\[\]#|~$])", r"\\\1", " ".join(text.split())), quote=False)
+
+
+def for_terminal(text: str) -> str:
+    """A text for a terminal: control characters are shown, not obeyed."""
+    return "".join(character if character.isprintable() else "\N{REPLACEMENT CHARACTER}" for character in text)
