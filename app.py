@@ -13,10 +13,10 @@ from typing import Annotated, Any
 
 os.environ.setdefault("GRADIO_ANALYTICS_ENABLED", "False")  # read when gradio is imported
 
-try:
-    import spaces  # on a Space with ZeroGPU; it must come before anything that touches CUDA
-except ImportError:
-    spaces = None
+# A Space with ZeroGPU has a GPU only while a function wants one; models move to it at the start.
+if ZERO_GPU := bool(os.environ.get("SPACES_ZERO_GPU")):
+    import spaces  # before anything that touches CUDA
+
 import gradio as gr
 import torch
 import typer
@@ -31,13 +31,12 @@ from landmark_models.serving import Serving
 from landmark_models.text import for_markdown
 
 MAX_CANDIDATES = 10
-ZERO_GPU = bool(os.environ.get("SPACES_ZERO_GPU"))  # a GPU only while a function runs; models move to it at the start
 SHOWN_SIDE = 1024  # least shorter side of the photo that the page shows, px, where the photo has it
 
 # No web fonts: the page asks nothing of a third party and looks the same without network.
 THEME = gr.themes.Soft(font=["system-ui", "sans-serif"], font_mono=["ui-monospace", "monospace"])
 
-on_gpu: Any = spaces.GPU if spaces else lambda function: function
+on_gpu: Any = spaces.GPU if ZERO_GPU else lambda function: function
 
 
 def example_photo() -> Path:

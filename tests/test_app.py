@@ -6,6 +6,7 @@ import subprocess
 import sys
 import time
 import urllib.request
+from pathlib import Path
 
 import httpx
 import numpy as np
@@ -129,6 +130,19 @@ def test_the_page_says_what_serves_with_the_hub_up_and_going_down(hub_server, ow
     finally:
         page.close(verbose=False)
         serving.close()
+
+
+@pytest.mark.parametrize("zero", [True, False])
+def test_spaces_is_asked_for_a_gpu_where_there_is_one_to_have(zero, tmp_path):
+    (tmp_path / "spaces.py").write_text(
+        "asked = []\nGPU = lambda function: asked.append(function.__name__) or function\n"
+    )
+    script = "import app\nfrom landmark_models.serving import Serving\napp.build(Serving())\n"
+    script += "import spaces; print(app.ZERO_GPU, spaces.asked)"
+    path = f"{tmp_path}{os.pathsep}{Path.cwd()}"
+    environment = {**os.environ, "PYTHONPATH": path, **({"SPACES_ZERO_GPU": "true"} if zero else {})}
+    result = subprocess.run([sys.executable, "-c", script], capture_output=True, text=True, env=environment)
+    assert result.stdout.strip() == ("True ['predict']" if zero else "False []"), result.stderr
 
 
 def free_port() -> int:
