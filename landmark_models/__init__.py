@@ -3,6 +3,14 @@
 import landmark_models.convnet  # noqa: F401  (registers our architectures with timm)
 from landmark_models.classifier import LandmarkClassifier, Prediction
 from landmark_models.errors import LandmarkError, ModelError, PhotoError
-from landmark_models.photo import open_photo
+from landmark_models.photo import open_photo, photo_position
 
-__all__ = ["LandmarkClassifier", "LandmarkError", "ModelError", "PhotoError", "Prediction", "open_photo"]
+__all__ = [
+    "LandmarkClassifier",
+    "LandmarkError",
+    "ModelError",
+    "PhotoError",
+    "Prediction",
+    "open_photo",
+    "photo_position",
+]

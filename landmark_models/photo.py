@@ -9,15 +9,25 @@ import io
 import math
 import os
 import warnings
+from collections.abc import Sequence
 from pathlib import Path
 from typing import IO
 
 import numpy as np
-from PIL import Image, ImageCms, ImageOps
+from PIL import ExifTags, Image, ImageCms, ImageOps
 
 from landmark_models.errors import PhotoError
 
-__all__ = ["MAX_ASPECT", "MAX_BYTES", "MAX_PIXELS", "PHOTO_SUFFIXES", "Photo", "open_photo", "photo_name"]
+__all__ = [
+    "MAX_ASPECT",
+    "MAX_BYTES",
+    "MAX_PIXELS",
+    "PHOTO_SUFFIXES",
+    "Photo",
+    "open_photo",
+    "photo_name",
+    "photo_position",
+]
 
 # Pillow warns of odd metadata and of many pixels; here a photo is either read or refused with a `PhotoError`.
 warnings.filterwarnings("ignore", module=r"PIL\.")
@@ -117,6 +127,46 @@ def _to_rgb(image: Image.Image) -> Image.Image:
     return image.convert("RGB")
 
 
+def _open(photo: str | os.PathLike[str] | bytes | bytearray | memoryview | IO[bytes], name: str) -> Image.Image:
+    """The image, not yet decoded."""
+    data = _read(photo, name)
+    try:
+        return Image.open(io.BytesIO(data), formats=_readable_formats())
+    except Image.DecompressionBombError:
+        raise PhotoError(
+            f"{name} has more than the {MAX_PIXELS // 10**6} million pixels that are accepted; send a smaller copy."
+        ) from None
+    except Exception:  # every plug-in of Pillow raises errors of its own on a malformed header
+        raise PhotoError(
+            f"{name} is not an image that can be read (JPEG, PNG, WebP, GIF, TIFF, BMP, HEIC or AVIF)."
+        ) from None
+
+
+def photo_position(photo: Photo) -> tuple[float, float] | None:
+    """Where the camera was by the photo's own EXIF: latitude and longitude, WGS 84 degrees; None where it says nothing.
+
+    Raises:
+        PhotoError: it does not exist, is empty, too large, or no image.
+    """
+    image = photo if isinstance(photo, Image.Image) else _open(photo, photo_name(photo))
+    try:
+        gps = image.getexif().get_ifd(ExifTags.IFD.GPSInfo)
+        latitude = _degrees(gps[ExifTags.GPS.GPSLatitude], gps[ExifTags.GPS.GPSLatitudeRef], "S")
+        longitude = _degrees(gps[ExifTags.GPS.GPSLongitude], gps[ExifTags.GPS.GPSLongitudeRef], "W")
+    except Exception:  # none, or malformed
+        return None
+    # Some cameras write zeros, or nonsense, until they have seen a satellite.
+    if not (abs(latitude) <= 90 and abs(longitude) <= 180) or (latitude, longitude) == (0, 0):
+        return None
+    return latitude, longitude
+
+
+def _degrees(value: Sequence[float], reference: str, negative: str) -> float:
+    degrees, minutes, seconds = map(float, value)
+    size = degrees + minutes / 60 + seconds / 3600
+    return -size if reference.strip("\0 ").upper() == negative else size
+
+
 def open_photo(photo: Photo, min_side: int | None = None) -> Image.Image:
     """Open a photo as an upright RGB image (uint8, `(height, width, 3)` as an array).
 
@@ -136,17 +186,7 @@ def open_photo(photo: Photo, min_side: int | None = None) -> Image.Image:
         image = photo
         _check_pixels(image.size, name)
     else:
-        data = _read(photo, name)
-        try:
-            image = Image.open(io.BytesIO(data), formats=_readable_formats())
-        except Image.DecompressionBombError:
-            raise PhotoError(
-                f"{name} has more than the {MAX_PIXELS // 10**6} million pixels that are accepted; send a smaller copy."
-            ) from None
-        except Exception:  # every plug-in of Pillow raises errors of its own on a malformed header
-            raise PhotoError(
-                f"{name} is not an image that can be read (JPEG, PNG, WebP, GIF, TIFF, BMP, HEIC or AVIF)."
-            ) from None
+        image = _open(photo, name)
         _check_pixels(image.size, name)
         if min_side is not None and 2 * min_side < min(image.size):
             scale = 2 * min_side / min(image.size)

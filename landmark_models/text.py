@@ -3,7 +3,7 @@
 import html
 import re
 
-__all__ = ["for_markdown", "for_terminal"]
+__all__ = ["for_markdown", "for_spreadsheet", "for_terminal"]
 
 
 def for_markdown(text: str) -> str:
@@ -14,3 +14,8 @@ def for_markdown(text: str) -> str:
 def for_terminal(text: str) -> str:
     """A text for a terminal: control characters are shown, not obeyed."""
     return "".join(character if character.isprintable() else "\N{REPLACEMENT CHARACTER}" for character in text)
+
+
+def for_spreadsheet(text: str) -> str:
+    """A text for a cell of a CSV file: a spreadsheet takes it for no formula (OWASP, "CSV injection")."""
+    return f"'{text}" if text.startswith(("=", "+", "-", "@", "\t", "\r", "\n")) else text

@@ -1,0 +1,90 @@
+"""What is known of a landmark beyond its label: its name, where it is, what it is, and what to tag it with.
+
+find("qutub minar").name  # 'Qutb Minar'
+"""
+
+import json
+import unicodedata
+from dataclasses import dataclass
+from functools import cache
+from pathlib import Path
+from typing import Any
+from urllib.parse import quote
+
+__all__ = ["Landmark", "find", "landmarks"]
+
+_FILE = Path(__file__).with_name("gazetteer.json")
+
+
+@dataclass(frozen=True)
+class Landmark:
+    """An entry of the gazetteer.
+
+    `label` is the models' label, `name` the proper English name, `place` a city or region, `country` an ISO 3166-1
+    code, `kind` a common noun, `about` a sentence, `hashtags` words without the hash, the most specific first.
+    `latitude` and `longitude` are a point on the landmark, WGS 84 degrees; they and the `wikidata` id are None where
+    they are not known for certain.
+    """
+
+    label: str
+    name: str
+    aliases: tuple[str, ...]
+    place: str
+    country: str
+    country_name: str
+    kind: str
+    about: str
+    hashtags: tuple[str, ...]
+    latitude: float | None = None
+    longitude: float | None = None
+    wikidata: str | None = None
+
+    @property
+    def position(self) -> tuple[float, float] | None:
+        """Latitude and longitude, or None."""
+        return None if self.latitude is None or self.longitude is None else (self.latitude, self.longitude)
+
+    @property
+    def map_url(self) -> str:
+        """Its place on OpenStreetMap; a search where its coordinates are not known."""
+        if position := self.position:
+            return "https://www.openstreetmap.org/?mlat={0}&mlon={1}#map=16/{0}/{1}".format(*position)
+        return f"https://www.openstreetmap.org/search?query={quote(f'{self.name}, {self.place}')}"
+
+
+@cache
+def _entries() -> dict[str, Landmark]:
+    content = json.loads(_FILE.read_text(encoding="utf-8"))
+    return {_key(label): _landmark(label, entry, content["countries"]) for label, entry in content["landmarks"].items()}
+
+
+def _landmark(label: str, entry: dict[str, Any], countries: dict[str, str]) -> Landmark:
+    return Landmark(
+        label=label,
+        name=entry["name"],
+        aliases=tuple(entry["aliases"]),
+        place=entry["place"],
+        country=entry["country"],
+        country_name=countries[entry["country"]],
+        kind=entry["kind"],
+        about=entry["about"],
+        hashtags=tuple(entry["hashtags"]),
+        latitude=entry.get("lat"),
+        longitude=entry.get("lon"),
+        wikidata=entry.get("wikidata"),
+    )
+
+
+def _key(label: str) -> str:
+    """A label without what differs between spellings: case, accents, spaces, underscores, apostrophes."""
+    return "".join(letter for letter in unicodedata.normalize("NFKD", label).casefold() if letter.isalnum())
+
+
+def find(label: str) -> Landmark | None:
+    """The entry for a model's label, however it is spelt; None for a landmark that the gazetteer does not know."""
+    return _entries().get(_key(label))
+
+
+def landmarks() -> list[Landmark]:
+    """All entries."""
+    return list(_entries().values())

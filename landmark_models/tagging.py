@@ -1,0 +1,228 @@
+"""From predictions to what a person or an archive keeps: hashtags, alt text, JSON, a CSV row, an XMP sidecar.
+
+tags = Tags.of(classifier.predict("taj.jpg"), photo_position("taj.jpg"))
+tags.hashtags  # ['#TajMahal', '#Agra', '#UttarPradesh', '#India']
+"""
+
+import math
+import re
+import unicodedata
+import xml.etree.ElementTree as ElementTree
+from collections.abc import Sequence
+from dataclasses import dataclass
+from typing import Any
+
+from landmark_models.classifier import Prediction
+from landmark_models.gazetteer import Landmark, find
+from landmark_models.text import for_spreadsheet, for_terminal
+
+__all__ = ["CSV_COLUMNS", "Tags", "distance_km", "sureness"]
+
+CONTRADICTION_KM = 50.0  # from where the photo says it was taken to the landmark
+
+CSV_COLUMNS = (
+    "path", "name", "label", "score", "place", "country", "latitude", "longitude", "wikidata", "hashtags",
+    "photo_latitude", "photo_longitude", "distance_km", "agrees", "error",
+)  # fmt: skip
+
+_EARTH_RADIUS_KM = 6371.0088  # mean, IUGG
+_WORDS = ((0.9, "almost certainly"), (0.7, "probably"), (0.4, "perhaps"), (0.0, "hardly"))
+
+_RDF = "http://www.w3.org/1999/02/22-rdf-syntax-ns#"
+_NAMESPACES = {
+    "x": "adobe:ns:meta/",
+    "rdf": _RDF,
+    "dc": "http://purl.org/dc/elements/1.1/",
+    "exif": "http://ns.adobe.com/exif/1.0/",
+    "Iptc4xmpExt": "http://iptc.org/std/Iptc4xmpExt/2008-02-29/",
+}
+for _prefix, _uri in _NAMESPACES.items():
+    ElementTree.register_namespace(_prefix, _uri)
+
+
+def sureness(score: float) -> str:
+    """A probability in words, e.g. "probably"."""
+    return next(words for least, words in _WORDS if score >= least)
+
+
+def distance_km(here: tuple[float, float], there: tuple[float, float]) -> float:
+    """The great-circle distance of two points given as latitude and longitude in degrees (haversine formula), in km."""
+    (latitude, longitude), (other_latitude, other_longitude) = (map(math.radians, point) for point in (here, there))
+    a = (
+        math.sin((other_latitude - latitude) / 2) ** 2
+        + math.cos(latitude) * math.cos(other_latitude) * math.sin((other_longitude - longitude) / 2) ** 2
+    )
+    return 2 * _EARTH_RADIUS_KM * math.asin(min(1.0, math.sqrt(a)))
+
+
+@dataclass(frozen=True)
+class Tags:
+    """What is said of one photo: its predictions, most likely first, and where its own metadata puts it.
+
+    A label that the gazetteer does not know goes by its own name.
+    """
+
+    predictions: tuple[Prediction, ...]
+    photo_position: tuple[float, float] | None = None
+
+    @classmethod
+    def of(cls, predictions: Sequence[Prediction], photo_position: tuple[float, float] | None = None) -> "Tags":
+        """Tags for the predictions of a photo, and its latitude and longitude where it has them.
+
+        Raises:
+            ValueError: there are no predictions.
+        """
+        if not predictions:
+            raise ValueError("There are no predictions to make tags of.")
+        return cls(tuple(predictions), photo_position)
+
+    @property
+    def best(self) -> Prediction:
+        return self.predictions[0]
+
+    @property
+    def landmark(self) -> Landmark | None:
+        """What the gazetteer knows of the most likely landmark."""
+        return find(self.best.label)
+
+    @property
+    def name(self) -> str:
+        """The proper name of the most likely landmark."""
+        return self.landmark.name if self.landmark else self.best.label
+
+    @property
+    def place(self) -> str:
+        """Its place and country, e.g. "Agra, Uttar Pradesh, India"; empty where they are not known."""
+        return f"{self.landmark.place}, {self.landmark.country_name}" if self.landmark else ""
+
+    @property
+    def distance_km(self) -> float | None:
+        """From where the photo says it was taken to the landmark; None where either is not known."""
+        there = self.landmark.position if self.landmark else None
+        return distance_km(self.photo_position, there) if self.photo_position and there else None
+
+    @property
+    def agrees(self) -> bool | None:
+        """Whether the photo's own position bears the answer out; None where there is nothing to compare."""
+        return None if self.distance_km is None else self.distance_km <= CONTRADICTION_KM
+
+    @property
+    def sureness(self) -> str:
+        """How sure the answer is, in words; a photo taken elsewhere lowers it to "hardly"."""
+        return sureness(self.best.score if self.agrees is not False else 0.0)
+
+    @property
+    def hashtags(self) -> list[str]:
+        """Hashtags of the most likely landmark, the most specific first, none twice."""
+        words = self.landmark.hashtags if self.landmark else (_hashtag(self.best.label),)
+        return [f"#{word}" for word in dict.fromkeys(words) if word]
+
+    @property
+    def alt_text(self) -> str:
+        """What the photo shows, for somebody who does not see it, at most a sentence."""
+        name, landmark = for_terminal(self.name), self.landmark
+        words = self.sureness
+        if words == "hardly":
+            return "A photo of a place that was not recognised for certain."
+        what = f"{name}, {landmark.kind} in {self.place}" if landmark else name
+        return f"Photo of {what}." if words == "almost certainly" else f"Photo of what is {words} {what}."
+
+    def annotations(self) -> dict[str, Any]:
+        """The answer in the shape of Google Cloud Vision's `landmarkAnnotations`; `mid` is a Wikidata id, or empty."""
+        return {"landmarkAnnotations": [_annotation(prediction) for prediction in self.predictions]}
+
+    def row(self, path: str) -> dict[str, str]:
+        """A row of a CSV file with `CSV_COLUMNS`; no cell is taken for a formula by a spreadsheet."""
+        landmark, here = self.landmark, self.photo_position
+        there = landmark.position if landmark else None
+        cells = {
+            "path": path,
+            "name": self.name,
+            "label": self.best.label,
+            "score": f"{self.best.score:.4f}",
+            "place": landmark.place if landmark else "",
+            "country": landmark.country if landmark else "",
+            "wikidata": (landmark.wikidata if landmark else None) or "",
+            "hashtags": " ".join(self.hashtags),
+            "distance_km": "" if self.distance_km is None else f"{self.distance_km:.1f}",
+            "agrees": "" if self.agrees is None else str(self.agrees).lower(),
+        }
+        escaped = {column: for_spreadsheet(cells.get(column, "")) for column in CSV_COLUMNS}
+        numbers = {"latitude": there, "photo_latitude": here}  # a minus sign is no formula here
+        for column, position in numbers.items():
+            if position:
+                escaped[column], escaped[column.replace("lat", "long")] = (f"{value:.6f}" for value in position)
+        return escaped
+
+    def xmp(self, camera_position: bool = False) -> str:
+        """An XMP sidecar (ISO 16684-1): keywords, description, and the landmark as the location shown (IPTC).
+
+        Args:
+            camera_position: also say, where the photo itself does not, that the camera stood at the landmark.
+        """
+        root = ElementTree.Element(_name("x", "xmpmeta"))
+        rdf = ElementTree.SubElement(root, _name("rdf", "RDF"))
+        description = ElementTree.SubElement(rdf, _name("rdf", "Description"), {_name("rdf", "about"): ""})
+        names = [self.name, *(tag.removeprefix("#") for tag in self.hashtags)]
+        _list(description, "dc", "subject", "Bag", [for_terminal(name) for name in dict.fromkeys(names)])
+        _list(description, "dc", "description", "Alt", [self.alt_text])
+        if landmark := self.landmark:
+            shown = ElementTree.SubElement(description, _name("Iptc4xmpExt", "LocationShown"))
+            bag = ElementTree.SubElement(shown, _name("rdf", "Bag"))
+            location = ElementTree.SubElement(bag, _name("rdf", "li"), {_name("rdf", "parseType"): "Resource"})
+            _list(location, "Iptc4xmpExt", "LocationName", "Alt", [landmark.name])
+            for tag, value in (
+                ("City", landmark.place),
+                ("CountryName", landmark.country_name),
+                ("CountryCode", landmark.country),
+            ):
+                ElementTree.SubElement(location, _name("Iptc4xmpExt", tag)).text = value
+            if landmark.wikidata:
+                url = f"http://www.wikidata.org/entity/{landmark.wikidata}"
+                _list(location, "Iptc4xmpExt", "LocationId", "Bag", [url])
+            if landmark.position:
+                _coordinates(location, landmark.position)
+                if camera_position and not self.photo_position:
+                    _coordinates(description, landmark.position)
+        ElementTree.indent(root)
+        packet = ElementTree.tostring(root, encoding="unicode")
+        return f'<?xpacket begin="\ufeff" id="W5M0MpCehiHzreSzNTczkc9d"?>\n{packet}\n<?xpacket end="w"?>\n'
+
+
+def _hashtag(label: str) -> str:
+    """A label as one word of letters and digits, e.g. "PalaceOfTheMist"."""
+    plain = unicodedata.normalize("NFC", label)
+    return "".join(word[:1].upper() + word[1:] for word in re.findall(r"\w+", plain.replace("_", " ")))
+
+
+def _annotation(prediction: Prediction) -> dict[str, Any]:
+    landmark = find(prediction.label)
+    annotation: dict[str, Any] = {
+        "mid": (landmark.wikidata if landmark else None) or "",
+        "description": landmark.name if landmark else prediction.label,
+        "score": prediction.score,
+        "locations": [],
+    }
+    if landmark and landmark.position:
+        latitude, longitude = landmark.position
+        annotation["locations"] = [{"latLng": {"latitude": latitude, "longitude": longitude}}]
+    return annotation
+
+
+def _name(prefix: str, tag: str) -> str:
+    return f"{{{_NAMESPACES[prefix]}}}{tag}"
+
+
+def _list(parent: ElementTree.Element, prefix: str, tag: str, kind: str, values: Sequence[str]) -> None:
+    """An XMP array property; in an "Alt" one each value is the text in the default language."""
+    array = ElementTree.SubElement(ElementTree.SubElement(parent, _name(prefix, tag)), _name("rdf", kind))
+    language = {"{http://www.w3.org/XML/1998/namespace}lang": "x-default"} if kind == "Alt" else {}
+    for value in values:
+        ElementTree.SubElement(array, _name("rdf", "li"), language).text = value
+
+
+def _coordinates(parent: ElementTree.Element, position: tuple[float, float]) -> None:
+    """GPS properties as XMP writes them: degrees, minutes with a decimal fraction, and the direction."""
+    for tag, value, directions in zip(("GPSLatitude", "GPSLongitude"), position, ("NS", "EW"), strict=True):
+        degrees, minutes = divmod(round(abs(value) * 60, 6), 60)
+        ElementTree.SubElement(parent, _name("exif", tag)).text = f"{degrees:.0f},{minutes:.6f}{directions[value < 0]}"

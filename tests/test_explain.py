@@ -1,0 +1,114 @@
+import numpy as np
+import pytest
+import timm
+import torch
+from PIL import Image
+
+from landmark_models import LandmarkClassifier, hub
+from landmark_models.explain import NoExplanationError, explain, heat_map
+from landmark_models.preprocess import seen_region, serving_transform
+
+
+def classifier(network, size=64) -> LandmarkClassifier:
+    settings = {
+        "input_size": (3, size, size),
+        "crop_pct": 1.0,
+        "crop_mode": "center",
+        "interpolation": "bilinear",
+    }
+    settings |= {"mean": (0.0, 0.0, 0.0), "std": (1.0, 1.0, 1.0)}
+    config = {"architecture": "a_network", "label_names": ["red", "blue"], "landmark": {}, "pretrained_cfg": settings}
+    return LandmarkClassifier(hub.LoadedModel(network.eval(), config, "a test's own"))
+
+
+class Colors(torch.nn.Module):
+    """Knows red from blue, by the mean over the photo."""
+
+    num_features = 3
+
+    def __init__(self, channels_last: bool = False):
+        super().__init__()
+        self.channels_last = channels_last
+        self.layer = torch.nn.Linear(3, 2)
+        self.layer.weight.data = torch.tensor([[9.0, -4.0, -9.0], [-9.0, -4.0, 9.0]])
+
+    def forward_features(self, x):
+        x = torch.nn.functional.avg_pool2d(x, 8)
+        return x.permute(0, 2, 3, 1) if self.channels_last else x
+
+    def forward_head(self, x):
+        return self.layer(x.mean((1, 2) if self.channels_last else (2, 3)))
+
+    def forward(self, x):
+        return self.forward_head(self.forward_features(x))
+
+
+def colored(size=(64, 64)) -> Image.Image:
+    """Grey, with a red square at the top left and a blue one at the bottom right."""
+    image = Image.new("RGB", size, (90, 90, 90))
+    side = min(size) // 4
+    image.paste((255, 0, 0), (0, 0, side, side))
+    image.paste((0, 0, 255), (size[0] - side, size[1] - side, size[0], size[1]))
+    return image
+
+
+@pytest.mark.parametrize("channels_last", [False, True])
+def test_the_heat_is_where_the_label_is(channels_last):
+    model = classifier(Colors(channels_last))
+    image = model.transform(colored())
+    red, blue = heat_map(model, image, "red"), heat_map(model, image, "blue")
+    assert red.shape == (8, 8)
+    assert (red.max(), red.min()) == (1.0, 0.0)
+    assert red[:2, :2].min() > 0.9
+    assert red[6:, 6:].max() < 0.1
+    assert blue[6:, 6:].min() > 0.9
+    assert blue[:2, :2].max() < 0.1
+    with pytest.raises(ValueError, match="does not know 'green'"):
+        heat_map(model, image, "green")
+
+
+def test_the_overlay_has_the_photos_own_shape_and_greys_what_was_not_seen():
+    shown = explain(classifier(Colors()), colored((256, 128)), "red")  # its red square lies outside the central crop
+    assert shown.size == (256, 128)
+    pixels = np.asarray(shown).astype(int)
+    outside = pixels[:, :60]
+    assert (outside.max(axis=2) == outside.min(axis=2)).all()
+    inside = explain(classifier(Colors()), colored((128, 128)), "red")
+    hot, plain = (np.asarray(image).astype(int)[40:60, 70:90] for image in (inside, colored((128, 128))))
+    assert abs(hot - plain).max() < 40  # little heat away from the square
+
+
+def test_nothing_that_speaks_for_a_label_is_no_heat():
+    model = classifier(Colors())
+    assert heat_map(model, torch.zeros(3, 64, 64), "red").max() == 0
+
+
+def test_a_network_without_a_map_says_so():
+    model = classifier(timm.create_model("test_vit", num_classes=2, img_size=64))
+    with pytest.raises(NoExplanationError, match="keeps no map"):
+        explain(model, colored())
+
+
+@pytest.mark.parametrize(
+    "name", ["landmark_cnn", "landmark_resnet", "test_resnet", "test_efficientnet", "test_convnext"]
+)
+def test_our_networks_and_timms_are_explained(name):
+    model = classifier(timm.create_model(name, num_classes=2), size=96)
+    assert heat_map(model, torch.rand(3, 96, 96)).ndim == 2
+    assert all(parameter.grad is None for parameter in model.network.parameters())
+
+
+@pytest.mark.parametrize("mode", ["center", "squash", "border"])
+@pytest.mark.parametrize("size", [(300, 200), (200, 300), (160, 160)])
+def test_the_region_is_what_the_transform_shows(mode, size):
+    """A white dot at each corner of the region, a little inside, must come out near the corners of the input."""
+    cfg = {"input_size": (3, 64, 64), "crop_pct": 0.8, "crop_mode": mode, "interpolation": "bilinear"}
+    left, top, right, bottom = seen_region(cfg, size)
+    x0, y0, x1, y1 = max(left, 0), max(top, 0), min(right, size[0]), min(bottom, size[1])
+    image = Image.new("RGB", size)
+    for x, y in ((x0 + 5, y0 + 5), (x1 - 6, y1 - 6)):
+        image.paste((255, 255, 255), (round(x) - 4, round(y) - 4, round(x) + 5, round(y) + 5))
+    seen = serving_transform({**cfg, "mean": (0, 0, 0), "std": (1, 1, 1)})(image)[0].numpy()
+    for x, y in ((x0 + 5, y0 + 5), (x1 - 6, y1 - 6)):
+        column, row = (x - left) / (right - left) * 64, (y - top) / (bottom - top) * 64
+        assert seen[min(int(row), 63), min(int(column), 63)] > 0.5

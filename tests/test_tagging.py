@@ -1,0 +1,132 @@
+import csv
+import io
+import json
+import shutil
+import subprocess
+import xml.etree.ElementTree as ElementTree
+
+import pytest
+from PIL import ExifTags, Image
+
+from landmark_models import Prediction, open_photo, photo_position
+from landmark_models.tagging import CSV_COLUMNS, Tags, distance_km, sureness
+
+AGRA, PARIS = (27.175, 78.0421), (48.8583, 2.2945)
+TAJ = [Prediction("Taj Mahal", 0.97), Prediction("Humayun s Tomb", 0.02)]
+STRANGE = [Prediction("=<img src=x onerror=alert(1)>\x07", 0.95)]
+
+
+def with_gps(path, latitude=((27, 10, 30.0), "N"), longitude=((78, 2, 31.56), "E")):
+    exif = Image.Exif()
+    gps = exif.get_ifd(ExifTags.IFD.GPSInfo)
+    gps[ExifTags.GPS.GPSLatitude], gps[ExifTags.GPS.GPSLatitudeRef] = latitude
+    gps[ExifTags.GPS.GPSLongitude], gps[ExifTags.GPS.GPSLongitudeRef] = longitude
+    Image.new("RGB", (64, 48)).save(path, exif=exif)
+    return path
+
+
+def test_hashtags_are_the_most_specific_first_and_none_twice():
+    assert Tags.of(TAJ).hashtags == ["#TajMahal", "#Agra", "#UttarPradesh", "#India"]
+    assert Tags.of([Prediction("palace_of the mist's", 0.9)]).hashtags == ["#PalaceOfTheMistS"]
+    assert Tags.of([Prediction("東京タワー", 0.9)]).hashtags == ["#東京タワー"]
+    assert Tags.of([Prediction("!!!", 0.9)]).hashtags == []
+    with pytest.raises(ValueError, match="no predictions"):
+        Tags.of([])
+
+
+def test_the_alt_text_says_what_it_is_and_how_sure():
+    assert Tags.of(TAJ).alt_text == "Photo of Taj Mahal, tomb in Agra, Uttar Pradesh, India."
+    assert Tags.of([Prediction("qutub minar", 0.75)]).alt_text.startswith(
+        "Photo of what is probably Qutb Minar, minaret"
+    )
+    assert "not recognised for certain" in Tags.of([Prediction("Taj Mahal", 0.2)]).alt_text
+    assert "\x07" not in Tags.of(STRANGE).alt_text
+    assert [sureness(score) for score in (1.0, 0.9, 0.89, 0.4, 0.39, 0.0)] == [
+        "almost certainly", "almost certainly", "probably", "perhaps", "hardly", "hardly"
+    ]  # fmt: skip
+
+
+def test_json_has_the_shape_that_clients_of_cloud_vision_read():
+    first, second = Tags.of(TAJ).annotations()["landmarkAnnotations"]
+    assert first == {
+        "mid": "Q9141", "description": "Taj Mahal", "score": 0.97,
+        "locations": [{"latLng": {"latitude": 27.175, "longitude": 78.0421}}],
+    }  # fmt: skip
+    assert second["description"] == "Humayun's Tomb"
+    assert Tags.of(STRANGE).annotations()["landmarkAnnotations"][0]["locations"] == []
+    json.dumps(Tags.of(TAJ).annotations())
+
+
+def test_the_photos_own_position_bears_an_answer_out_or_lowers_it():
+    assert distance_km(AGRA, AGRA) == 0
+    assert distance_km((51.5074, -0.1278), (48.8566, 2.3522)) == pytest.approx(343.6, rel=0.005)  # London to Paris
+    assert distance_km((0, 179.9), (0, -179.9)) == pytest.approx(22.2, rel=0.01)
+    near, far, none = Tags.of(TAJ, (27.18, 78.04)), Tags.of(TAJ, PARIS), Tags.of(TAJ)
+    assert (near.agrees, near.sureness) == (True, "almost certainly")
+    assert near.distance_km < 1
+    assert (far.agrees, far.sureness) == (False, "hardly")
+    assert (none.agrees, none.distance_km) == (None, None)
+    assert Tags.of(STRANGE, PARIS).agrees is None
+
+
+def test_the_position_is_read_from_the_photo(tmp_path):
+    assert photo_position(with_gps(tmp_path / "a.jpg")) == pytest.approx(AGRA, abs=1e-4)
+    south_west = photo_position(with_gps(tmp_path / "b.jpg", ((33, 51, 0), "S"), ((70, 30, 0), "W")))
+    assert south_west == pytest.approx((-33.85, -70.5))
+    assert photo_position(with_gps(tmp_path / "c.jpg", ((0, 0, 0), "N"), ((0, 0, 0), "E"))) is None
+    assert photo_position(with_gps(tmp_path / "d.jpg", ((99, 0, 0), "N"), ((0, 0, 0), "E"))) is None
+    assert photo_position(Image.new("RGB", (8, 8))) is None
+    assert open_photo(tmp_path / "a.jpg").size == (64, 48)
+
+
+def test_a_row_holds_no_formula():
+    row = Tags.of(STRANGE, (-33.85, -70.5)).row("=cmd().jpg")
+    assert tuple(row) == CSV_COLUMNS
+    assert row["path"] == "'=cmd().jpg"
+    assert row["name"].startswith("'=")
+    assert (row["photo_latitude"], row["photo_longitude"]) == ("-33.850000", "-70.500000")
+    row = Tags.of(TAJ, AGRA).row("holiday, second.jpg")
+    assert (row["score"], row["country"], row["latitude"], row["longitude"]) == (
+        "0.9700",
+        "IN",
+        "27.175000",
+        "78.042100",
+    )
+    assert row["agrees"] == "true"
+    assert row["hashtags"] == "#TajMahal #Agra #UttarPradesh #India"
+    file = io.StringIO()
+    csv.DictWriter(file, CSV_COLUMNS).writerow(row)
+    assert next(csv.reader([file.getvalue()]))[0] == "holiday, second.jpg"
+
+
+def test_a_sidecar_is_xml_whatever_the_label():
+    for predictions in (TAJ, STRANGE):
+        root = ElementTree.fromstring(Tags.of(predictions).xmp())
+        assert root.tag == "{adobe:ns:meta/}xmpmeta"
+    assert "onerror" in Tags.of(STRANGE).xmp()
+    assert "<img" not in Tags.of(STRANGE).xmp()
+
+
+@pytest.mark.skipif(shutil.which("exiftool") is None, reason="exiftool (libimage-exiftool-perl) is not installed")
+def test_exiftool_reads_the_sidecar(tmp_path):
+    def read(text: str) -> dict:
+        (tmp_path / "photo.jpg.xmp").write_text(text, encoding="utf-8")
+        command = ["exiftool", "-j", "-n", "-struct", "-G1", str(tmp_path / "photo.jpg.xmp")]
+        result = subprocess.run(command, capture_output=True, text=True, check=True)
+        (answer,) = json.loads(result.stdout)
+        assert not [key for key in answer if key.endswith(("Warning", "Error"))], answer
+        return answer
+
+    answer = read(Tags.of(TAJ).xmp())
+    assert answer["XMP-dc:Subject"] == ["Taj Mahal", "TajMahal", "Agra", "UttarPradesh", "India"]
+    assert answer["XMP-dc:Description"] == "Photo of Taj Mahal, tomb in Agra, Uttar Pradesh, India."
+    (shown,) = answer["XMP-iptcExt:LocationShown"]
+    assert shown["LocationName"] == "Taj Mahal"
+    assert (shown["City"], shown["CountryName"], shown["CountryCode"]) == ("Agra, Uttar Pradesh", "India", "IN")
+    assert (shown["GPSLatitude"], shown["GPSLongitude"]) == pytest.approx(AGRA)
+    assert shown["LocationId"] == ["http://www.wikidata.org/entity/Q9141"]
+    assert "XMP-exif:GPSLatitude" not in answer  # where the camera stood is another matter
+
+    asked = read(Tags.of([Prediction("Machu Picchu", 0.99)]).xmp(camera_position=True))
+    assert (asked["XMP-exif:GPSLatitude"], asked["XMP-exif:GPSLongitude"]) == pytest.approx((-13.1631, -72.545))
+    assert "XMP-exif:GPSLatitude" not in read(Tags.of(TAJ, AGRA).xmp(camera_position=True))  # the photo says it itself
