@@ -4,12 +4,14 @@ python app.py [--model MODEL] [--port N]
 LANDMARK_NAMESPACE=owner python app.py
 """
 
+import contextlib
 import html
 import importlib.resources
 import os
 import sys
+from collections.abc import Iterator
 from pathlib import Path
-from typing import Annotated, Any
+from typing import IO, Annotated, Any
 
 os.environ.setdefault("GRADIO_ANALYTICS_ENABLED", "False")  # read when gradio is imported
 
@@ -23,11 +25,15 @@ import typer
 from gradio.utils import get_upload_folder
 from PIL import Image
 
-from landmark_models import LandmarkError, PhotoError, Prediction, open_photo
+from landmark_models import LandmarkError, PhotoError, open_photo, photo_position
+from landmark_models.answer_html import COPY, STYLE, answer_html
 from landmark_models.errors import run_command
+from landmark_models.explain import NoExplanationError, explain
+from landmark_models.gazetteer import search
 from landmark_models.hub import PREFIX
 from landmark_models.photo import MAX_BYTES
 from landmark_models.serving import Serving
+from landmark_models.tagging import Tags
 from landmark_models.text import for_markdown
 
 MAX_CANDIDATES = 10
@@ -80,8 +86,18 @@ def uploaded_file(photo: Any) -> Path:
 def build(serving: Serving) -> gr.Blocks:
     """The page around what serves."""
 
+    @contextlib.contextmanager
+    def sentences() -> Iterator[None]:
+        """Show what can't be done with a photo as a sentence in the page."""
+        try:
+            yield
+        except PhotoError as error:
+            raise gr.Error(html.escape(str(error)), title="This photo can't be read", print_exception=False) from None
+        except NoExplanationError as error:
+            raise gr.Error(html.escape(str(error)), title="Not available", print_exception=False) from None
+
     @on_gpu
-    def predict(photo: Any, top_k: int = 5) -> tuple[dict[str, float], Image.Image, list[Prediction]]:
+    def predict(photo: Any, top_k: int = 5) -> tuple[dict[str, float], Image.Image, Tags]:
         """Name the landmark in a photo.
 
         Args:
@@ -91,47 +107,128 @@ def build(serving: Serving) -> gr.Blocks:
         Returns:
             The candidates with their confidences, and the photo as it was read.
         """
-        try:
-            with uploaded_file(photo).open("rb") as file:
-                candidates = serving.now.classifier.predict(file, MAX_CANDIDATES)
-                file.seek(0)
-                shown = open_photo(file, SHOWN_SIDE // 2)  # which keeps twice that, enough to look at
-        except PhotoError as error:
-            raise gr.Error(html.escape(str(error)), title="This photo can't be read", print_exception=False) from None
+        with sentences(), uploaded_file(photo).open("rb") as file:
+            tags = recognise(file)
+            file.seek(0)
+            shown = open_photo(file, SHOWN_SIDE // 2)  # which keeps twice that, enough to look at
         shown.thumbnail((2 * SHOWN_SIDE, 2 * SHOWN_SIDE))
-        return best(candidates, top_k), shown, candidates
+        return best(tags, top_k), shown, tags
 
-    def best(candidates: list[Prediction], top_k: int) -> dict[str, float]:
+    def recognise(file: IO[bytes]) -> Tags:
+        candidates = serving.now.classifier.predict(file, MAX_CANDIDATES)
+        file.seek(0)
+        return Tags.of(candidates, photo_position(file))
+
+    def best(tags: Tags, top_k: int) -> dict[str, float]:
         if not isinstance(top_k, int | float):
             raise gr.Error(f"The number of candidates must be from 1 to {MAX_CANDIDATES}.", print_exception=False)
         count = int(min(max(1, top_k), MAX_CANDIDATES))
-        return {candidate.label: candidate.score for candidate in candidates[:count]}
+        return {candidate.label: candidate.score for candidate in tags.predictions[:count]}
+
+    @on_gpu
+    def tag(photo: Any) -> dict[str, Any]:
+        """Tag a photo: landmark, place, Wikidata id, hashtags, alt text, how sure, and whether its own GPS agrees.
+
+        Args:
+            photo: the photo (JPEG, PNG, WebP, GIF, TIFF, BMP, HEIC or AVIF).
+
+        Returns:
+            `landmarkAnnotations` as Google Cloud Vision has them, and `name`, `place`, `sureness`, `hashtags`,
+            `altText`, `distanceKm` and `agrees`, which are null where the photo has no GPS of its own.
+        """
+        with sentences(), uploaded_file(photo).open("rb") as file:
+            tags = recognise(file)
+        return tags.annotations() | {
+            "name": tags.name,
+            "place": tags.place,
+            "sureness": tags.sureness,
+            "hashtags": tags.hashtags,
+            "altText": tags.alt_text,
+            "distanceKm": tags.distance_km,
+            "agrees": tags.agrees,
+        }
+
+    @on_gpu
+    def explain_photo(photo: Any) -> Image.Image:
+        """Show where in a photo its answer comes from.
+
+        Args:
+            photo: the photo (JPEG, PNG, WebP, GIF, TIFF, BMP, HEIC or AVIF).
+
+        Returns:
+            The photo, coloured where the most likely landmark was seen; grey is what the model did not look at.
+        """
+        with sentences(), uploaded_file(photo).open("rb") as file:
+            return explain(serving.now.classifier, file)
+
+    def landmarks(query: str = "") -> list[dict[str, str]]:
+        """List the landmarks that the model knows.
+
+        Args:
+            query: only those whose name, other names, kind, place or country hold this text.
+
+        Returns:
+            For each its label, name, kind, place, country and Wikidata id.
+        """
+        return search(serving.now.classifier.labels, query)
+
+    def table() -> list[list[str]]:
+        return [[row[column] for column in ("name", "kind", "place", "country")] for row in landmarks()]
 
     with gr.Blocks(title="Which landmark is this?", delete_cache=(1200, 1800)) as page:
         gr.Markdown("# Which landmark is this?\nDrop a photo, paste one, or take one: the page names the landmark.")
-        found = gr.State([])
-        with gr.Row():
-            photo = gr.Image(
-                label="Photo", sources=["upload", "webcam", "clipboard"], format="jpeg", height=420, elem_id="photo"
-            )
-            with gr.Column():
-                answer = gr.Label(label="Landmark", elem_id="answer")
-                top_k = gr.Slider(1, MAX_CANDIDATES, value=5, step=1, label="Candidates")
-                facts = gr.Markdown(model_facts(serving), latex_delimiters=[])
-        examples = gr.Examples([[str(example_photo())]], [photo], label="Example", cache_examples=False)
+        found = gr.State(None)
+        with gr.Tab("One photo"):
+            with gr.Row():
+                with gr.Column():
+                    photo = gr.Image(
+                        label="Photo", sources=["upload", "webcam", "clipboard"], format="jpeg", height=420,
+                        buttons=["fullscreen"], elem_id="photo",
+                    )  # fmt: skip
+                with gr.Column():
+                    card = gr.HTML(label="Answer", elem_id="card", min_height=230, css_template=STYLE, js_on_load=COPY)
+                    why = gr.Button("Why?", interactive=False, elem_id="why")
+                    reason = gr.Image(
+                        label="Where it comes from", format="jpeg", height=320, buttons=["fullscreen"], visible=False,
+                        interactive=False, elem_id="reason", alt_text="The photo, coloured where the answer comes from",
+                    )  # fmt: skip
+                    with gr.Accordion("Candidates", open=False):
+                        answer = gr.Label(label="Landmark", elem_id="answer")
+                        top_k = gr.Slider(1, MAX_CANDIDATES, value=5, step=1, label="Candidates")
+            examples = gr.Examples([[str(example_photo())]], [photo], label="Example", cache_examples=False)
+        with gr.Tab("Landmarks"):
+            known = gr.Dataframe(
+                table(), headers=["Name", "Kind", "Place", "Country"], show_search="search", interactive=False,
+                label="What it knows", elem_id="known",
+            )  # fmt: skip
+        with gr.Accordion("About the model", open=False):
+            facts = gr.Markdown(model_facts(serving), latex_delimiters=[])
 
+        private: dict[str, Any] = {"queue": False, "show_progress": "hidden", "api_visibility": "private"}
         # Gradio would decode and encode some photos again before we see them: `preprocess=False` hands us the file.
-        seen = {"inputs": [photo, top_k], "outputs": [answer, photo, found], "preprocess": False}
-        photo.input(predict, **seen, api_name="predict")
-        examples.load_input_event.then(predict, **seen, api_visibility="private")
-        page.load(
-            lambda: model_facts(serving), None, facts, queue=False, show_progress="hidden", api_visibility="private"
-        )  # the model may have changed since the page was built
-        photo.clear(lambda: (None, []), None, [answer, found], queue=False, api_visibility="private")
-        top_k.change(
-            lambda candidates, count: best(candidates, count) if candidates else None,
-            [found, top_k], answer, queue=False, show_progress="hidden", api_visibility="private",
+        seen: dict[str, Any] = {"inputs": [photo, top_k], "outputs": [answer, photo, found], "preprocess": False}
+        asked = photo.input(predict, **seen, api_name="predict")
+        example_asked = examples.load_input_event.then(predict, **seen, api_visibility="private")
+        for event in (asked, example_asked):
+            event.success(
+                lambda tags: (
+                    answer_html(tags), gr.update(alt_text=tags.alt_text),
+                    gr.update(interactive=True), gr.update(value=None, visible=False),
+                ),
+                found, [card, photo, why, reason], **private,
+            )  # fmt: skip
+        why.click(explain_photo, photo, reason, preprocess=False, api_name="explain").success(
+            lambda: gr.update(visible=True), None, reason, **private
+        )
+        photo.clear(
+            lambda: (None, None, "", gr.update(interactive=False), gr.update(value=None, visible=False)),
+            None, [answer, found, card, why, reason], **private,
         )  # fmt: skip
+        top_k.change(lambda tags, count: best(tags, count) if tags else None, [found, top_k], answer, **private)
+        # The model may have changed since the page was built.
+        page.load(lambda: (model_facts(serving), table()), None, [facts, known], **private)
+        gr.Button(visible=False).click(tag, photo, gr.JSON(visible=False), preprocess=False, api_name="tag")
+        gr.api(landmarks, api_name="landmarks")
     return page
 
 

@@ -5,13 +5,14 @@ find("qutub minar").name  # 'Qutb Minar'
 
 import json
 import unicodedata
+from collections.abc import Iterable
 from dataclasses import dataclass
 from functools import cache
 from pathlib import Path
 from typing import Any
 from urllib.parse import quote
 
-__all__ = ["Landmark", "find", "landmarks"]
+__all__ = ["Landmark", "find", "landmarks", "search"]
 
 _FILE = Path(__file__).with_name("gazetteer.json")
 
@@ -88,3 +89,21 @@ def find(label: str) -> Landmark | None:
 def landmarks() -> list[Landmark]:
     """All entries."""
     return list(_entries().values())
+
+
+def search(labels: Iterable[str], query: str = "") -> list[dict[str, str]]:
+    """What is known of each label, ordered by name; with a query, of those whose names, kind or place hold it.
+
+    Returns:
+        For each `label`, `name`, `kind`, `place`, `country` and `wikidata`; empty texts for what is not known.
+    """
+    rows = []
+    for label in labels:
+        entry = find(label)
+        row = {"label": label, "name": label, "kind": "", "place": "", "country": "", "wikidata": ""}
+        if entry:
+            row |= {"name": entry.name, "kind": entry.kind, "place": entry.place, "country": entry.country_name}
+            row["wikidata"] = entry.wikidata or ""
+        if query.casefold() in " ".join([*row.values(), *(entry.aliases if entry else ())]).casefold():
+            rows.append(row)
+    return sorted(rows, key=lambda row: row["name"].casefold())

@@ -11,6 +11,7 @@ from pathlib import Path
 import httpx
 import numpy as np
 import pytest
+from conftest import noisy_photo
 from gradio_client import Client, handle_file
 from gradio_client.exceptions import AppError
 from PIL import Image
@@ -53,8 +54,38 @@ def test_a_sideways_photo_is_shown_upright_and_small(client, tmp_path):
         assert not image.getexif()
 
 
-def test_only_predict_is_public(client):
-    assert list(client.view_api(return_format="dict", print_info=False)["named_endpoints"]) == ["/predict"]
+def test_what_is_public_has_clean_names_and_says_what_it_does(client):
+    endpoints = client.view_api(return_format="dict", print_info=False)["named_endpoints"]
+    assert set(endpoints) == {"/predict", "/tag", "/explain", "/landmarks"}
+    assert all(endpoint["description"] for endpoint in endpoints.values())
+
+
+def test_tag_gives_what_a_client_of_cloud_vision_reads_and_more(client, run, photo):
+    answer = client.predict(handle_file(photo), api_name="/tag")
+    best = LandmarkClassifier.load(run.path).predict(photo, 1)[0]
+    first = answer["landmarkAnnotations"][0]
+    assert (first["description"], first["score"]) == (best.label, pytest.approx(best.score, abs=1e-5))
+    assert answer["hashtags"] == ["#RedTower"]
+    assert answer["altText"].startswith("Photo of")
+    assert (answer["distanceKm"], answer["agrees"]) == (None, None)
+
+
+def test_explain_gives_a_picture_of_the_photos_shape(client, tmp_path):
+    noisy_photo((200, 40, 40), 3, (200, 100)).save(tmp_path / "wide.jpg")
+    with Image.open(client.predict(handle_file(tmp_path / "wide.jpg"), api_name="/explain")) as shown:
+        assert shown.width == 2 * shown.height
+
+
+def test_landmarks_are_listed_and_searched(client):
+    assert [row["label"] for row in client.predict(api_name="/landmarks")] == ["Blue Lake", "Green Bridge", "Red Tower"]
+    assert [row["name"] for row in client.predict("bridge", api_name="/landmarks")] == ["Green Bridge"]
+
+
+def test_every_endpoint_refuses_what_is_no_photo(client, tmp_path):
+    (tmp_path / "letter.jpg").write_text("no photo")
+    for name in ("/predict", "/tag", "/explain"):
+        with pytest.raises(AppError, match="not an image"):
+            client.predict(handle_file(tmp_path / "letter.jpg"), api_name=name)
 
 
 def test_what_is_no_photo_is_a_sentence_with_the_files_own_name(client, tmp_path):
@@ -142,7 +173,7 @@ def test_spaces_is_asked_for_a_gpu_where_there_is_one_to_have(zero, tmp_path):
     path = f"{tmp_path}{os.pathsep}{Path.cwd()}"
     environment = {**os.environ, "PYTHONPATH": path, **({"SPACES_ZERO_GPU": "true"} if zero else {})}
     result = subprocess.run([sys.executable, "-c", script], capture_output=True, text=True, env=environment)
-    assert result.stdout.strip() == ("True ['predict']" if zero else "False []"), result.stderr
+    assert result.stdout.strip() == ("True ['predict', 'tag', 'explain_photo']" if zero else "False []"), result.stderr
 
 
 def free_port() -> int:
