@@ -26,17 +26,21 @@ from gradio.utils import get_upload_folder
 from PIL import Image
 
 from landmark_models import LandmarkError, PhotoError, open_photo, photo_position
-from landmark_models.answer_html import COPY, STYLE, answer_html
+from landmark_models.answer_html import BEHAVIOUR, STYLE, answer_html, table_html
+from landmark_models.batch import tag_photos
 from landmark_models.errors import run_command
-from landmark_models.explain import NoExplanationError, explain
+from landmark_models.explain import NoExplanationError
+from landmark_models.explain import explain as explained
 from landmark_models.gazetteer import search
 from landmark_models.hub import PREFIX
-from landmark_models.photo import MAX_BYTES
+from landmark_models.photo import MAX_BYTES, PHOTO_SUFFIXES
 from landmark_models.serving import Serving
 from landmark_models.tagging import Tags
 from landmark_models.text import for_markdown
 
 MAX_CANDIDATES = 10
+MAX_PHOTOS = 200  # at once
+_PROGRESS = gr.Progress()
 SHOWN_SIDE = 1024  # least shorter side of the photo that the page shows, px, where the photo has it
 
 # No web fonts: the page asks nothing of a third party and looks the same without network.
@@ -83,6 +87,12 @@ def uploaded_file(photo: Any) -> Path:
     return file
 
 
+def original_name(photo: Any) -> str:
+    """What a person called a file that was uploaded."""
+    name = photo.get("orig_name") if isinstance(photo, dict) else None
+    return name if isinstance(name, str) and name else uploaded_file(photo).name
+
+
 def build(serving: Serving) -> gr.Blocks:
     """The page around what serves."""
 
@@ -97,7 +107,7 @@ def build(serving: Serving) -> gr.Blocks:
             raise gr.Error(html.escape(str(error)), title="Not available", print_exception=False) from None
 
     @on_gpu
-    def predict(photo: Any, top_k: int = 5) -> tuple[dict[str, float], Image.Image, Tags]:
+    def predict(photo: Any, top_k: int = 5) -> tuple[dict[str, float], Image.Image]:
         """Name the landmark in a photo.
 
         Args:
@@ -107,6 +117,10 @@ def build(serving: Serving) -> gr.Blocks:
         Returns:
             The candidates with their confidences, and the photo as it was read.
         """
+        answer, shown, _ = see(photo, top_k)
+        return answer, shown
+
+    def see(photo: Any, top_k: int) -> tuple[dict[str, float], Image.Image, Tags]:
         with sentences(), uploaded_file(photo).open("rb") as file:
             tags = recognise(file)
             file.seek(0)
@@ -138,18 +152,10 @@ def build(serving: Serving) -> gr.Blocks:
         """
         with sentences(), uploaded_file(photo).open("rb") as file:
             tags = recognise(file)
-        return tags.annotations() | {
-            "name": tags.name,
-            "place": tags.place,
-            "sureness": tags.sureness,
-            "hashtags": tags.hashtags,
-            "altText": tags.alt_text,
-            "distanceKm": tags.distance_km,
-            "agrees": tags.agrees,
-        }
+        return tags.record()
 
     @on_gpu
-    def explain_photo(photo: Any) -> Image.Image:
+    def explain(photo: Any) -> Image.Image:
         """Show where in a photo its answer comes from.
 
         Args:
@@ -159,7 +165,26 @@ def build(serving: Serving) -> gr.Blocks:
             The photo, coloured where the most likely landmark was seen; grey is what the model did not look at.
         """
         with sentences(), uploaded_file(photo).open("rb") as file:
-            return explain(serving.now.classifier, file)
+            return explained(serving.now.classifier, file)
+
+    @on_gpu
+    def recognise_many(photos: Any, progress: gr.Progress = _PROGRESS) -> str:
+        """Name the landmarks in many photos.
+
+        Args:
+            photos: the photos.
+            progress: where to say how far it is.
+
+        Returns:
+            A table, as HTML.
+        """
+        if not isinstance(photos, list) or not photos:
+            raise gr.Error("There are no photos; choose some first.", title="No photos", print_exception=False)
+        if len(photos) > MAX_PHOTOS:
+            raise gr.Error(f"{len(photos)} photos at once are too many; take {MAX_PHOTOS}.", print_exception=False)
+        files = [(original_name(photo), uploaded_file(photo)) for photo in photos]
+        results = progress.tqdm(tag_photos(serving.now.classifier, files), total=len(files), unit="photos")
+        return table_html(list(results))
 
     def landmarks(query: str = "") -> list[dict[str, str]]:
         """List the landmarks that the model knows.
@@ -186,7 +211,9 @@ def build(serving: Serving) -> gr.Blocks:
                         buttons=["fullscreen"], elem_id="photo",
                     )  # fmt: skip
                 with gr.Column():
-                    card = gr.HTML(label="Answer", elem_id="card", min_height=230, css_template=STYLE, js_on_load=COPY)
+                    card = gr.HTML(
+                        label="Answer", elem_id="card", min_height=230, css_template=STYLE, js_on_load=BEHAVIOUR
+                    )
                     why = gr.Button("Why?", interactive=False, elem_id="why")
                     reason = gr.Image(
                         label="Where it comes from", format="jpeg", height=320, buttons=["fullscreen"], visible=False,
@@ -196,6 +223,13 @@ def build(serving: Serving) -> gr.Blocks:
                         answer = gr.Label(label="Landmark", elem_id="answer")
                         top_k = gr.Slider(1, MAX_CANDIDATES, value=5, step=1, label="Candidates")
             examples = gr.Examples([[str(example_photo())]], [photo], label="Example", cache_examples=False)
+        with gr.Tab("Many photos"):
+            photos = gr.File(
+                label="Photos", file_count="multiple", height=160, elem_id="photos",
+                file_types=sorted(PHOTO_SUFFIXES),
+            )  # fmt: skip
+            go = gr.Button("Recognise", variant="primary")
+            results = gr.HTML(label="Answers", elem_id="table", css_template=STYLE, js_on_load=BEHAVIOUR)
         with gr.Tab("Landmarks"):
             known = gr.Dataframe(
                 table(), headers=["Name", "Kind", "Place", "Country"], show_search="search", interactive=False,
@@ -207,8 +241,8 @@ def build(serving: Serving) -> gr.Blocks:
         private: dict[str, Any] = {"queue": False, "show_progress": "hidden", "api_visibility": "private"}
         # Gradio would decode and encode some photos again before we see them: `preprocess=False` hands us the file.
         seen: dict[str, Any] = {"inputs": [photo, top_k], "outputs": [answer, photo, found], "preprocess": False}
-        asked = photo.input(predict, **seen, api_name="predict")
-        example_asked = examples.load_input_event.then(predict, **seen, api_visibility="private")
+        asked = photo.input(on_gpu(see), **seen, api_visibility="private")
+        example_asked = examples.load_input_event.then(on_gpu(see), **seen, api_visibility="private")
         for event in (asked, example_asked):
             event.success(
                 lambda tags: (
@@ -217,7 +251,7 @@ def build(serving: Serving) -> gr.Blocks:
                 ),
                 found, [card, photo, why, reason], **private,
             )  # fmt: skip
-        why.click(explain_photo, photo, reason, preprocess=False, api_name="explain").success(
+        why.click(explain, photo, reason, preprocess=False, api_name="explain").success(
             lambda: gr.update(visible=True), None, reason, **private
         )
         photo.clear(
@@ -227,6 +261,9 @@ def build(serving: Serving) -> gr.Blocks:
         top_k.change(lambda tags, count: best(tags, count) if tags else None, [found, top_k], answer, **private)
         # The model may have changed since the page was built.
         page.load(lambda: (model_facts(serving), table()), None, [facts, known], **private)
+        go.click(recognise_many, photos, results, preprocess=False, api_visibility="private")
+        outputs = [gr.Label(visible=False), gr.Image(visible=False, format="jpeg")]
+        gr.Button(visible=False).click(predict, [photo, top_k], outputs, preprocess=False, api_name="predict")
         gr.Button(visible=False).click(tag, photo, gr.JSON(visible=False), preprocess=False, api_name="tag")
         gr.api(landmarks, api_name="landmarks")
     return page

@@ -1,12 +1,15 @@
-"""The answer as a person reads it, in HTML: name, place, how sure, what it is, hashtags to copy, map, downloads."""
+"""Answers as a person reads them, in HTML: name, place, how sure, what it is, hashtags to copy, map, downloads."""
 
 import base64
 import json
+from collections.abc import Sequence
 from html import escape
 
+from landmark_models.batch import Tagged, as_csv, as_jsonl, sidecars, thumbnail
+from landmark_models.gazetteer import Landmark
 from landmark_models.tagging import Tags
 
-__all__ = ["COPY", "STYLE", "answer_html"]
+__all__ = ["BEHAVIOUR", "STYLE", "answer_html", "table_html"]
 
 STYLE = """
 h2 { font-size: 2rem; margin: 0 0 .25rem; }
@@ -18,12 +21,27 @@ p { margin: .5rem 0; }
   background: var(--background-fill-secondary); color: var(--body-text-color);
 }
 .chips button:focus-visible, .links a:focus-visible { outline: 2px solid var(--color-accent); }
+iframe { width: 100%; height: 260px; border: 1px solid var(--border-color-primary); border-radius: .5rem; }
+table { width: 100%; border-collapse: collapse; }
+th, td { text-align: left; padding: .4rem .5rem; border-bottom: 1px solid var(--border-color-primary); }
+td img { width: 64px; height: 64px; object-fit: cover; border-radius: .3rem; }
+td.name { overflow-wrap: anywhere; min-width: 6rem; }
+.wide { overflow-x: auto; }
 .links a { text-decoration: underline; color: var(--link-text-color); margin-right: .5rem; }
 """
 
-# What the page runs once: a click on a chip copies it, and the chip says so.
-COPY = """
+# What the page runs once: a click on a chip copies it, and the chip says so; the map is asked for by a click alone.
+BEHAVIOUR = """
 element.addEventListener('click', async event => {
+  const map = event.target.closest('[data-map]');
+  if (map) {
+    const frame = document.createElement('iframe');
+    frame.src = map.dataset.map;
+    frame.title = 'Map';
+    map.replaceWith(frame);
+    frame.focus();
+    return;
+  }
   const chip = event.target.closest('[data-copy]');
   if (!chip || chip.dataset.busy) return;
   const said = chip.textContent;
@@ -66,14 +84,55 @@ def answer_html(tags: Tags) -> str:
         parts.append(f"<p class='chips'>{''.join(chips)}</p>")
         links.append(_download("photo.xmp", "application/rdf+xml", tags.xmp(), "XMP sidecar"))
     links.append(_download("landmark.json", "application/json", json.dumps(tags.annotations(), indent=1), "JSON"))
-    return "".join([*parts, f"<p class='links'>{''.join(links)}</p>"])
+    parts.append(f"<p class='links'>{''.join(links)}</p>")
+    if known and landmark and landmark.position:
+        parts.append(_map(landmark))
+    return "".join(parts)
+
+
+def table_html(photos: Sequence[Tagged]) -> str:
+    """A table of many photos with what is in each, or why it can't be read, and everything to save."""
+    failed = sum(not photo.tags for photo in photos)
+    unsure = sum(bool(photo.tags) and photo.tags.sureness == "hardly" for photo in photos if photo.tags)
+    parts = [f"<p class='lead'>{len(photos)} photos: {len(photos) - failed - unsure} recognised, {unsure} not, "]
+    parts.append(f"{failed} can't be read.</p><p class='links'>")
+    parts.append(_download("landmarks.csv", "text/csv", as_csv(photos), "CSV"))
+    parts.append(_download("landmarks.jsonl", "application/jsonl", as_jsonl(photos), "JSON lines"))
+    parts.append(_download("sidecars.zip", "application/zip", sidecars(photos), "XMP sidecars (zip)"))
+    parts.append("</p><div class='wide'><table><thead><tr><th>Photo</th><th>File</th><th>Landmark</th><th>Sure</th>")
+    parts.append("<th>Place</th><th>Tags</th></tr></thead><tbody>")
+    parts += [_row(photo) for photo in photos]
+    return "".join([*parts, "</tbody></table></div>"])
+
+
+def _row(photo: Tagged) -> str:
+    name, tags = f"<td class='name'>{escape(photo.name)}</td>", photo.tags
+    if tags is None:
+        return f"<tr><td></td>{name}<td colspan='4'>{escape(photo.error)}</td></tr>"
+    data = base64.b64encode(thumbnail(photo)).decode()
+    image = f"<td><img alt='{escape(tags.alt_text)}' src='data:image/jpeg;base64,{data}'></td>"
+    if tags.sureness == "hardly":
+        return f"<tr>{image}{name}<td>not recognised</td><td>{tags.best.score:.0%}</td><td></td><td></td></tr>"
+    cells = [tags.name, f"{tags.best.score:.0%}", tags.place, " ".join(tags.hashtags)]
+    return f"<tr>{image}{name}{''.join(f'<td>{escape(cell)}</td>' for cell in cells)}</tr>"
+
+
+def _map(landmark: Landmark) -> str:
+    """A button that puts OpenStreetMap's own map in its place, which tells that site who asks."""
+    assert landmark.position is not None
+    latitude, longitude = landmark.position
+    box = f"{longitude - 0.01},{latitude - 0.006},{longitude + 0.01},{latitude + 0.006}"
+    url = f"https://www.openstreetmap.org/export/embed.html?bbox={box}&marker={latitude},{longitude}"
+    return (
+        f"<p class='chips'><button type='button' data-map='{escape(url)}'>Show the map (openstreetmap.org)</button></p>"
+    )
 
 
 def _chip(text: str, copied: str) -> str:
     return f"<button type='button' data-copy='{escape(copied)}'>{escape(text)}</button>"
 
 
-def _download(name: str, kind: str, content: str, text: str) -> str:
+def _download(name: str, kind: str, content: str | bytes, text: str) -> str:
     """A link that saves a small file; the page itself holds it, so that nothing is left on the server."""
-    data = base64.b64encode(content.encode()).decode()
+    data = base64.b64encode(content.encode() if isinstance(content, str) else content).decode()
     return f"<a download='{name}' href='data:{kind};base64,{data}'>{text}</a>"

@@ -131,6 +131,21 @@ class Tags:
         """The answer in the shape of Google Cloud Vision's `landmarkAnnotations`; `mid` is a Wikidata id, or empty."""
         return {"landmarkAnnotations": [_annotation(prediction) for prediction in self.predictions]}
 
+    def record(self) -> dict[str, Any]:
+        """The answer as JSON: `annotations` with name, place, sureness, hashtags, alt text, distance, and `agrees`.
+
+        The last two are None where the photo has no position of its own.
+        """
+        return self.annotations() | {
+            "name": self.name,
+            "place": self.place,
+            "sureness": self.sureness,
+            "hashtags": self.hashtags,
+            "altText": self.alt_text,
+            "distanceKm": self.distance_km,
+            "agrees": self.agrees,
+        }
+
     def row(self, path: str) -> dict[str, str]:
         """A row of a CSV file with `CSV_COLUMNS`; no cell is taken for a formula by a spreadsheet."""
         landmark, here = self.landmark, self.photo_position

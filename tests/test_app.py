@@ -1,11 +1,16 @@
+import asyncio
+import base64
 import io
 import json
 import os
+import re
+import shutil
 import socket
 import subprocess
 import sys
 import time
 import urllib.request
+from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 
 import httpx
@@ -14,6 +19,8 @@ import pytest
 from conftest import noisy_photo
 from gradio_client import Client, handle_file
 from gradio_client.exceptions import AppError
+from mcp import ClientSession
+from mcp.client.streamable_http import streamable_http_client
 from PIL import Image
 from test_hub import figures
 
@@ -21,6 +28,7 @@ import app
 from landmark_models import LandmarkClassifier
 from landmark_models.hub_failures import in_background
 from landmark_models.serving import Serving
+from train.bench_page import ask
 
 
 @pytest.fixture(scope="module")
@@ -79,6 +87,55 @@ def test_explain_gives_a_picture_of_the_photos_shape(client, tmp_path):
 def test_landmarks_are_listed_and_searched(client):
     assert [row["label"] for row in client.predict(api_name="/landmarks")] == ["Blue Lake", "Green Bridge", "Red Tower"]
     assert [row["name"] for row in client.predict("bridge", api_name="/landmarks")] == ["Green Bridge"]
+
+
+def test_thirty_two_people_at_once_are_all_answered(url, run, photo):
+    content = photo.read_bytes()
+    expected = LandmarkClassifier.load(run.path).predict(photo, 1)[0].label
+    with ThreadPoolExecutor(32) as pool:
+        answers = list(pool.map(lambda _: ask(url, content), range(64)))
+    assert [answer[0]["label"] for answer in answers] == [expected] * 64
+
+
+def test_agents_find_and_use_the_tools(run, photo, monkeypatch):
+    monkeypatch.setenv("GRADIO_MCP_SERVER", "True")
+    page = app.build(Serving(str(run.path)))
+    _, url, _ = page.launch(prevent_thread_lock=True, quiet=True, ssr_mode=False)
+    data = f"data:image/jpeg;base64,{base64.b64encode(photo.read_bytes()).decode()}"
+
+    async def use():
+        async with (
+            streamable_http_client(f"{url}gradio_api/mcp/") as (read, write, _),
+            ClientSession(read, write) as mcp,
+        ):
+            await mcp.initialize()
+            tools = {tool.name: tool.description for tool in (await mcp.list_tools()).tools}
+            calls = {"predict": {"photo": data}, "tag": {"photo": data}, "explain": {"photo": data}, "landmarks": {}}
+            return tools, {name: await mcp.call_tool(name, arguments) for name, arguments in calls.items()}
+
+    try:
+        tools, answers = asyncio.run(use())
+    finally:
+        page.close(verbose=False)
+    assert set(tools) == {"predict", "tag", "explain", "landmarks"}
+    assert all(tools.values())
+    assert not any(answer.isError for answer in answers.values())
+    assert "Red Tower" in answers["predict"].content[0].text
+    assert "#RedTower" in answers["tag"].content[0].text
+    assert answers["explain"].content[0].type == "image"
+    assert "Blue Lake" in answers["landmarks"].content[0].text
+
+
+def test_the_readmes_examples_of_the_api_run(url, photo, tmp_path):
+    text = Path("README.md").read_text()
+    blocks = [block for block in re.findall(r"```python\n(.*?)```", text, re.DOTALL) if "127.0.0.1:7860" in block]
+    assert len(blocks) == 2
+    shutil.copy(photo, tmp_path / "holiday.jpg")
+    for block in blocks:
+        code = block.replace("http://127.0.0.1:7860", url.rstrip("/"))
+        result = subprocess.run([sys.executable, "-c", code], cwd=tmp_path, capture_output=True, text=True)
+        assert result.returncode == 0, result.stderr
+        assert "Red Tower" in result.stdout
 
 
 def test_every_endpoint_refuses_what_is_no_photo(client, tmp_path):
@@ -171,9 +228,10 @@ def test_spaces_is_asked_for_a_gpu_where_there_is_one_to_have(zero, tmp_path):
     script = "import app\nfrom landmark_models.serving import Serving\napp.build(Serving())\n"
     script += "import spaces; print(app.ZERO_GPU, spaces.asked)"
     path = f"{tmp_path}{os.pathsep}{Path.cwd()}"
+    asked = ["predict", "tag", "explain", "recognise_many", "see", "see"]
     environment = {**os.environ, "PYTHONPATH": path, **({"SPACES_ZERO_GPU": "true"} if zero else {})}
     result = subprocess.run([sys.executable, "-c", script], capture_output=True, text=True, env=environment)
-    assert result.stdout.strip() == ("True ['predict', 'tag', 'explain_photo']" if zero else "False []"), result.stderr
+    assert result.stdout.strip() == (f"True {asked}" if zero else "False []"), result.stderr
 
 
 def free_port() -> int:

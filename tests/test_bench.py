@@ -33,3 +33,16 @@ def test_a_head_on_cached_features_is_measured_against_epochs(data):
     assert 0 <= result["epochs_top1"] <= 1
     with pytest.raises(LandmarkError, match="more than a linear head"):
         head(Recipe.from_values(TINY), data)
+
+
+@pytest.mark.slow
+def test_how_long_people_wait_is_measured(run, photo):
+    command = [sys.executable, "-m", "train.bench"]
+    options = [photo, "--model", run.path]
+    shown = subprocess.run([*command, "explain", *options, "--rounds", "2"], capture_output=True, text=True, check=True)
+    assert "times as long (medians of 2)" in shown.stdout
+    shown = subprocess.run(
+        [*command, "page", *options, "--users", "2", "--requests", "4"], capture_output=True, text=True, check=True
+    )
+    assert "  1 at once: p50" in shown.stdout
+    assert "  2 at once: p50" in shown.stdout

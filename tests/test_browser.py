@@ -1,9 +1,12 @@
 """The page as a person uses it, in a real Chromium."""
 
+import base64
 import shutil
 
 import pytest
 from conftest import noisy_photo
+from PIL import Image
+from test_photo import RED_HEIC
 
 pytestmark = pytest.mark.browser
 
@@ -86,6 +89,33 @@ def test_why_shows_where_the_answer_comes_from(page, photo):
     named(page, "Red Tower").wait_for()
     page.get_by_role("button", name="Why?").click()
     page.locator("#reason img").wait_for()
+
+
+def test_many_photos_of_every_kind_make_a_table(page, photo, tmp_path):
+    exif = Image.Exif()
+    exif[0x0112] = 6  # a phone held upright
+    noisy_photo((200, 40, 40), 1, (320, 240)).save(tmp_path / "sideways.jpg", exif=exif)
+    Image.new("RGBA", (64, 64), (40, 40, 200, 128)).save(tmp_path / "alpha.png")
+    (tmp_path / "letter.jpg").write_text("no photo")
+    (tmp_path / "=cmd().jpg").write_bytes(photo.read_bytes())
+    (tmp_path / "phone.heic").write_bytes(base64.b64decode(RED_HEIC))
+    for index in range(35):
+        noisy_photo((40, 200, 40), index).save(tmp_path / f"{index:02d}.jpg")
+    page.get_by_role("tab", name="Many photos").click()
+    page.set_input_files("#photos input[type=file]", sorted(tmp_path.iterdir()))
+    page.locator("#photos").get_by_text("letter").first.wait_for()
+    page.get_by_role("button", name="Recognise").click()
+    table = page.locator("#table")
+    table.get_by_text("40 photos: ").wait_for()
+    assert table.locator("tbody tr").count() == 40
+    table.get_by_text("letter.jpg is not an image").wait_for()
+    assert table.locator("img").first.get_attribute("alt")
+    with page.expect_download() as download:
+        table.get_by_role("link", name="CSV").click()
+    text = download.value.path().read_text()
+    assert text.count("\n") == 41
+    assert "'=cmd().jpg" in text
+    assert page.evaluate("document.documentElement.scrollWidth <= window.innerWidth")
 
 
 def test_what_the_model_knows_is_listed_and_described(page):

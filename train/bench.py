@@ -2,6 +2,8 @@
 
 python -m train.bench loop train/recipes/default.yaml --data photos/
 python -m train.bench head train/recipes/effnetv2_b0_frozen.yaml --data photos/
+python -m train.bench page holiday.jpg --users 32
+python -m train.bench explain holiday.jpg
 """
 
 import json
@@ -21,8 +23,10 @@ from rich.console import Console
 from rich.table import Table
 from torch import nn
 
+from landmark_models import open_photo
 from landmark_models.errors import LandmarkError, run_command
 from train.augment import BatchAugmentation
+from train.bench_page import explanation, latencies, page, quantiles
 from train.engine import Engine, start_accelerator
 from train.fit import fit
 from train.linear_head import trains_linear_head_alone
@@ -190,6 +194,48 @@ def head_command(
         f"{100 * result['epochs_top1']:.2f} %: {result['ratio']:.1f} times as long; {read.model}, "
         f"{read.serving_size} px, {result['device']}."
     )
+
+
+ModelOption = Annotated[str, typer.Option(help="default, a model or run folder, or hf-hub:owner/name\\[@revision].")]
+PhotoArgument = Annotated[Path, typer.Argument(help="A photo, e.g. of 12 megapixels.")]
+
+
+@app.command("page")
+def page_command(
+    photo: PhotoArgument,
+    model: ModelOption = "default",
+    users: Annotated[int, typer.Option(min=1, help="People at once, after one alone.")] = 32,
+    requests: Annotated[int, typer.Option(min=2, help="Photos that each group sends, in all.")] = 64,
+) -> None:
+    """How long the page takes to name a photo over HTTP, upload and all: for one person, then for many at once."""
+    content = _photo_bytes(photo)
+    with page(model) as url:
+        latencies(url, content, 1, 2)  # not counted
+        for group in (1, users):
+            started = time.perf_counter()
+            times = latencies(url, content, group, requests)
+            rate = requests / (time.perf_counter() - started)
+            median, late = quantiles(times)
+            print(f"{group:3} at once: p50 {median:.2f} s, p95 {late:.2f} s, {rate:.1f} photos/s (n = {requests})")
+
+
+@app.command("explain")
+def explain_command(
+    photo: PhotoArgument,
+    model: ModelOption = "default",
+    rounds: Annotated[int, typer.Option(min=2, help="How often the two take turns.")] = 15,
+) -> None:
+    """How long an explanation takes, against a prediction."""
+    _photo_bytes(photo)
+    times = {name: statistics.median(values) for name, values in explanation(model, photo, rounds).items()}
+    ratio = times["explain"] / times["predict"]
+    shown = ", ".join(f"{name} {1000 * value:.0f} ms" for name, value in times.items())
+    print(f"{shown}: {ratio:.2f} times as long (medians of {rounds}).")
+
+
+def _photo_bytes(photo: Path) -> bytes:
+    open_photo(photo)
+    return photo.read_bytes()
 
 
 if __name__ == "__main__":
