@@ -25,14 +25,13 @@ import typer
 from gradio.utils import get_upload_folder
 from PIL import Image
 
-from landmark_models import LandmarkError, PhotoError, open_photo, photo_position
+from landmark_models import LandmarkError, PhotoError, hub, open_photo, photo_position
 from landmark_models.answer_html import BEHAVIOUR, STYLE, answer_html, table_html
 from landmark_models.batch import tag_photos
 from landmark_models.errors import run_command
 from landmark_models.explain import NoExplanationError
 from landmark_models.explain import explain as explained
 from landmark_models.gazetteer import search
-from landmark_models.hub import PREFIX
 from landmark_models.photo import MAX_BYTES, PHOTO_SUFFIXES
 from landmark_models.serving import Serving
 from landmark_models.tagging import Tags
@@ -54,10 +53,16 @@ def example_photo() -> Path:
     return Path(str(importlib.resources.files("gradio") / "media_assets" / "images" / "tower.jpg"))
 
 
+def example_photos(serving: Serving) -> list[Path]:
+    """The photos in the model's own folder `examples`, else Gradio's."""
+    classifier = serving.now.classifier
+    return hub.examples(classifier.source, classifier.revision) or [example_photo()]
+
+
 def model_facts(serving: Serving) -> str:
     """Which model is serving, why, and how accurate it was measured to be, as Markdown."""
     classifier, why = serving.now
-    name = f"Model **{for_markdown(classifier.source.removeprefix(PREFIX).partition('@')[0])}**"
+    name = f"Model **{for_markdown(classifier.source.removeprefix(hub.PREFIX).partition('@')[0])}**"
     if classifier.source == "default":
         name = "The embedded model"
     revision = f", revision `{classifier.revision[:12]}`," if classifier.revision else ""
@@ -201,6 +206,7 @@ def build(serving: Serving) -> gr.Blocks:
         return [[row[column] for column in ("name", "kind", "place", "country")] for row in landmarks()]
 
     with gr.Blocks(title="Which landmark is this?", delete_cache=(1200, 1800)) as page:
+        page.queue(default_concurrency_limit=min(os.cpu_count() or 1, 4))  # the page says how long the wait is
         gr.Markdown("# Which landmark is this?\nDrop a photo, paste one, or take one: the page names the landmark.")
         found = gr.State(None)
         with gr.Tab("One photo"):
@@ -222,8 +228,10 @@ def build(serving: Serving) -> gr.Blocks:
                     with gr.Accordion("Candidates", open=False):
                         answer = gr.Label(label="Landmark", elem_id="answer")
                         top_k = gr.Slider(1, MAX_CANDIDATES, value=5, step=1, label="Candidates")
-            examples = gr.Examples([[str(example_photo())]], [photo], label="Example", cache_examples=False)
-        with gr.Tab("Many photos"):
+            examples = gr.Examples(
+                [[str(file)] for file in example_photos(serving)], [photo], label="Examples", cache_examples=False
+            )
+        with gr.Tab("Many"):
             photos = gr.File(
                 label="Photos", file_count="multiple", height=160, elem_id="photos",
                 file_types=sorted(PHOTO_SUFFIXES),

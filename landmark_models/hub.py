@@ -5,6 +5,7 @@ model = load(best("owner").model)
 """
 
 import os
+import re
 import tempfile
 from collections import defaultdict
 from collections.abc import Sequence
@@ -38,6 +39,7 @@ __all__ = [
     "LoadedModel",
     "Published",
     "best",
+    "examples",
     "load",
     "publish",
     "reserve",
@@ -51,6 +53,8 @@ TAG = "landmark-classification"  # what a model on the Hub is found by
 _TIMEOUT = 10.0  # seconds that the Hub has to answer a question
 _LIST_TIMEOUT = 60.0  # seconds for a list, with huggingface_hub's own attempts
 _ATTEMPTS = 3
+_MAX_EXAMPLES = 6
+_MAX_EXAMPLE_BYTES = 2**20
 
 
 @dataclass(frozen=True)
@@ -160,6 +164,30 @@ def _look_at(repo_id: str, revision: str | None = None) -> tuple[str, int]:
         if sizes[name] > limit:
             raise ModelError(f"The {name} of {PREFIX}{repo_id} is larger than {limit / 2**20:.0f} MB.")
     return str(info.sha), sizes[WEIGHTS_FILE]
+
+
+def examples(source: str, revision: str | None = None) -> list[Path]:
+    """The example photos that come with a model, `examples/*.jpg`; none where they can't be had within seconds.
+
+    Args:
+        source: the MODEL, as in `LoadedModel`.
+        revision: its commit, for one from the Hub.
+    """
+    if revision is None:
+        folder = DEFAULT_FOLDER if source == "default" else Path(source)
+        return sorted((folder / "examples").glob("*.jpg"))[:_MAX_EXAMPLES]
+    repo_id = source.removeprefix(PREFIX).partition("@")[0]
+
+    def download() -> list[Path]:
+        info = HfApi().model_info(repo_id, revision=revision, files_metadata=True, timeout=_TIMEOUT)
+        names = [file.rfilename for file in info.siblings or [] if (file.size or 0) <= _MAX_EXAMPLE_BYTES]
+        chosen = sorted(name for name in names if re.fullmatch(r"examples/[^/]+\.jpg", name))[:_MAX_EXAMPLES]
+        return [Path(hf_hub_download(repo_id, name, revision=revision)) for name in chosen]
+
+    try:
+        return in_background(download).result(_TIMEOUT)
+    except Exception:  # a page without them is a page, too
+        return []
 
 
 @dataclass(frozen=True)

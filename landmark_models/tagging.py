@@ -26,7 +26,8 @@ CSV_COLUMNS = (
 )  # fmt: skip
 
 _EARTH_RADIUS_KM = 6371.0088  # mean, IUGG
-_WORDS = ((0.9, "almost certainly"), (0.7, "probably"), (0.4, "perhaps"), (0.0, "hardly"))
+# "hardly" means "not recognised": on photos of other things than landmarks, scores of 0.5 are common.
+_WORDS = ((0.9, "almost certainly"), (0.75, "probably"), (0.6, "perhaps"), (0.0, "hardly"))
 
 _RDF = "http://www.w3.org/1999/02/22-rdf-syntax-ns#"
 _NAMESPACES = {

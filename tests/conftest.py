@@ -1,7 +1,9 @@
 # ruff: noqa: E402
 """What several tests need: small photos, a small data folder, a small trained run."""
 
+import json
 import os
+import shutil
 import tempfile
 import uuid
 from pathlib import Path
@@ -139,12 +141,22 @@ def evaluated(shared_data, tmp_path_factory):
 
 
 @pytest.fixture(scope="session")
-def url(run):
-    """The page's address, with the small run serving."""
+def sure(run, tmp_path_factory) -> Path:
+    """The small run's model, as sure of its answers as a large one would be."""
+    folder = shutil.copytree(run.model, tmp_path_factory.mktemp("models") / "sure")
+    config = json.loads((folder / "config.json").read_text())
+    config["landmark"]["temperature"] = 0.05
+    (folder / "config.json").write_text(json.dumps(config))
+    return folder
+
+
+@pytest.fixture(scope="session")
+def url(sure):
+    """The page's address, with the small run's model serving."""
     import app
     from landmark_models.serving import Serving
 
-    page = app.build(Serving(str(run.path)))
+    page = app.build(Serving(str(sure)))
     _, url, _ = page.launch(prevent_thread_lock=True, quiet=True, theme=app.THEME, ssr_mode=False)
     yield url
     page.close(verbose=False)

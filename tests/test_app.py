@@ -36,9 +36,9 @@ def client(url):
     return Client(url, verbose=False)
 
 
-def test_predict_gives_the_agreed_shape(client, run, photo):
+def test_predict_gives_the_agreed_shape(client, sure, photo):
     answer, shown = client.predict(handle_file(photo), 2, api_name="/predict")
-    expected = LandmarkClassifier.load(run.path).predict(photo, 2)
+    expected = LandmarkClassifier.load(sure).predict(photo, 2)
     assert answer["label"] == expected[0].label
     assert [part["label"] for part in answer["confidences"]] == [prediction.label for prediction in expected]
     assert answer["confidences"][0]["confidence"] == pytest.approx(expected[0].score, abs=1e-5)
@@ -68,9 +68,9 @@ def test_what_is_public_has_clean_names_and_says_what_it_does(client):
     assert all(endpoint["description"] for endpoint in endpoints.values())
 
 
-def test_tag_gives_what_a_client_of_cloud_vision_reads_and_more(client, run, photo):
+def test_tag_gives_what_a_client_of_cloud_vision_reads_and_more(client, sure, photo):
     answer = client.predict(handle_file(photo), api_name="/tag")
-    best = LandmarkClassifier.load(run.path).predict(photo, 1)[0]
+    best = LandmarkClassifier.load(sure).predict(photo, 1)[0]
     first = answer["landmarkAnnotations"][0]
     assert (first["description"], first["score"]) == (best.label, pytest.approx(best.score, abs=1e-5))
     assert answer["hashtags"] == ["#RedTower"]
@@ -89,9 +89,9 @@ def test_landmarks_are_listed_and_searched(client):
     assert [row["name"] for row in client.predict("bridge", api_name="/landmarks")] == ["Green Bridge"]
 
 
-def test_thirty_two_people_at_once_are_all_answered(url, run, photo):
+def test_thirty_two_people_at_once_are_all_answered(url, sure, photo):
     content = photo.read_bytes()
-    expected = LandmarkClassifier.load(run.path).predict(photo, 1)[0].label
+    expected = LandmarkClassifier.load(sure).predict(photo, 1)[0].label
     with ThreadPoolExecutor(32) as pool:
         answers = list(pool.map(lambda _: ask(url, content), range(64)))
     assert [answer[0]["label"] for answer in answers] == [expected] * 64

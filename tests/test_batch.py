@@ -12,7 +12,7 @@ from landmark_models.batch import as_csv, as_jsonl, sidecars, tag_photos, thumbn
 
 
 @pytest.fixture
-def tagged(run, photo, tmp_path):
+def tagged(sure, photo, tmp_path):
     (tmp_path / "upload").write_text("no photo")
     Image.new("RGB", (400, 300), (40, 40, 200)).save(tmp_path / "lake.png")
     lake = tmp_path / "lake.png"
@@ -20,7 +20,7 @@ def tagged(run, photo, tmp_path):
         ("=cmd().jpg", photo), ("letter.jpg", tmp_path / "upload"), ("../../lake.png", lake), ("lake.png", lake),
         ("<img src=x onerror=alert(1)>.jpg", photo), ("gone.jpg", tmp_path / "gone"),
     ]  # fmt: skip
-    return list(tag_photos(LandmarkClassifier.load(run.path), photos))
+    return list(tag_photos(LandmarkClassifier.load(sure), photos))
 
 
 def test_each_photo_has_tags_or_a_reason_by_its_own_name(tagged, tmp_path):

@@ -101,7 +101,7 @@ def test_many_photos_of_every_kind_make_a_table(page, photo, tmp_path):
     (tmp_path / "phone.heic").write_bytes(base64.b64decode(RED_HEIC))
     for index in range(35):
         noisy_photo((40, 200, 40), index).save(tmp_path / f"{index:02d}.jpg")
-    page.get_by_role("tab", name="Many photos").click()
+    page.get_by_role("tab", name="Many").click()
     page.set_input_files("#photos input[type=file]", sorted(tmp_path.iterdir()))
     page.locator("#photos").get_by_text("letter").first.wait_for()
     page.get_by_role("button", name="Recognise").click()

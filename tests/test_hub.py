@@ -295,6 +295,20 @@ def test_what_is_public_is_not_taken_for_private(hub_server, owner, folder):
     assert hub_server.repo(f"{owner}/hidden").private
 
 
+def test_the_examples_of_a_model_come_with_it(hub_server, owner, folder):
+    assert hub.examples(str(folder)) == hub.examples("default") == []
+    (folder / "examples").mkdir()
+    (folder / "examples" / "01.jpg").write_bytes(b"a photo")
+    assert hub.examples(str(folder)) == [folder / "examples" / "01.jpg"]
+    odd = {"examples/a.png": b"x", "examples/deep/b.jpg": b"x", "examples/c.jpg": b"x" * 2**21, "other.jpg": b"x"}
+    many = {f"examples/{index}.jpg": b"photo" for index in range(9)}
+    commit = hub_server.commit(f"{owner}/net", {**odd, **many})
+    found = hub.examples(f"hf-hub:{owner}/net", commit)
+    assert [file.name for file in found] == [f"{index}.jpg" for index in range(6)]
+    hub_server.down()
+    assert hub.examples(f"hf-hub:{owner}/net", commit) == []
+
+
 class TestBest:
     @pytest.fixture
     def put(self, hub_server, owner, folder):

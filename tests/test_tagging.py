@@ -41,7 +41,7 @@ def test_the_alt_text_says_what_it_is_and_how_sure():
     )
     assert "not recognised for certain" in Tags.of([Prediction("Taj Mahal", 0.2)]).alt_text
     assert "\x07" not in Tags.of(STRANGE).alt_text
-    assert [sureness(score) for score in (1.0, 0.9, 0.89, 0.4, 0.39, 0.0)] == [
+    assert [sureness(score) for score in (1.0, 0.9, 0.89, 0.6, 0.59, 0.0)] == [
         "almost certainly", "almost certainly", "probably", "perhaps", "hardly", "hardly"
     ]  # fmt: skip
 
