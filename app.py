@@ -27,7 +27,7 @@ from PIL import Image
 
 from landmark_models import LandmarkError, PhotoError, hub, open_photo, photo_position
 from landmark_models.answer_html import BEHAVIOUR, STYLE, answer_html, table_html
-from landmark_models.batch import tag_photos
+from landmark_models.batch import Tagged, tag_photos
 from landmark_models.errors import run_command
 from landmark_models.explain import NoExplanationError
 from landmark_models.explain import explain as explained
@@ -125,13 +125,13 @@ def build(serving: Serving) -> gr.Blocks:
         answer, shown, _ = see(photo, top_k)
         return answer, shown
 
-    def see(photo: Any, top_k: int) -> tuple[dict[str, float], Image.Image, Tags]:
+    def see(photo: Any, top_k: int) -> tuple[dict[str, float], Image.Image, Tagged]:
         with sentences(), uploaded_file(photo).open("rb") as file:
             tags = recognise(file)
             file.seek(0)
             shown = open_photo(file, SHOWN_SIDE // 2)  # which keeps twice that, enough to look at
         shown.thumbnail((2 * SHOWN_SIDE, 2 * SHOWN_SIDE))
-        return best(tags, top_k), shown, tags
+        return best(tags, top_k), shown, Tagged(original_name(photo), uploaded_file(photo), tags)
 
     def recognise(file: IO[bytes]) -> Tags:
         candidates = serving.now.classifier.predict(file, MAX_CANDIDATES)
@@ -188,8 +188,9 @@ def build(serving: Serving) -> gr.Blocks:
         if len(photos) > MAX_PHOTOS:
             raise gr.Error(f"{len(photos)} photos at once are too many; take {MAX_PHOTOS}.", print_exception=False)
         files = [(original_name(photo), uploaded_file(photo)) for photo in photos]
-        results = progress.tqdm(tag_photos(serving.now.classifier, files), total=len(files), unit="photos")
-        return table_html(list(results))
+        results = tag_photos(serving.now.classifier, files)
+        with sentences():
+            return table_html(list(progress.tqdm(results, total=len(files), unit="photos")))
 
     def landmarks(query: str = "") -> list[dict[str, str]]:
         """List the landmarks that the model knows.
@@ -253,8 +254,8 @@ def build(serving: Serving) -> gr.Blocks:
         example_asked = examples.load_input_event.then(on_gpu(see), **seen, api_visibility="private")
         for event in (asked, example_asked):
             event.success(
-                lambda tags: (
-                    answer_html(tags), gr.update(alt_text=tags.alt_text),
+                lambda tagged: (
+                    answer_html(tagged.tags, tagged.name), gr.update(alt_text=tagged.tags.alt_text),
                     gr.update(interactive=True), gr.update(value=None, visible=False),
                 ),
                 found, [card, photo, why, reason], **private,
@@ -266,7 +267,9 @@ def build(serving: Serving) -> gr.Blocks:
             lambda: (None, None, "", gr.update(interactive=False), gr.update(value=None, visible=False)),
             None, [answer, found, card, why, reason], **private,
         )  # fmt: skip
-        top_k.change(lambda tags, count: best(tags, count) if tags else None, [found, top_k], answer, **private)
+        top_k.change(
+            lambda tagged, count: best(tagged.tags, count) if tagged else None, [found, top_k], answer, **private
+        )
         # The model may have changed since the page was built.
         page.load(lambda: (model_facts(serving), table()), None, [facts, known], **private)
         go.click(recognise_many, photos, results, preprocess=False, api_visibility="private")

@@ -22,8 +22,8 @@ p { margin: .5rem 0; }
 }
 .chips button:focus-visible, .links a:focus-visible { outline: 2px solid var(--color-accent); }
 iframe { width: 100%; height: 260px; border: 1px solid var(--border-color-primary); border-radius: .5rem; }
-table { width: 100%; border-collapse: collapse; }
-th, td { text-align: left; padding: .4rem .5rem; border-bottom: 1px solid var(--border-color-primary); }
+table { width: 100%; border-collapse: collapse; border: 0; }
+th, td { text-align: left; padding: .4rem .5rem; border: 0; border-bottom: 1px solid var(--border-color-primary); }
 td img { width: 64px; height: 64px; object-fit: cover; border-radius: .3rem; }
 td.name { overflow-wrap: anywhere; min-width: 6rem; }
 .wide { overflow-x: auto; }
@@ -57,10 +57,14 @@ element.addEventListener('click', async event => {
 """
 
 
-def answer_html(tags: Tags) -> str:
-    """The answer for a photo; every text in it is escaped."""
+def answer_html(tags: Tags, photo: str = "photo") -> str:
+    """The answer for a photo of that file name; every text in it is escaped."""
     name, score, landmark = escape(tags.name), f"{tags.best.score:.0%}", tags.landmark
     parts = []
+    if tags.photo_position:
+        where = "The photo itself says where it was taken: {:.4f}, {:.4f}".format(*tags.photo_position)
+        distance = "" if tags.distance_km is None else f", {tags.distance_km:,.0f} km from {name}"
+        parts.append(f"<p>{where}{distance}.</p>")
     if known := tags.sureness != "hardly":
         place = f"{escape(tags.place)}<br>" if tags.place else ""
         parts.append(f"<h2>{name}</h2><p class='lead'>{place}{tags.sureness.capitalize()} ({score})</p>")
@@ -69,10 +73,6 @@ def answer_html(tags: Tags) -> str:
     else:
         parts.append("<h2>Not recognised</h2><p class='lead'>It looks like none of the landmarks that are known here.")
         parts.append(f"The nearest is {name} ({score}).</p>")
-    if tags.photo_position:
-        where = "The photo itself says where it was taken: {:.4f}, {:.4f}".format(*tags.photo_position)
-        distance = "" if tags.distance_km is None else f", {tags.distance_km:,.0f} km from {name}"
-        parts.append(f"<p>{where}{distance}.</p>")
     links = []
     if known:
         if landmark:
@@ -82,8 +82,8 @@ def answer_html(tags: Tags) -> str:
         if len(chips) > 1:
             chips.append(_chip("Copy all", " ".join(tags.hashtags)))
         parts.append(f"<p class='chips'>{''.join(chips)}</p>")
-        links.append(_download("photo.xmp", "application/rdf+xml", tags.xmp(), "XMP sidecar"))
-    links.append(_download("landmark.json", "application/json", json.dumps(tags.annotations(), indent=1), "JSON"))
+        links.append(_download(f"{photo}.xmp", "application/rdf+xml", tags.xmp(), "XMP sidecar"))
+    links.append(_download(f"{photo}.json", "application/json", json.dumps(tags.annotations(), indent=1), "JSON"))
     parts.append(f"<p class='links'>{''.join(links)}</p>")
     if known and landmark and landmark.position:
         parts.append(_map(landmark))
@@ -135,4 +135,4 @@ def _chip(text: str, copied: str) -> str:
 def _download(name: str, kind: str, content: str | bytes, text: str) -> str:
     """A link that saves a small file; the page itself holds it, so that nothing is left on the server."""
     data = base64.b64encode(content.encode() if isinstance(content, str) else content).decode()
-    return f"<a download='{name}' href='data:{kind};base64,{data}'>{text}</a>"
+    return f"<a download='{escape(name)}' href='data:{kind};base64,{data}'>{text}</a>"

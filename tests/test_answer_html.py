@@ -14,7 +14,7 @@ def downloads(text: str) -> dict[str, str]:
 
 
 def test_a_sure_answer_says_name_place_how_sure_and_what_it_is():
-    text = answer_html(Tags.of([Prediction("qutub minar", 0.93), Prediction("iron pillar", 0.04)]))
+    text = answer_html(Tags.of([Prediction("qutub minar", 0.93), Prediction("iron pillar", 0.04)]), "holiday 'a'.jpg")
     assert "<h2>Qutb Minar</h2>" in text
     assert "Delhi, India<br>Almost certainly (93%)" in text
     assert "data-copy='#QutbMinar'" in text
@@ -23,8 +23,23 @@ def test_a_sure_answer_says_name_place_how_sure_and_what_it_is():
         "https://www.openstreetmap.org/?mlat=28.5"
     )
     files = downloads(text)
-    assert files["photo.xmp"].startswith("<?xpacket")
-    assert json.loads(files["landmark.json"])["landmarkAnnotations"][1]["description"] == "Iron pillar of Delhi"
+    assert "holiday 'a'" not in text
+    assert files["holiday &#x27;a&#x27;.jpg.xmp"].startswith("<?xpacket")
+    assert (
+        json.loads(files["holiday &#x27;a&#x27;.jpg.json"])["landmarkAnnotations"][1]["description"]
+        == "Iron pillar of Delhi"
+    )
+
+
+def test_the_map_is_asked_for_by_a_click_alone():
+    text = answer_html(Tags.of([Prediction("Taj Mahal", 0.97)]))
+    assert "<iframe" not in text
+    url = html.unescape(re.search(r"data-map='([^']+)'", text)[1])
+    west, south, east, north = map(float, re.search(r"bbox=([-\d.,]+)&", url)[1].split(","))
+    assert west < 78.0421 < east
+    assert south < 27.175 < north
+    assert "marker=27.175,78.0421" in url
+    assert "data-map" not in answer_html(Tags.of([Prediction("Chhota Imambara", 0.97)]))  # where it is is not known
 
 
 def test_what_is_not_recognised_gets_no_tags():
@@ -32,12 +47,12 @@ def test_what_is_not_recognised_gets_no_tags():
     assert "<h2>Not recognised</h2>" in text
     assert "The nearest is Taj Mahal (20%)" in text
     assert "data-copy" not in text
-    assert list(downloads(text)) == ["landmark.json"]
+    assert list(downloads(text)) == ["photo.json"]
 
 
 def test_a_photo_taken_elsewhere_is_said_first():
     text = answer_html(Tags.of([Prediction("Taj Mahal", 0.97)], (48.8583, 2.2945)))
-    assert "<h2>Not sure</h2>" in text
+    assert text.index("taken: 48.8583, 2.2945") < text.index("<h2>Not sure</h2>")
     assert "was taken elsewhere" in text
     assert re.search(r"taken: 48\.8583, 2\.2945, 6,7\d\d km from Taj Mahal", text)
     assert "3 km from" not in answer_html(Tags.of([Prediction("Taj Mahal", 0.97)], (27.175, 78.0421)))

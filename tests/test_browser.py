@@ -83,6 +83,38 @@ def test_tags_are_copied_with_one_click_and_files_saved(page, photo):
     assert download.value.path().read_text(encoding="utf-8").startswith("<?xpacket")
 
 
+def test_nothing_above_or_beside_the_answer_moves_when_it_comes(page, photo):
+    def places():
+        boxes = [page.locator(part).bounding_box() for part in ("#photo", "#card", "h1")]
+        return [(round(box["x"]), round(box["y"]), round(box["width"])) for box in boxes]
+
+    page.locator("#photo").wait_for()
+    before = places()
+    page.set_input_files("#photo input[type=file]", photo)
+    named(page, "Red Tower").wait_for()
+    assert places() == before
+
+
+def test_the_keyboard_alone_suffices(page, photo):
+    """Tab and Enter reach the example, the tag, the reason and the tabs."""
+
+    def tab_to(locator):
+        for _ in range(60):
+            if locator.evaluate("element => element.contains(document.activeElement)"):
+                return
+            page.keyboard.press("Tab")
+        raise AssertionError(f"{locator} is not reached by the keyboard")
+
+    tab_to(page.get_by_role("button", name="tower").or_(page.locator(".gallery-item")).first)
+    page.keyboard.press("Enter")
+    page.locator("#card h2").wait_for()
+    page.locator("h1").click()
+    tab_to(page.locator("#card").get_by_role("link").first)
+    tab_to(page.locator("#why"))
+    page.keyboard.press("Enter")
+    page.locator("#reason img").wait_for()
+
+
 def test_why_shows_where_the_answer_comes_from(page, photo):
     assert page.get_by_role("button", name="Why?").is_disabled()
     page.set_input_files("#photo input[type=file]", photo)
