@@ -9,6 +9,8 @@ import html
 import importlib.resources
 import os
 import sys
+import threading
+import time
 from collections.abc import Iterator
 from pathlib import Path
 from typing import IO, Annotated, Any
@@ -39,6 +41,7 @@ from landmark_models.text import for_markdown
 
 MAX_CANDIDATES = 10
 MAX_PHOTOS = 200  # at once
+KEPT = 1800.0  # seconds that an uploaded photo stays on the server, and at most ten minutes more
 _PROGRESS = gr.Progress()
 SHOWN_SIDE = 1024  # least shorter side of the photo that the page shows, px, where the photo has it
 
@@ -75,7 +78,13 @@ def model_facts(serving: Serving) -> str:
         )
     else:
         facts.append("It has no test figure.")
-    return " ".join([*facts, for_markdown(why)]).strip()
+    facts.append(for_markdown(why))
+    limits = (
+        "**Limits.** It knows these landmarks as its training photos show them; rare views, such as by night or from "
+        "inside, may be missed, and a photo of something else may be taken for one of them. Its scores say how sure it "
+        "is, not how often it is right. Don't use it where a wrong name could harm anyone."
+    )
+    return f"{' '.join(facts).strip()}\n\n{limits}"
 
 
 def uploaded_file(photo: Any) -> Path:
@@ -95,7 +104,31 @@ def uploaded_file(photo: Any) -> Path:
 def original_name(photo: Any) -> str:
     """What a person called a file that was uploaded."""
     name = photo.get("orig_name") if isinstance(photo, dict) else None
-    return name if isinstance(name, str) and name else uploaded_file(photo).name
+    name = name if isinstance(name, str) and name else uploaded_file(photo).name
+    return name.encode("utf-8", "replace").decode()[-200:]
+
+
+def sweep(older_than: float = KEPT) -> None:
+    """Delete what people uploaded, and what was made of it, that is older than so many seconds.
+
+    Gradio's own `delete_cache` misses files of components that an event has changed, and what came over MCP.
+    """
+    limit = time.time() - older_than
+    for file in Path(get_upload_folder()).rglob("*"):
+        with contextlib.suppress(OSError):
+            if file.is_file() and file.stat().st_mtime < limit:
+                file.unlink()
+
+
+def keep_sweeping() -> None:
+    """Sweep now and every ten minutes, in the background."""
+
+    def run() -> None:
+        while True:
+            sweep()
+            time.sleep(600)
+
+    threading.Thread(target=run, name="sweep", daemon=True).start()
 
 
 def build(serving: Serving) -> gr.Blocks:
@@ -131,7 +164,7 @@ def build(serving: Serving) -> gr.Blocks:
             file.seek(0)
             shown = open_photo(file, SHOWN_SIDE // 2)  # which keeps twice that, enough to look at
         shown.thumbnail((2 * SHOWN_SIDE, 2 * SHOWN_SIDE))
-        return best(tags, top_k), shown, Tagged(original_name(photo), uploaded_file(photo), tags)
+        return best(tags, top_k), shown, Tagged(original_name(photo), tags)
 
     def recognise(file: IO[bytes]) -> Tags:
         candidates = serving.now.classifier.predict(file, MAX_CANDIDATES)
@@ -207,7 +240,7 @@ def build(serving: Serving) -> gr.Blocks:
         return [[row[column] for column in ("name", "kind", "place", "country")] for row in landmarks()]
 
     with gr.Blocks(title="Which landmark is this?", delete_cache=(1200, 1800)) as page:
-        page.queue(default_concurrency_limit=min(os.cpu_count() or 1, 4))  # the page says how long the wait is
+        page.queue(max_size=512)  # the page says how long the wait is
         gr.Markdown("# Which landmark is this?\nDrop a photo, paste one, or take one: the page names the landmark.")
         found = gr.State(None)
         with gr.Tab("One photo"):
@@ -247,9 +280,14 @@ def build(serving: Serving) -> gr.Blocks:
         with gr.Accordion("About the model", open=False):
             facts = gr.Markdown(model_facts(serving), latex_delimiters=[])
 
+        model: dict[str, Any] = {"concurrency_id": "model", "concurrency_limit": min(os.cpu_count() or 1, 4)}
         private: dict[str, Any] = {"queue": False, "show_progress": "hidden", "api_visibility": "private"}
         # Gradio would decode and encode some photos again before we see them: `preprocess=False` hands us the file.
-        seen: dict[str, Any] = {"inputs": [photo, top_k], "outputs": [answer, photo, found], "preprocess": False}
+        seen: dict[str, Any] = {
+            "inputs": [photo, top_k],
+            "outputs": [answer, photo, found],
+            "preprocess": False,
+        } | model
         asked = photo.input(on_gpu(see), **seen, api_visibility="private")
         example_asked = examples.load_input_event.then(on_gpu(see), **seen, api_visibility="private")
         for event in (asked, example_asked):
@@ -260,7 +298,7 @@ def build(serving: Serving) -> gr.Blocks:
                 ),
                 found, [card, photo, why, reason], **private,
             )  # fmt: skip
-        why.click(explain, photo, reason, preprocess=False, api_name="explain").success(
+        why.click(explain, photo, reason, preprocess=False, api_name="explain", **model).success(
             lambda: gr.update(visible=True), None, reason, **private
         )
         photo.clear(
@@ -272,10 +310,10 @@ def build(serving: Serving) -> gr.Blocks:
         )
         # The model may have changed since the page was built.
         page.load(lambda: (model_facts(serving), table()), None, [facts, known], **private)
-        go.click(recognise_many, photos, results, preprocess=False, api_visibility="private")
+        go.click(recognise_many, photos, results, preprocess=False, api_visibility="private", **model)
         outputs = [gr.Label(visible=False), gr.Image(visible=False, format="jpeg")]
-        gr.Button(visible=False).click(predict, [photo, top_k], outputs, preprocess=False, api_name="predict")
-        gr.Button(visible=False).click(tag, photo, gr.JSON(visible=False), preprocess=False, api_name="tag")
+        gr.Button(visible=False).click(predict, [photo, top_k], outputs, preprocess=False, api_name="predict", **model)
+        gr.Button(visible=False).click(tag, photo, gr.JSON(visible=False), preprocess=False, api_name="tag", **model)
         gr.api(landmarks, api_name="landmarks")
     return page
 
@@ -311,6 +349,7 @@ def main(
     classifier, why = serving.now
     source = "the embedded model" if classifier.source == "default" else classifier.source
     print(f"Serving {source}. {why}".strip(), flush=True)
+    keep_sweeping()
     page = build(serving)
     try:
         page.launch(

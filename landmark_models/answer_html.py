@@ -5,7 +5,7 @@ import json
 from collections.abc import Sequence
 from html import escape
 
-from landmark_models.batch import Tagged, as_csv, as_jsonl, sidecars, thumbnail
+from landmark_models.batch import Tagged, as_csv, as_jsonl, sidecars
 from landmark_models.gazetteer import Landmark
 from landmark_models.tagging import Tags
 
@@ -65,7 +65,7 @@ def answer_html(tags: Tags, photo: str = "photo") -> str:
         where = "The photo itself says where it was taken: {:.4f}, {:.4f}".format(*tags.photo_position)
         distance = "" if tags.distance_km is None else f", {tags.distance_km:,.0f} km from {name}"
         parts.append(f"<p>{where}{distance}.</p>")
-    if known := tags.sureness != "hardly":
+    if known := tags.recognised:
         place = f"{escape(tags.place)}<br>" if tags.place else ""
         parts.append(f"<h2>{name}</h2><p class='lead'>{place}{tags.sureness.capitalize()} ({score})</p>")
     elif tags.agrees is False:
@@ -93,7 +93,7 @@ def answer_html(tags: Tags, photo: str = "photo") -> str:
 def table_html(photos: Sequence[Tagged]) -> str:
     """A table of many photos with what is in each, or why it can't be read, and everything to save."""
     failed = sum(not photo.tags for photo in photos)
-    unsure = sum(bool(photo.tags) and photo.tags.sureness == "hardly" for photo in photos if photo.tags)
+    unsure = sum(not photo.tags.recognised for photo in photos if photo.tags)
     parts = [f"<p class='lead'>{len(photos)} photos: {len(photos) - failed - unsure} recognised, {unsure} not, "]
     parts.append(f"{failed} can't be read.</p><p class='links'>")
     parts.append(_download("landmarks.csv", "text/csv", as_csv(photos), "CSV"))
@@ -109,9 +109,9 @@ def _row(photo: Tagged) -> str:
     name, tags = f"<td class='name'>{escape(photo.name)}</td>", photo.tags
     if tags is None:
         return f"<tr><td></td>{name}<td colspan='4'>{escape(photo.error)}</td></tr>"
-    data = base64.b64encode(thumbnail(photo)).decode()
+    data = base64.b64encode(photo.thumbnail).decode()
     image = f"<td><img alt='{escape(tags.alt_text)}' src='data:image/jpeg;base64,{data}'></td>"
-    if tags.sureness == "hardly":
+    if not tags.recognised:
         return f"<tr>{image}{name}<td>not recognised</td><td>{tags.best.score:.0%}</td><td></td><td></td></tr>"
     cells = [tags.name, f"{tags.best.score:.0%}", tags.place, " ".join(tags.hashtags)]
     return f"<tr>{image}{name}{''.join(f'<td>{escape(cell)}</td>' for cell in cells)}</tr>"

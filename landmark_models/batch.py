@@ -10,7 +10,7 @@ from pathlib import Path, PurePath
 
 from landmark_models.classifier import LandmarkClassifier
 from landmark_models.errors import PhotoError
-from landmark_models.photo import open_photo, photo_position
+from landmark_models.photo import Photo, open_photo, photo_position
 from landmark_models.tagging import CSV_COLUMNS, Tags
 from landmark_models.text import for_spreadsheet
 
@@ -19,11 +19,11 @@ __all__ = ["Tagged", "as_csv", "as_jsonl", "sidecars", "tag_photos", "thumbnail"
 
 @dataclass(frozen=True)
 class Tagged:
-    """A photo by its name, the file that holds it, and either its tags or the reason why it could not be read."""
+    """A photo by its name, and either its tags and a small JPEG of it, or the reason why it could not be read."""
 
     name: str
-    file: Path
     tags: Tags | None = None
+    thumbnail: bytes = b""
     error: str = ""
 
 
@@ -31,15 +31,21 @@ def tag_photos(classifier: LandmarkClassifier, photos: Sequence[tuple[str, Path]
     """Recognise photos, given by name and file, in turn; a bad one is a result like any other."""
     answers = classifier.predict_many((file for _, file in photos), top_k, batch_size=16)
     for (name, file), answer in zip(photos, answers, strict=True):
-        if isinstance(answer, PhotoError):
-            yield Tagged(name, file, error=str(answer).replace(str(file), name))
-        else:
-            yield Tagged(name, file, Tags.of(answer, photo_position(file)))
+        try:
+            if isinstance(answer, PhotoError):
+                raise answer
+            yield Tagged(name, Tags.of(answer, photo_position(file)), thumbnail(file))
+        except PhotoError as error:
+            yield Tagged(name, error=str(error).replace(str(file), name))
 
 
-def thumbnail(photo: Tagged, side: int = 96) -> bytes:
-    """A small JPEG of a photo, without metadata."""
-    image = open_photo(photo.file, side)
+def thumbnail(photo: Photo, side: int = 96) -> bytes:
+    """A small JPEG of a photo, without metadata.
+
+    Raises:
+        PhotoError: it can't be read.
+    """
+    image = open_photo(photo, side)
     image.thumbnail((side, side))
     image.info.clear()
     content = io.BytesIO()
@@ -72,7 +78,7 @@ def sidecars(photos: Iterable[Tagged]) -> bytes:
     content, taken = io.BytesIO(), set()
     with zipfile.ZipFile(content, "w", zipfile.ZIP_DEFLATED) as archive:
         for photo in photos:
-            if photo.tags is None or photo.tags.sureness == "hardly":
+            if photo.tags is None or not photo.tags.recognised:
                 continue
             name = PurePath(photo.name.replace("\\", "/")).name or "photo"
             stem, number = name, 1

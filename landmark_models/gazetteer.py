@@ -25,6 +25,7 @@ class Landmark:
     code, `kind` a common noun, `about` a sentence, `hashtags` words without the hash, the most specific first.
     `latitude` and `longitude` are a point on the landmark, WGS 84 degrees; they and the `wikidata` id are None where
     they are not known for certain.
+    `reach` is how far from there, in km, a photo of it may well be taken, where that is more than a few: of a park.
     """
 
     label: str
@@ -39,6 +40,7 @@ class Landmark:
     latitude: float | None = None
     longitude: float | None = None
     wikidata: str | None = None
+    reach: float = 0.0
 
     @property
     def position(self) -> tuple[float, float] | None:
@@ -73,6 +75,7 @@ def _landmark(label: str, entry: dict[str, Any], countries: dict[str, str]) -> L
         latitude=entry.get("lat"),
         longitude=entry.get("lon"),
         wikidata=entry.get("wikidata"),
+        reach=entry.get("reach", 0.0),
     )
 
 

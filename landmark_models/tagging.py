@@ -21,8 +21,8 @@ __all__ = ["CSV_COLUMNS", "Tags", "distance_km", "sureness"]
 CONTRADICTION_KM = 50.0  # from where the photo says it was taken to the landmark
 
 CSV_COLUMNS = (
-    "path", "name", "label", "score", "place", "country", "latitude", "longitude", "wikidata", "hashtags",
-    "photo_latitude", "photo_longitude", "distance_km", "agrees", "error",
+    "path", "name", "label", "score", "sureness", "place", "country", "latitude", "longitude", "wikidata", "hashtags",
+    "agrees", "error",
 )  # fmt: skip
 
 _EARTH_RADIUS_KM = 6371.0088  # mean, IUGG
@@ -83,8 +83,13 @@ class Tags:
 
     @property
     def landmark(self) -> Landmark | None:
-        """What the gazetteer knows of the most likely landmark."""
+        """What the gazetteer knows of the most likely landmark, recognised or not."""
         return find(self.best.label)
+
+    @property
+    def recognised(self) -> bool:
+        """Whether the most likely landmark is an answer: its score is not low, nor was the photo taken elsewhere."""
+        return self.sureness != "hardly"
 
     @property
     def name(self) -> str:
@@ -105,7 +110,9 @@ class Tags:
     @property
     def agrees(self) -> bool | None:
         """Whether the photo's own position bears the answer out; None where there is nothing to compare."""
-        return None if self.distance_km is None else self.distance_km <= CONTRADICTION_KM
+        if self.distance_km is None or self.landmark is None:
+            return None
+        return self.distance_km <= CONTRADICTION_KM + self.landmark.reach
 
     @property
     def sureness(self) -> str:
@@ -114,7 +121,9 @@ class Tags:
 
     @property
     def hashtags(self) -> list[str]:
-        """Hashtags of the most likely landmark, the most specific first, none twice."""
+        """Hashtags of the landmark, the most specific first, none twice; none of one that was not recognised."""
+        if not self.recognised:
+            return []
         words = self.landmark.hashtags if self.landmark else (_hashtag(self.best.label),)
         return [f"#{word}" for word in dict.fromkeys(words) if word]
 
@@ -138,36 +147,36 @@ class Tags:
         The last two are None where the photo has no position of its own.
         """
         return self.annotations() | {
-            "name": self.name,
-            "place": self.place,
+            "name": self.name if self.recognised else None,
+            "place": self.place if self.recognised else None,
             "sureness": self.sureness,
             "hashtags": self.hashtags,
             "altText": self.alt_text,
-            "distanceKm": self.distance_km,
+            "distanceKm": None if self.distance_km is None else round(self.distance_km),
             "agrees": self.agrees,
         }
 
     def row(self, path: str) -> dict[str, str]:
-        """A row of a CSV file with `CSV_COLUMNS`; no cell is taken for a formula by a spreadsheet."""
-        landmark, here = self.landmark, self.photo_position
-        there = landmark.position if landmark else None
+        """A row of a CSV file with `CSV_COLUMNS`; no cell is taken for a formula by a spreadsheet.
+
+        It says where the landmark is, not where the camera was.
+        """
+        landmark = self.landmark if self.recognised else None
         cells = {
             "path": path,
-            "name": self.name,
+            "name": self.name if self.recognised else "",
             "label": self.best.label,
             "score": f"{self.best.score:.4f}",
+            "sureness": self.sureness,
             "place": landmark.place if landmark else "",
             "country": landmark.country if landmark else "",
             "wikidata": (landmark.wikidata if landmark else None) or "",
             "hashtags": " ".join(self.hashtags),
-            "distance_km": "" if self.distance_km is None else f"{self.distance_km:.1f}",
             "agrees": "" if self.agrees is None else str(self.agrees).lower(),
         }
         escaped = {column: for_spreadsheet(cells.get(column, "")) for column in CSV_COLUMNS}
-        numbers = {"latitude": there, "photo_latitude": here}  # a minus sign is no formula here
-        for column, position in numbers.items():
-            if position:
-                escaped[column], escaped[column.replace("lat", "long")] = (f"{value:.6f}" for value in position)
+        if landmark and landmark.position:  # a minus sign is no formula here
+            escaped["latitude"], escaped["longitude"] = (f"{value:.4f}" for value in landmark.position)
         return escaped
 
     def xmp(self, camera_position: bool = False) -> str:
@@ -179,10 +188,11 @@ class Tags:
         root = ElementTree.Element(_name("x", "xmpmeta"))
         rdf = ElementTree.SubElement(root, _name("rdf", "RDF"))
         description = ElementTree.SubElement(rdf, _name("rdf", "Description"), {_name("rdf", "about"): ""})
-        names = [self.name, *(tag.removeprefix("#") for tag in self.hashtags)]
-        _list(description, "dc", "subject", "Bag", [for_terminal(name) for name in dict.fromkeys(names)])
+        if self.recognised:
+            names = [self.name, *(tag.removeprefix("#") for tag in self.hashtags)]
+            _list(description, "dc", "subject", "Bag", [for_terminal(name) for name in dict.fromkeys(names)])
         _list(description, "dc", "description", "Alt", [self.alt_text])
-        if landmark := self.landmark:
+        if (landmark := self.landmark) and self.recognised:
             shown = ElementTree.SubElement(description, _name("Iptc4xmpExt", "LocationShown"))
             bag = ElementTree.SubElement(shown, _name("rdf", "Bag"))
             location = ElementTree.SubElement(bag, _name("rdf", "li"), {_name("rdf", "parseType"): "Resource"})

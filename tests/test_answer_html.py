@@ -55,7 +55,7 @@ def test_a_photo_taken_elsewhere_is_said_first():
     assert text.index("taken: 48.8583, 2.2945") < text.index("<h2>Not sure</h2>")
     assert "was taken elsewhere" in text
     assert re.search(r"taken: 48\.8583, 2\.2945, 6,7\d\d km from Taj Mahal", text)
-    assert "3 km from" not in answer_html(Tags.of([Prediction("Taj Mahal", 0.97)], (27.175, 78.0421)))
+    assert ", 0 km from Taj Mahal." in answer_html(Tags.of([Prediction("Taj Mahal", 0.97)], (27.175, 78.0421)))
 
 
 def test_a_strange_label_is_escaped_everywhere():

@@ -17,6 +17,7 @@ import httpx
 import numpy as np
 import pytest
 from conftest import noisy_photo
+from gradio.utils import get_upload_folder
 from gradio_client import Client, handle_file
 from gradio_client.exceptions import AppError
 from mcp import ClientSession
@@ -97,9 +98,9 @@ def test_thirty_two_people_at_once_are_all_answered(url, sure, photo):
     assert [answer[0]["label"] for answer in answers] == [expected] * 64
 
 
-def test_agents_find_and_use_the_tools(run, photo, monkeypatch):
+def test_agents_find_and_use_the_tools(sure, photo, monkeypatch):
     monkeypatch.setenv("GRADIO_MCP_SERVER", "True")
-    page = app.build(Serving(str(run.path)))
+    page = app.build(Serving(str(sure)))
     _, url, _ = page.launch(prevent_thread_lock=True, quiet=True, ssr_mode=False)
     data = f"data:image/jpeg;base64,{base64.b64encode(photo.read_bytes()).decode()}"
 
@@ -136,6 +137,18 @@ def test_the_readmes_examples_of_the_api_run(url, photo, tmp_path):
         result = subprocess.run([sys.executable, "-c", code], cwd=tmp_path, capture_output=True, text=True)
         assert result.returncode == 0, result.stderr
         assert "Red Tower" in result.stdout
+
+
+def test_what_was_uploaded_is_deleted(client, photo):
+    for name in ("/predict", "/explain"):
+        client.predict(handle_file(photo), api_name=name)
+    folder = Path(get_upload_folder())
+    old = [file for file in folder.rglob("*") if file.is_file()]
+    assert old
+    app.sweep()
+    assert all(file.exists() for file in old)  # half an hour has not passed
+    app.sweep(older_than=-1)
+    assert not [file for file in folder.rglob("*") if file.is_file()]
 
 
 def test_every_endpoint_refuses_what_is_no_photo(client, tmp_path):

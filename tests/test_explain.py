@@ -78,6 +78,10 @@ def test_the_overlay_has_the_photos_own_shape_and_greys_what_was_not_seen():
     assert abs(hot - plain).max() < 40  # little heat away from the square
 
 
+def test_the_overlay_of_a_large_picture_is_small():
+    assert explain(classifier(Colors()), Image.new("RGB", (5000, 2500))).size == (2048, 1024)
+
+
 def test_nothing_that_speaks_for_a_label_is_no_heat():
     model = classifier(Colors())
     assert heat_map(model, torch.zeros(3, 64, 64), "red").max() == 0

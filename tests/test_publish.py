@@ -187,7 +187,7 @@ def test_a_space_has_what_it_needs_and_no_more(tmp_path):
     files = {file.relative_to(tmp_path / "space").as_posix() for file in (tmp_path / "space").rglob("*")}
     assert {"app.py", "requirements.txt", "README.md", "landmark_models/default/model.safetensors"} <= files
     assert not [file for file in files if "__pycache__" in file or file.startswith(("train", "tests"))]
-    names = [re.split(r"[<>=]", line)[0] for line in serving_requirements().splitlines()]
+    names = [re.split(r"[\[<>=]", line)[0] for line in serving_requirements().splitlines()]
     assert {"torch", "timm", "gradio", "huggingface_hub", "pi-heif"} <= set(names)
     assert not {"pytest", "playwright", "hypothesis", "matplotlib", "scikit-learn", "accelerate"} & set(names)
     front = yaml.safe_load((tmp_path / "space" / "README.md").read_text().split("---")[1])

@@ -81,22 +81,42 @@ def test_the_position_is_read_from_the_photo(tmp_path):
 
 def test_a_row_holds_no_formula():
     row = Tags.of(STRANGE, (-33.85, -70.5)).row("=cmd().jpg")
+    assert "33.85" not in " ".join(row.values())  # where the camera was is nobody's business
     assert tuple(row) == CSV_COLUMNS
     assert row["path"] == "'=cmd().jpg"
     assert row["name"].startswith("'=")
-    assert (row["photo_latitude"], row["photo_longitude"]) == ("-33.850000", "-70.500000")
     row = Tags.of(TAJ, AGRA).row("holiday, second.jpg")
     assert (row["score"], row["country"], row["latitude"], row["longitude"]) == (
         "0.9700",
         "IN",
-        "27.175000",
-        "78.042100",
+        "27.1750",
+        "78.0421",
     )
     assert row["agrees"] == "true"
     assert row["hashtags"] == "#TajMahal #Agra #UttarPradesh #India"
     file = io.StringIO()
     csv.DictWriter(file, CSV_COLUMNS).writerow(row)
     assert next(csv.reader([file.getvalue()]))[0] == "holiday, second.jpg"
+
+
+@pytest.mark.parametrize(
+    "tags", [Tags.of([Prediction("Taj Mahal", 0.2)]), Tags.of(TAJ, PARIS)], ids=["low", "elsewhere"]
+)
+def test_what_is_not_recognised_is_tagged_with_nothing(tags):
+    assert not tags.recognised
+    assert tags.hashtags == []
+    row, record = tags.row("a.jpg"), tags.record()
+    assert (row["name"], row["place"], row["wikidata"], row["latitude"]) == ("", "", "", "")
+    assert (row["label"], row["sureness"]) == ("Taj Mahal", "hardly")  # what it was nearest to
+    assert (record["name"], record["place"], record["hashtags"]) == (None, None, [])
+    assert "Taj" not in tags.xmp()
+
+
+def test_a_photo_from_within_a_large_landmark_is_no_contradiction():
+    for label, here in (("Great Wall of China", (39.80, 98.21)), ("Great Barrier Reef", (-16.75, 146.25))):
+        assert Tags.of([Prediction(label, 0.99)], here).agrees, label
+    assert Tags.of([Prediction("Grand Canyon", 0.99)], (36.012, -113.811)).agrees
+    assert not Tags.of([Prediction("Grand Canyon", 0.99)], PARIS).agrees
 
 
 def test_a_sidecar_is_xml_whatever_the_label():
