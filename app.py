@@ -5,17 +5,21 @@ LANDMARK_NAMESPACE=owner python app.py
 """
 
 import contextlib
+import filecmp
 import html
 import importlib.resources
 import os
 import sys
+import tempfile
 import threading
 import time
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from pathlib import Path
 from typing import IO, Annotated, Any
 
-os.environ.setdefault("GRADIO_ANALYTICS_ENABLED", "False")  # read when gradio is imported
+# Read when gradio is imported. Uploads have a folder of their own, since what is old in it is deleted.
+os.environ.setdefault("GRADIO_ANALYTICS_ENABLED", "False")
+os.environ.setdefault("GRADIO_TEMP_DIR", str(Path(tempfile.gettempdir()) / "landmark-page"))
 
 # A Space with ZeroGPU has a GPU only while a function wants one; models move to it at the start.
 if ZERO_GPU := bool(os.environ.get("SPACES_ZERO_GPU")):
@@ -108,31 +112,36 @@ def original_name(photo: Any) -> str:
     return name.encode("utf-8", "replace").decode()[-200:]
 
 
-def sweep(older_than: float = KEPT) -> None:
+def sweep(keep: Sequence[Path] = (), older_than: float = KEPT) -> None:
     """Delete what people uploaded, and what was made of it, that is older than so many seconds.
 
     Gradio's own `delete_cache` misses files of components that an event has changed, and what came over MCP.
+
+    Args:
+        keep: the page's own photos, of which Gradio has copies among the uploads.
+        older_than: seconds.
     """
     limit = time.time() - older_than
     for file in Path(get_upload_folder()).rglob("*"):
         with contextlib.suppress(OSError):
-            if file.is_file() and file.stat().st_mtime < limit:
+            own = any(file.name == photo.name and filecmp.cmp(file, photo, shallow=False) for photo in keep)
+            if file.is_file() and not own and file.stat().st_mtime < limit:
                 file.unlink()
 
 
-def keep_sweeping() -> None:
+def keep_sweeping(keep: Sequence[Path]) -> None:
     """Sweep now and every ten minutes, in the background."""
 
     def run() -> None:
         while True:
-            sweep()
+            sweep(keep)
             time.sleep(600)
 
     threading.Thread(target=run, name="sweep", daemon=True).start()
 
 
-def build(serving: Serving) -> gr.Blocks:
-    """The page around what serves."""
+def build(serving: Serving, examples: Sequence[Path] = ()) -> gr.Blocks:
+    """The page around what serves, with example photos; without, Gradio's."""
 
     @contextlib.contextmanager
     def sentences() -> Iterator[None]:
@@ -185,8 +194,8 @@ def build(serving: Serving) -> gr.Blocks:
             photo: the photo (JPEG, PNG, WebP, GIF, TIFF, BMP, HEIC or AVIF).
 
         Returns:
-            `landmarkAnnotations` as Google Cloud Vision has them, and `name`, `place`, `sureness`, `hashtags`,
-            `altText`, `distanceKm` and `agrees`, which are null where the photo has no GPS of its own.
+            `landmarkAnnotations` as Google Cloud Vision has them, `sureness`, `hashtags` and `altText`; `name` and
+            `place`, null where none was recognised; `distanceKm` and `agrees`, null where the photo has no GPS.
         """
         with sentences(), uploaded_file(photo).open("rb") as file:
             tags = recognise(file)
@@ -262,9 +271,8 @@ def build(serving: Serving) -> gr.Blocks:
                     with gr.Accordion("Candidates", open=False):
                         answer = gr.Label(label="Landmark", elem_id="answer")
                         top_k = gr.Slider(1, MAX_CANDIDATES, value=5, step=1, label="Candidates")
-            examples = gr.Examples(
-                [[str(file)] for file in example_photos(serving)], [photo], label="Examples", cache_examples=False
-            )
+            shown = [[str(file)] for file in examples or [example_photo()]]
+            offered = gr.Examples(shown, [photo], label="Examples", cache_examples=False)
         with gr.Tab("Many"):
             photos = gr.File(
                 label="Photos", file_count="multiple", height=160, elem_id="photos",
@@ -289,7 +297,7 @@ def build(serving: Serving) -> gr.Blocks:
             "preprocess": False,
         } | model
         asked = photo.input(on_gpu(see), **seen, api_visibility="private")
-        example_asked = examples.load_input_event.then(on_gpu(see), **seen, api_visibility="private")
+        example_asked = offered.load_input_event.then(on_gpu(see), **seen, api_visibility="private")
         for event in (asked, example_asked):
             event.success(
                 lambda tagged: (
@@ -349,8 +357,9 @@ def main(
     classifier, why = serving.now
     source = "the embedded model" if classifier.source == "default" else classifier.source
     print(f"Serving {source}. {why}".strip(), flush=True)
-    keep_sweeping()
-    page = build(serving)
+    examples = example_photos(serving)
+    keep_sweeping(examples)
+    page = build(serving, examples)
     try:
         page.launch(
             server_port=port,

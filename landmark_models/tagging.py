@@ -144,7 +144,7 @@ class Tags:
     def record(self) -> dict[str, Any]:
         """The answer as JSON: `annotations` with name, place, sureness, hashtags, alt text, distance, and `agrees`.
 
-        The last two are None where the photo has no position of its own.
+        The first two are None where none was recognised, the last two where the photo has no position of its own.
         """
         return self.annotations() | {
             "name": self.name if self.recognised else None,
