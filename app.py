@@ -5,14 +5,11 @@ LANDMARK_NAMESPACE=owner python app.py
 """
 
 import contextlib
-import filecmp
 import html
 import importlib.resources
 import os
 import sys
 import tempfile
-import threading
-import time
 from collections.abc import Iterator, Sequence
 from pathlib import Path
 from typing import IO, Annotated, Any
@@ -28,29 +25,30 @@ if ZERO_GPU := bool(os.environ.get("SPACES_ZERO_GPU")):
 import gradio as gr
 import torch
 import typer
-from gradio.utils import get_upload_folder
 from PIL import Image
 
 from landmark_models import LandmarkError, PhotoError, hub, open_photo, photo_position
-from landmark_models.answer_html import BEHAVIOUR, STYLE, answer_html, table_html
+from landmark_models.answer_html import BEHAVIOUR, EMPTY, STYLE, answer_html, table_html
 from landmark_models.batch import Tagged, tag_photos
 from landmark_models.errors import run_command
 from landmark_models.explain import NoExplanationError
 from landmark_models.explain import explain as explained
 from landmark_models.gazetteer import search
-from landmark_models.photo import MAX_BYTES, PHOTO_SUFFIXES
+from landmark_models.photo import MAX_BYTES
 from landmark_models.serving import Serving
 from landmark_models.tagging import Tags
-from landmark_models.text import for_markdown
+from landmark_models.uploads import KEPT, keep_sweeping, limit_fetching, original_name, uploaded_file
 
 MAX_CANDIDATES = 10
 MAX_PHOTOS = 200  # at once
-KEPT = 1800.0  # seconds that an uploaded photo stays on the server, and at most ten minutes more
+CARD_HEIGHT = 500  # px, so that nothing below moves when an answer comes
 _PROGRESS = gr.Progress()
 SHOWN_SIDE = 1024  # least shorter side of the photo that the page shows, px, where the photo has it
 
 # No web fonts: the page asks nothing of a third party and looks the same without network.
-THEME = gr.themes.Soft(font=["system-ui", "sans-serif"], font_mono=["ui-monospace", "monospace"])
+THEME = gr.themes.Soft(font=["system-ui", "sans-serif"], font_mono=["ui-monospace", "monospace"]).set(
+    link_text_color_dark="*primary_300"  # for contrast
+)
 
 on_gpu: Any = spaces.GPU if ZERO_GPU else lambda function: function
 
@@ -66,80 +64,6 @@ def example_photos(serving: Serving) -> list[Path]:
     return hub.examples(classifier.source, classifier.revision) or [example_photo()]
 
 
-def model_facts(serving: Serving) -> str:
-    """Which model is serving, why, and how accurate it was measured to be, as Markdown."""
-    classifier, why = serving.now
-    name = f"Model **{for_markdown(classifier.source.removeprefix(hub.PREFIX).partition('@')[0])}**"
-    if classifier.source == "default":
-        name = "The embedded model"
-    revision = f", revision `{classifier.revision[:12]}`," if classifier.revision else ""
-    facts = [f"{name}{revision} knows {len(classifier.labels)} landmarks."]
-    if test := classifier.landmark.get("test"):
-        low, high = (100 * bound for bound in test["top1_ci95"])
-        facts.append(
-            f"Right first time on {100 * test['top1']:.1f} % of {test['n']} test photos "
-            f"(95 % interval {low:.1f} to {high:.1f} %, {for_markdown(test['data'])})."
-        )
-    else:
-        facts.append("It has no test figure.")
-    facts.append(for_markdown(why))
-    limits = (
-        "**Limits.** It knows these landmarks as its training photos show them; rare views, such as by night or from "
-        "inside, may be missed, and a photo of something else may be taken for one of them. Its scores say how sure it "
-        "is, not how often it is right. Don't use it where a wrong name could harm anyone."
-    )
-    return f"{' '.join(facts).strip()}\n\n{limits}"
-
-
-def uploaded_file(photo: Any) -> Path:
-    """The file that a person uploaded, from what the page or a client sent.
-
-    Gradio checks paths only in messages of its own form, so a path elsewhere on the server is refused here.
-    """
-    path = photo.get("path") if isinstance(photo, dict) else None
-    if not isinstance(path, str) or not path or "\0" in path:
-        raise gr.Error("There is no photo; choose one first.", title="No photo", print_exception=False)
-    file = Path(path).resolve()
-    if not file.is_relative_to(Path(get_upload_folder()).resolve()) or not file.is_file():
-        raise gr.Error("This photo was not uploaded, or is gone; upload it (again).", print_exception=False)
-    return file
-
-
-def original_name(photo: Any) -> str:
-    """What a person called a file that was uploaded."""
-    name = photo.get("orig_name") if isinstance(photo, dict) else None
-    name = name if isinstance(name, str) and name else uploaded_file(photo).name
-    return name.encode("utf-8", "replace").decode()[-200:]
-
-
-def sweep(keep: Sequence[Path] = (), older_than: float = KEPT) -> None:
-    """Delete what people uploaded, and what was made of it, that is older than so many seconds.
-
-    Gradio's own `delete_cache` misses files of components that an event has changed, and what came over MCP.
-
-    Args:
-        keep: the page's own photos, of which Gradio has copies among the uploads.
-        older_than: seconds.
-    """
-    limit = time.time() - older_than
-    for file in Path(get_upload_folder()).rglob("*"):
-        with contextlib.suppress(OSError):
-            own = any(file.name == photo.name and filecmp.cmp(file, photo, shallow=False) for photo in keep)
-            if file.is_file() and not own and file.stat().st_mtime < limit:
-                file.unlink()
-
-
-def keep_sweeping(keep: Sequence[Path]) -> None:
-    """Sweep now and every ten minutes, in the background."""
-
-    def run() -> None:
-        while True:
-            sweep(keep)
-            time.sleep(600)
-
-    threading.Thread(target=run, name="sweep", daemon=True).start()
-
-
 def build(serving: Serving, examples: Sequence[Path] = ()) -> gr.Blocks:
     """The page around what serves, with example photos; without, Gradio's."""
 
@@ -148,10 +72,8 @@ def build(serving: Serving, examples: Sequence[Path] = ()) -> gr.Blocks:
         """Show what can't be done with a photo as a sentence in the page."""
         try:
             yield
-        except PhotoError as error:
-            raise gr.Error(html.escape(str(error)), title="This photo can't be read", print_exception=False) from None
-        except NoExplanationError as error:
-            raise gr.Error(html.escape(str(error)), title="Not available", print_exception=False) from None
+        except (PhotoError, NoExplanationError) as error:
+            raise gr.Error(html.escape(str(error)), print_exception=False) from None
 
     @on_gpu
     def predict(photo: Any, top_k: int = 5) -> tuple[dict[str, float], Image.Image]:
@@ -164,27 +86,44 @@ def build(serving: Serving, examples: Sequence[Path] = ()) -> gr.Blocks:
         Returns:
             The candidates with their confidences, and the photo as it was read.
         """
-        answer, shown, _ = see(photo, top_k)
-        return answer, shown
+        with sentences():
+            tags, shown = look(photo)
+        return {candidate.label: candidate.score for candidate in tags.predictions[: count(top_k)]}, shown
 
-    def see(photo: Any, top_k: int) -> tuple[dict[str, float], Image.Image, Tagged]:
-        with sentences(), uploaded_file(photo).open("rb") as file:
+    def look(photo: Any) -> tuple[Tags, Image.Image]:
+        with uploaded_file(photo).open("rb") as file:
             tags = recognise(file)
             file.seek(0)
             shown = open_photo(file, SHOWN_SIDE // 2)  # which keeps twice that, enough to look at
         shown.thumbnail((2 * SHOWN_SIDE, 2 * SHOWN_SIDE))
-        return best(tags, top_k), shown, Tagged(original_name(photo), tags)
+        return tags, shown
+
+    def see(photo: Any, top_k: int) -> Any:
+        if photo is None:  # the camera was chosen, and has not taken one yet
+            return None, gr.skip(), None
+        name = original_name(photo)
+        try:
+            tags, shown = look(photo)
+        except PhotoError as error:  # which stays on the page, while the next photo may be dropped
+            return None, None, Tagged(name, error=str(error))
+        return tags.named(count(top_k)), shown, Tagged(name, tags)
 
     def recognise(file: IO[bytes]) -> Tags:
         candidates = serving.now.classifier.predict(file, MAX_CANDIDATES)
         file.seek(0)
         return Tags.of(candidates, photo_position(file))
 
-    def best(tags: Tags, top_k: int) -> dict[str, float]:
+    def tell(seen: Tagged | None) -> tuple[Any, ...]:
+        """Card, alt text of the photo, whether why can be asked, and the reason, which is shown when it is."""
+        named = seen is not None and seen.tags is not None
+        text = answer_html(seen) if seen else EMPTY
+        alt_text = gr.update(alt_text=seen.tags.alt_text) if named else gr.skip()
+        return text, alt_text, gr.update(interactive=named), gr.update(value=None, visible=False)
+
+    def count(top_k: Any) -> int:
         if not isinstance(top_k, int | float):
             raise gr.Error(f"The number of candidates must be from 1 to {MAX_CANDIDATES}.", print_exception=False)
-        count = int(min(max(1, top_k), MAX_CANDIDATES))
-        return {candidate.label: candidate.score for candidate in tags.predictions[:count]}
+        return int(min(max(1, top_k), MAX_CANDIDATES))
 
     @on_gpu
     def tag(photo: Any) -> dict[str, Any]:
@@ -211,8 +150,12 @@ def build(serving: Serving, examples: Sequence[Path] = ()) -> gr.Blocks:
         Returns:
             The photo, coloured where the most likely landmark was seen; grey is what the model did not look at.
         """
+        return where(photo, None)
+
+    def where(photo: Any, seen: Tagged | None) -> Image.Image:
+        classifier, label = serving.now.classifier, seen.tags.best.label if seen and seen.tags else None
         with sentences(), uploaded_file(photo).open("rb") as file:
-            return explained(serving.now.classifier, file)
+            return explained(classifier, file, label if label in classifier.labels else None)
 
     @on_gpu
     def recognise_many(photos: Any, progress: gr.Progress = _PROGRESS) -> str:
@@ -226,7 +169,7 @@ def build(serving: Serving, examples: Sequence[Path] = ()) -> gr.Blocks:
             A table, as HTML.
         """
         if not isinstance(photos, list) or not photos:
-            raise gr.Error("There are no photos; choose some first.", title="No photos", print_exception=False)
+            raise gr.Error("There are no photos; choose some first.", print_exception=False)
         if len(photos) > MAX_PHOTOS:
             raise gr.Error(f"{len(photos)} photos at once are too many; take {MAX_PHOTOS}.", print_exception=False)
         files = [(original_name(photo), uploaded_file(photo)) for photo in photos]
@@ -248,7 +191,8 @@ def build(serving: Serving, examples: Sequence[Path] = ()) -> gr.Blocks:
     def table() -> list[list[str]]:
         return [[row[column] for column in ("name", "kind", "place", "country")] for row in landmarks()]
 
-    with gr.Blocks(title="Which landmark is this?", delete_cache=(1200, 1800)) as page:
+    limit_fetching()
+    with gr.Blocks(title="Which landmark is this?", delete_cache=(600, int(KEPT))) as page:
         page.queue(max_size=512)  # the page says how long the wait is
         gr.Markdown("# Which landmark is this?\nDrop a photo, paste one, or take one: the page names the landmark.")
         found = gr.State(None)
@@ -261,8 +205,9 @@ def build(serving: Serving, examples: Sequence[Path] = ()) -> gr.Blocks:
                     )  # fmt: skip
                 with gr.Column():
                     card = gr.HTML(
-                        label="Answer", elem_id="card", min_height=230, css_template=STYLE, js_on_load=BEHAVIOUR
-                    )
+                        EMPTY, label="Answer", elem_id="card", min_height=CARD_HEIGHT, css_template=STYLE,
+                        js_on_load=BEHAVIOUR,
+                    )  # fmt: skip
                     why = gr.Button("Why?", interactive=False, elem_id="why")
                     reason = gr.Image(
                         label="Where it comes from", format="jpeg", height=320, buttons=["fullscreen"], visible=False,
@@ -274,10 +219,7 @@ def build(serving: Serving, examples: Sequence[Path] = ()) -> gr.Blocks:
             shown = [[str(file)] for file in examples or [example_photo()]]
             offered = gr.Examples(shown, [photo], label="Examples", cache_examples=False)
         with gr.Tab("Many"):
-            photos = gr.File(
-                label="Photos", file_count="multiple", height=160, elem_id="photos",
-                file_types=sorted(PHOTO_SUFFIXES),
-            )  # fmt: skip
+            photos = gr.File(label="Photos", file_count="multiple", height=160, elem_id="photos")
             go = gr.Button("Recognise", variant="primary")
             results = gr.HTML(label="Answers", elem_id="table", css_template=STYLE, js_on_load=BEHAVIOUR)
         with gr.Tab("Landmarks"):
@@ -286,7 +228,7 @@ def build(serving: Serving, examples: Sequence[Path] = ()) -> gr.Blocks:
                 label="What it knows", elem_id="known",
             )  # fmt: skip
         with gr.Accordion("About the model", open=False):
-            facts = gr.Markdown(model_facts(serving), latex_delimiters=[])
+            facts = gr.Markdown(serving.now.facts, latex_delimiters=[])
 
         model: dict[str, Any] = {"concurrency_id": "model", "concurrency_limit": min(os.cpu_count() or 1, 4)}
         private: dict[str, Any] = {"queue": False, "show_progress": "hidden", "api_visibility": "private"}
@@ -296,31 +238,30 @@ def build(serving: Serving, examples: Sequence[Path] = ()) -> gr.Blocks:
             "outputs": [answer, photo, found],
             "preprocess": False,
         } | model
-        asked = photo.input(on_gpu(see), **seen, api_visibility="private")
-        example_asked = offered.load_input_event.then(on_gpu(see), **seen, api_visibility="private")
-        for event in (asked, example_asked):
-            event.success(
-                lambda tagged: (
-                    answer_html(tagged.tags, tagged.name), gr.update(alt_text=tagged.tags.alt_text),
-                    gr.update(interactive=True), gr.update(value=None, visible=False),
-                ),
-                found, [card, photo, why, reason], **private,
-            )  # fmt: skip
-        why.click(explain, photo, reason, preprocess=False, api_name="explain", **model).success(
+        told = [card, photo, why, reason]
+        # Choosing the camera is an input, too, and what it takes must not be lost while that one is under way.
+        asked = photo.input(on_gpu(see), **seen, api_visibility="private", trigger_mode="always_last")
+        photo.clear(lambda: (None, None, *tell(None)), None, [answer, found, *told], **private)
+        cleared = offered.load_input_event.then(
+            lambda: (None, None, *tell(None)), None, [answer, found, *told], **private
+        )
+        for event in (asked, cleared.then(on_gpu(see), **seen, api_visibility="private")):
+            event.success(tell, found, told, **private)
+        why.click(on_gpu(where), [photo, found], reason, preprocess=False, api_visibility="private", **model).success(
             lambda: gr.update(visible=True), None, reason, **private
         )
-        photo.clear(
-            lambda: (None, None, "", gr.update(interactive=False), gr.update(value=None, visible=False)),
-            None, [answer, found, card, why, reason], **private,
-        )  # fmt: skip
         top_k.change(
-            lambda tagged, count: best(tagged.tags, count) if tagged else None, [found, top_k], answer, **private
-        )
+            lambda tagged, number: tagged.tags.named(count(number)) if tagged and tagged.tags else None,
+            [found, top_k], answer, **private,
+        )  # fmt: skip
         # The model may have changed since the page was built.
-        page.load(lambda: (model_facts(serving), table()), None, [facts, known], **private)
+        page.load(lambda: (serving.now.facts, table()), None, [facts, known], **private)
         go.click(recognise_many, photos, results, preprocess=False, api_visibility="private", **model)
         outputs = [gr.Label(visible=False), gr.Image(visible=False, format="jpeg")]
         gr.Button(visible=False).click(predict, [photo, top_k], outputs, preprocess=False, api_name="predict", **model)
+        gr.Button(visible=False).click(
+            explain, photo, gr.Image(visible=False, format="jpeg"), preprocess=False, api_name="explain", **model
+        )
         gr.Button(visible=False).click(tag, photo, gr.JSON(visible=False), preprocess=False, api_name="tag", **model)
         gr.api(landmarks, api_name="landmarks")
     return page

@@ -7,14 +7,14 @@ from html import escape
 
 from landmark_models.batch import Tagged, as_csv, as_jsonl, sidecars
 from landmark_models.gazetteer import Landmark
-from landmark_models.tagging import Tags
 
-__all__ = ["BEHAVIOUR", "STYLE", "answer_html", "table_html"]
+__all__ = ["BEHAVIOUR", "EMPTY", "STYLE", "answer_html", "table_html"]
 
 STYLE = """
 h2 { font-size: 2rem; margin: 0 0 .25rem; }
 p { margin: .5rem 0; }
 .lead { font-size: 1.1rem; }
+.hint { color: var(--body-text-color-subdued); }
 .chips, .links { display: flex; flex-wrap: wrap; gap: .5rem; }
 .chips button {
   border: 1px solid var(--border-color-primary); border-radius: 1rem; padding: .2rem .8rem; cursor: pointer;
@@ -30,8 +30,25 @@ td.name { overflow-wrap: anywhere; min-width: 6rem; }
 .links a { text-decoration: underline; color: var(--link-text-color); margin-right: .5rem; }
 """
 
+_XMP = "application/rdf+xml"
+_HINT = "It also says that the camera stood at the landmark, where the photo itself says nothing."
+EMPTY = "<p class='hint'>The answer comes here.</p>"
+
 # What the page runs once: a click on a chip copies it, and the chip says so; the map is asked for by a click alone.
+# A page that is not served encrypted, such as one in a local network, has no `navigator.clipboard`.
 BEHAVIOUR = """
+element.setAttribute('aria-live', 'polite');
+async function copy(text) {
+  if (navigator.clipboard) return navigator.clipboard.writeText(text);
+  const area = document.createElement('textarea');
+  area.value = text;
+  area.style.position = 'fixed';
+  element.append(area);
+  area.select();
+  const copied = document.execCommand('copy');
+  area.remove();
+  if (!copied) throw new Error('not copied');
+}
 element.addEventListener('click', async event => {
   const map = event.target.closest('[data-map]');
   if (map) {
@@ -47,7 +64,8 @@ element.addEventListener('click', async event => {
   const said = chip.textContent;
   chip.dataset.busy = 'yes';
   try {
-    await navigator.clipboard.writeText(chip.dataset.copy);
+    await copy(chip.dataset.copy);
+    chip.focus();
     chip.textContent = 'Copied';
   } catch (error) {
     chip.textContent = 'Select and copy';
@@ -57,8 +75,10 @@ element.addEventListener('click', async event => {
 """
 
 
-def answer_html(tags: Tags, photo: str = "photo") -> str:
-    """The answer for a photo of that file name; every text in it is escaped."""
+def answer_html(photo: Tagged) -> str:
+    """The answer for a photo, or why it can't be read; every text in it is escaped."""
+    if (tags := photo.tags) is None:
+        return f"<h2>This photo can't be read</h2><p class='lead'>{escape(photo.error)}</p>"
     name, score, landmark = escape(tags.name), f"{tags.best.score:.0%}", tags.landmark
     parts = []
     if tags.photo_position:
@@ -71,7 +91,7 @@ def answer_html(tags: Tags, photo: str = "photo") -> str:
     elif tags.agrees is False:
         parts.append(f"<h2>Not sure</h2><p class='lead'>It looks like {name} ({score}), but was taken elsewhere.</p>")
     else:
-        parts.append("<h2>Not recognised</h2><p class='lead'>It looks like none of the landmarks that are known here.")
+        parts.append("<h2>Not recognised</h2><p class='lead'>It looks like none of the landmarks that are known here. ")
         parts.append(f"The nearest is {name} ({score}).</p>")
     links = []
     if known:
@@ -82,8 +102,12 @@ def answer_html(tags: Tags, photo: str = "photo") -> str:
         if len(chips) > 1:
             chips.append(_chip("Copy all", " ".join(tags.hashtags)))
         parts.append(f"<p class='chips'>{''.join(chips)}</p>")
-        links.append(_download(f"{photo}.xmp", "application/rdf+xml", tags.xmp(), "XMP sidecar"))
-    links.append(_download(f"{photo}.json", "application/json", json.dumps(tags.annotations(), indent=1), "JSON"))
+        links.append(_download(f"{photo.name}.xmp", _XMP, tags.xmp(), "XMP sidecar"))
+        if landmark and landmark.position and not tags.photo_position:
+            links.append(
+                _download(f"{photo.name}.xmp", _XMP, tags.xmp(camera_position=True), "XMP with position", _HINT)
+            )
+    links.append(_download(f"{photo.name}.json", "application/json", json.dumps(tags.annotations(), indent=1), "JSON"))
     parts.append(f"<p class='links'>{''.join(links)}</p>")
     if known and landmark and landmark.position:
         parts.append(_map(landmark))
@@ -99,6 +123,8 @@ def table_html(photos: Sequence[Tagged]) -> str:
     parts.append(_download("landmarks.csv", "text/csv", as_csv(photos), "CSV"))
     parts.append(_download("landmarks.jsonl", "application/jsonl", as_jsonl(photos), "JSON lines"))
     parts.append(_download("sidecars.zip", "application/zip", sidecars(photos), "XMP sidecars (zip)"))
+    placed = sidecars(photos, camera_position=True)
+    parts.append(_download("sidecars.zip", "application/zip", placed, "XMP with positions (zip)", _HINT))
     parts.append("</p><div class='wide'><table><thead><tr><th>Photo</th><th>File</th><th>Landmark</th><th>Sure</th>")
     parts.append("<th>Place</th><th>Tags</th></tr></thead><tbody>")
     parts += [_row(photo) for photo in photos]
@@ -132,7 +158,7 @@ def _chip(text: str, copied: str) -> str:
     return f"<button type='button' data-copy='{escape(copied)}'>{escape(text)}</button>"
 
 
-def _download(name: str, kind: str, content: str | bytes, text: str) -> str:
+def _download(name: str, kind: str, content: str | bytes, text: str, hint: str = "") -> str:
     """A link that saves a small file; the page itself holds it, so that nothing is left on the server."""
     data = base64.b64encode(content.encode() if isinstance(content, str) else content).decode()
-    return f"<a download='{escape(name)}' href='data:{kind};base64,{data}'>{text}</a>"
+    return f"<a download='{escape(name)}' title='{hint}' href='data:{kind};base64,{data}'>{text}</a>"

@@ -73,8 +73,13 @@ def as_jsonl(photos: Iterable[Tagged]) -> str:
     return "".join(json.dumps(record) + "\n" for record in records)
 
 
-def sidecars(photos: Iterable[Tagged]) -> bytes:
-    """A zip archive of an XMP sidecar, PHOTO.EXT.xmp, for each photo that was recognised."""
+def sidecars(photos: Iterable[Tagged], camera_position: bool = False) -> bytes:
+    """A zip archive of an XMP sidecar, PHOTO.EXT.xmp, for each photo that was recognised.
+
+    Args:
+        photos: any.
+        camera_position: as in `Tags.xmp`.
+    """
     content, taken = io.BytesIO(), set()
     with zipfile.ZipFile(content, "w", zipfile.ZIP_DEFLATED) as archive:
         for photo in photos:
@@ -87,5 +92,5 @@ def sidecars(photos: Iterable[Tagged]) -> bytes:
                 name = f"{number}-{stem}"
             taken.add(name)
             entry = zipfile.ZipInfo(f"{name}.xmp", date_time=(1980, 1, 1, 0, 0, 0))  # nothing of the server
-            archive.writestr(entry, photo.tags.xmp(), zipfile.ZIP_DEFLATED)
+            archive.writestr(entry, photo.tags.xmp(camera_position), zipfile.ZIP_DEFLATED)
     return content.getvalue()

@@ -21,8 +21,9 @@ _FILE = Path(__file__).with_name("gazetteer.json")
 class Landmark:
     """An entry of the gazetteer.
 
-    `label` is the models' label, `name` the proper English name, `place` a city or region, `country` an ISO 3166-1
-    code, `kind` a common noun, `about` a sentence, `hashtags` words without the hash, the most specific first.
+    `label` is the models' label, `name` the proper English name, `city` and `region` where it is, at least one of them
+    not empty, `country` an ISO 3166-1 code, `kind` a common noun, `about` a sentence, `hashtags` words without the
+    hash, the most specific first.
     `latitude` and `longitude` are a point on the landmark, WGS 84 degrees; they and the `wikidata` id are None where
     they are not known for certain.
     `reach` is how far from there, in km, a photo of it may well be taken, where that is more than a few: of a park.
@@ -31,7 +32,8 @@ class Landmark:
     label: str
     name: str
     aliases: tuple[str, ...]
-    place: str
+    city: str
+    region: str
     country: str
     country_name: str
     kind: str
@@ -41,6 +43,11 @@ class Landmark:
     longitude: float | None = None
     wikidata: str | None = None
     reach: float = 0.0
+
+    @property
+    def place(self) -> str:
+        """City and region, e.g. "Agra, Uttar Pradesh"."""
+        return ", ".join(part for part in (self.city, self.region) if part)
 
     @property
     def position(self) -> tuple[float, float] | None:
@@ -66,7 +73,8 @@ def _landmark(label: str, entry: dict[str, Any], countries: dict[str, str]) -> L
         label=label,
         name=entry["name"],
         aliases=tuple(entry["aliases"]),
-        place=entry["place"],
+        city=entry.get("city", ""),
+        region=entry.get("region", ""),
         country=entry["country"],
         country_name=countries[entry["country"]],
         kind=entry["kind"],

@@ -16,6 +16,7 @@ from landmark_models import hub
 from landmark_models.classifier import LandmarkClassifier
 from landmark_models.errors import LandmarkError, ModelError
 from landmark_models.hub_failures import in_background
+from landmark_models.text import for_markdown
 
 __all__ = ["Now", "Serving"]
 
@@ -23,12 +24,38 @@ PATIENCE = 10.0  # seconds that a start waits for the Hub
 LOOK_AGAIN = 3 * 3600.0  # seconds between two looks at the Hub
 LOOK_AGAIN_AFTER_FAILURE = 600.0
 
+_LIMITS = (
+    "**Limits.** It knows these landmarks as its training photos show them; rare views, such as by night or from "
+    "inside, may be missed, and a photo of something else may be taken for one of them. Its scores say how sure it "
+    "is, not how often it is right. Don't use it where a wrong name could harm anyone."
+)
+
 
 class Now(NamedTuple):
     """What answers at a moment, and why it is this, in a sentence or two."""
 
     classifier: LandmarkClassifier
     why: str
+
+    @property
+    def facts(self) -> str:
+        """Which model it is, why, and how accurate it was measured to be, as Markdown."""
+        classifier = self.classifier
+        name = f"Model **{for_markdown(classifier.source.removeprefix(hub.PREFIX).partition('@')[0])}**"
+        if classifier.source == "default":
+            name = "The embedded model"
+        revision = f", revision `{classifier.revision[:12]}`," if classifier.revision else ""
+        facts = [f"{name}{revision} knows {len(classifier.labels)} landmarks."]
+        if test := classifier.landmark.get("test"):
+            low, high = (100 * bound for bound in test["top1_ci95"])
+            facts.append(
+                f"Right first time on {100 * test['top1']:.1f} % of {test['n']} test photos "
+                f"(95 % interval {low:.1f} to {high:.1f} %, {for_markdown(test['data'])})."
+            )
+        else:
+            facts.append("It has no test figure.")
+        facts.append(for_markdown(self.why))
+        return f"{' '.join(facts).strip()}\n\n{_LIMITS}"
 
 
 class Serving:

@@ -86,6 +86,15 @@ class Tags:
         """What the gazetteer knows of the most likely landmark, recognised or not."""
         return find(self.best.label)
 
+    def named(self, count: int) -> dict[str, float]:
+        """The scores of the first candidates, by proper name; by label where two labels have one name."""
+        scores: dict[str, float] = {}
+        for prediction in self.predictions[:count]:
+            landmark = find(prediction.label)
+            name = landmark.name if landmark else prediction.label
+            scores[prediction.label if name in scores else name] = prediction.score
+        return scores
+
     @property
     def recognised(self) -> bool:
         """Whether the most likely landmark is an answer: its score is not low, nor was the photo taken elsewhere."""
@@ -198,11 +207,13 @@ class Tags:
             location = ElementTree.SubElement(bag, _name("rdf", "li"), {_name("rdf", "parseType"): "Resource"})
             _list(location, "Iptc4xmpExt", "LocationName", "Alt", [landmark.name])
             for tag, value in (
-                ("City", landmark.place),
+                ("City", landmark.city),
+                ("ProvinceState", landmark.region),
                 ("CountryName", landmark.country_name),
                 ("CountryCode", landmark.country),
             ):
-                ElementTree.SubElement(location, _name("Iptc4xmpExt", tag)).text = value
+                if value:
+                    ElementTree.SubElement(location, _name("Iptc4xmpExt", tag)).text = value
             if landmark.wikidata:
                 url = f"http://www.wikidata.org/entity/{landmark.wikidata}"
                 _list(location, "Iptc4xmpExt", "LocationId", "Bag", [url])

@@ -1,6 +1,7 @@
 # ruff: noqa: E402
 """What several tests need: small photos, a small data folder, a small trained run."""
 
+import contextlib
 import json
 import os
 import shutil
@@ -150,16 +151,103 @@ def sure(run, tmp_path_factory) -> Path:
     return folder
 
 
-@pytest.fixture(scope="session")
-def url(sure):
-    """The page's address, with the small run's model serving."""
+@contextlib.contextmanager
+def opened(model: Path):
+    """The address of a page with a model serving."""
     import app
     from landmark_models.serving import Serving
 
-    page = app.build(Serving(str(sure)))
-    _, url, _ = page.launch(prevent_thread_lock=True, quiet=True, theme=app.THEME, ssr_mode=False)
+    page = app.build(Serving(str(model)))
+    _, url, _ = page.launch(prevent_thread_lock=True, quiet=True, theme=app.THEME, ssr_mode=False, mcp_server=True)
     yield url
     page.close(verbose=False)
+
+
+@pytest.fixture(scope="session")
+def url(sure):
+    """The page's address, with the small run's model serving."""
+    with opened(sure) as url:
+        yield url
+
+
+@pytest.fixture(scope="session")
+def famous_url(sure, tmp_path_factory):
+    """Another page, whose model takes red for the Eiffel Tower, which the gazetteer knows."""
+    folder = shutil.copytree(sure, tmp_path_factory.mktemp("models") / "famous")
+    text = (folder / "config.json").read_text()
+    for label, famous in (("Red Tower", "Eiffel Tower"), ("Green Bridge", "Forth Bridge"), ("Blue Lake", "Dead Sea")):
+        text = text.replace(label, famous)
+    (folder / "config.json").write_text(text)
+    with opened(folder) as url:
+        yield url
+
+
+@pytest.fixture(scope="session")
+def client(url):
+    """A client of the page's API."""
+    from gradio_client import Client
+
+    return Client(url, verbose=False)
+
+
+CHROMIUM = shutil.which("chromium") or shutil.which("chromium-browser") or shutil.which("google-chrome")
+CHROMIUM_ARGUMENTS = [
+    "--no-sandbox", "--disable-gpu", "--disable-background-networking", "--disable-component-update",
+    "--use-fake-device-for-media-stream", "--use-fake-ui-for-media-stream",
+]  # fmt: skip
+
+
+def absent(what: str) -> None:
+    """Skip a test for want of a program, or fail where everything has to be there."""
+    (pytest.fail if os.environ.get("LANDMARK_TESTS") == "all" else pytest.skip)(f"{what} is not installed")
+
+
+@pytest.fixture(scope="session")
+def browser():
+    if CHROMIUM is None:
+        absent("Chromium")
+    from playwright.sync_api import sync_playwright
+
+    with sync_playwright() as playwright:
+        browser = playwright.chromium.launch(executable_path=CHROMIUM, args=CHROMIUM_ARGUMENTS)
+        yield browser
+        browser.close()
+
+
+@pytest.fixture
+def open_page(browser):
+    """Opens the page at an address; what it asks of other hosts, `page.strangers`, must be nothing at the end."""
+    pages = []
+
+    def open_at(url: str, width: int, **options):
+        context = browser.new_context(viewport={"width": width, "height": 900}, **options)
+        page = context.new_page()
+        page.strangers, page.failures = [], []
+        asked = page.strangers.append
+        page.on("request", lambda r: None if r.url.startswith((url, "data:", "blob:")) else asked(r.url))
+        page.on("pageerror", lambda error: page.failures.append(str(error)))
+        page.goto(url)
+        page.locator("#photo").wait_for()
+        pages.append(page)
+        return page
+
+    yield open_at
+    for page in pages:
+        page.context.close()
+        assert not page.strangers
+        assert not page.failures
+
+
+@pytest.fixture(params=[390, 1440])
+def page(open_page, url, request):
+    """The page at a phone's and at a desk's width."""
+    return open_page(url, request.param)
+
+
+@pytest.fixture(params=[390, 1440])
+def famous(open_page, famous_url, request):
+    """The other page, likewise."""
+    return open_page(famous_url, request.param)
 
 
 @pytest.fixture(scope="session")

@@ -5,16 +5,22 @@ import re
 
 from landmark_models import Prediction
 from landmark_models.answer_html import answer_html
+from landmark_models.batch import Tagged
 from landmark_models.tagging import Tags
 
 
-def downloads(text: str) -> dict[str, str]:
-    links = re.findall(r"<a download='([^']+)' href='data:[^;]+;base64,([^']+)'", text)
-    return {name: base64.b64decode(data).decode() for name, data in links}
+def downloads(text: str) -> dict[str, tuple[str, str]]:
+    """The file's name and content by the link's text."""
+    links = re.findall(r"<a download='([^']+)' title='[^']*' href='data:[^;]+;base64,([^']+)'>([^<]+)</a>", text)
+    return {said: (name, base64.b64decode(data).decode()) for name, data, said in links}
+
+
+def said(tags: Tags, name: str = "photo") -> str:
+    return answer_html(Tagged(name, tags))
 
 
 def test_a_sure_answer_says_name_place_how_sure_and_what_it_is():
-    text = answer_html(Tags.of([Prediction("qutub minar", 0.93), Prediction("iron pillar", 0.04)]), "holiday 'a'.jpg")
+    text = said(Tags.of([Prediction("qutub minar", 0.93), Prediction("iron pillar", 0.04)]), "holiday 'a'.jpg")
     assert "<h2>Qutb Minar</h2>" in text
     assert "Delhi, India<br>Almost certainly (93%)" in text
     assert "data-copy='#QutbMinar'" in text
@@ -24,42 +30,58 @@ def test_a_sure_answer_says_name_place_how_sure_and_what_it_is():
     )
     files = downloads(text)
     assert "holiday 'a'" not in text
-    assert files["holiday &#x27;a&#x27;.jpg.xmp"].startswith("<?xpacket")
-    assert (
-        json.loads(files["holiday &#x27;a&#x27;.jpg.json"])["landmarkAnnotations"][1]["description"]
-        == "Iron pillar of Delhi"
-    )
+    name, sidecar = files["XMP sidecar"]
+    assert name == "holiday &#x27;a&#x27;.jpg.xmp"
+    assert sidecar.startswith("<?xpacket")
+    annotations = json.loads(files["JSON"][1])["landmarkAnnotations"]
+    assert annotations[1]["description"] == "Iron pillar of Delhi"
+
+
+def test_the_landmarks_place_becomes_the_cameras_only_where_it_is_asked_for_and_the_photo_has_none():
+    taj = [Prediction("Taj Mahal", 0.97)]
+    files = downloads(said(Tags.of(taj)))
+    position = "</Iptc4xmpExt:LocationShown>\n      <exif:GPSLatitude>"
+    assert position not in files["XMP sidecar"][1]
+    assert position in files["XMP with position"][1]
+    assert "XMP with position" not in downloads(said(Tags.of(taj, (27.175, 78.0421))))
+    assert "XMP with position" not in downloads(said(Tags.of([Prediction("Chhota Imambara", 0.97)])))
 
 
 def test_the_map_is_asked_for_by_a_click_alone():
-    text = answer_html(Tags.of([Prediction("Taj Mahal", 0.97)]))
+    text = said(Tags.of([Prediction("Taj Mahal", 0.97)]))
     assert "<iframe" not in text
     url = html.unescape(re.search(r"data-map='([^']+)'", text)[1])
     west, south, east, north = map(float, re.search(r"bbox=([-\d.,]+)&", url)[1].split(","))
     assert west < 78.0421 < east
     assert south < 27.175 < north
     assert "marker=27.175,78.0421" in url
-    assert "data-map" not in answer_html(Tags.of([Prediction("Chhota Imambara", 0.97)]))  # where it is is not known
+    assert "data-map" not in said(Tags.of([Prediction("Chhota Imambara", 0.97)]))  # where it is is not known
 
 
 def test_what_is_not_recognised_gets_no_tags():
-    text = answer_html(Tags.of([Prediction("Taj Mahal", 0.2)]))
+    text = said(Tags.of([Prediction("Taj Mahal", 0.2)]))
     assert "<h2>Not recognised</h2>" in text
     assert "The nearest is Taj Mahal (20%)" in text
     assert "data-copy" not in text
-    assert list(downloads(text)) == ["photo.json"]
+    assert list(downloads(text)) == ["JSON"]
 
 
 def test_a_photo_taken_elsewhere_is_said_first():
-    text = answer_html(Tags.of([Prediction("Taj Mahal", 0.97)], (48.8583, 2.2945)))
+    text = said(Tags.of([Prediction("Taj Mahal", 0.97)], (48.8583, 2.2945)))
     assert text.index("taken: 48.8583, 2.2945") < text.index("<h2>Not sure</h2>")
     assert "was taken elsewhere" in text
     assert re.search(r"taken: 48\.8583, 2\.2945, 6,7\d\d km from Taj Mahal", text)
-    assert ", 0 km from Taj Mahal." in answer_html(Tags.of([Prediction("Taj Mahal", 0.97)], (27.175, 78.0421)))
+    assert ", 0 km from Taj Mahal." in said(Tags.of([Prediction("Taj Mahal", 0.97)], (27.175, 78.0421)))
 
 
 def test_a_strange_label_is_escaped_everywhere():
-    text = answer_html(Tags.of([Prediction("<img src=x onerror=alert(1)>'", 0.95)]))
+    text = said(Tags.of([Prediction("<img src=x onerror=alert(1)>'", 0.95)]))
     assert "<img" not in text
     assert "onerror=alert(1)&gt;&#x27;</h2>" in text
     assert re.search(r"data-copy='#[A-Za-z0-9]+'", text)
+
+
+def test_a_photo_that_cannot_be_read_is_a_sentence():
+    text = answer_html(Tagged("<b>.jpg", error="<b>.jpg is not an image."))
+    assert "can't be read" in text
+    assert "&lt;b&gt;.jpg is not an image." in text

@@ -47,9 +47,10 @@ def test_a_label_is_found_however_it_is_spelt_and_others_are_not():
 def test_the_file_keeps_its_schema():
     content = json.loads(Path(gazetteer.__file__).with_name("gazetteer.json").read_text(encoding="utf-8"))
     assert content.keys() == {"countries", "landmarks"}
-    required = {"name", "aliases", "place", "country", "kind", "about", "hashtags"}
+    required = {"name", "aliases", "country", "kind", "about", "hashtags"}
     for label, entry in content["landmarks"].items():
-        assert required <= entry.keys() <= required | {"lat", "lon", "reach", "wikidata"}, label
+        assert required <= entry.keys() <= required | {"city", "region", "lat", "lon", "reach", "wikidata"}, label
+        assert entry.get("city") or entry.get("region"), label
         assert ("lat" in entry) == ("lon" in entry), label
     assert len(landmarks()) == len(content["landmarks"])  # no two labels are spellings of one
     assert content["countries"].keys() == {entry["country"] for entry in content["landmarks"].values()}

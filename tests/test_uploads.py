@@ -1,0 +1,118 @@
+import asyncio
+import http.server
+import threading
+from pathlib import Path
+
+import httpx
+import pytest
+from gradio.utils import get_upload_folder
+from gradio_client import handle_file
+from gradio_client.exceptions import AppError
+from safehttpx import is_public_ip
+
+import app
+from landmark_models import LandmarkClassifier, PhotoError, uploads
+
+
+def post(url, photo, top_k=3) -> str:
+    """What the endpoint answers over plain HTTP."""
+    event = httpx.post(f"{url}gradio_api/call/predict", json={"data": [photo, top_k]}).json()["event_id"]
+    return httpx.get(f"{url}gradio_api/call/predict/{event}", timeout=30).text
+
+
+def test_what_was_uploaded_is_deleted(client, photo):
+    for name in ("/predict", "/explain"):
+        client.predict(handle_file(photo), api_name=name)
+    folder = Path(get_upload_folder())
+    old = [file for file in folder.rglob("*") if file.is_file()]
+    assert old
+    uploads.sweep()
+    assert all(file.exists() for file in old)  # half an hour has not passed
+    uploads.sweep([app.example_photo()], older_than=-1)
+    left = [file for file in folder.rglob("*") if file.is_file()]
+    assert {file.name for file in left} == {"tower.jpg"}  # the page's own example still shows
+
+
+@pytest.mark.parametrize("meta", [{}, {"meta": {"_type": "gradio.FileData"}}], ids=["bare", "gradio's own form"])
+def test_a_path_on_the_server_is_not_opened(url, photo, meta):
+    for path in (str(photo), "/etc/passwd", "/nowhere", "../../etc/passwd"):
+        answer = post(url, {"path": path, **meta})
+        assert "event: error" in answer
+        assert "confidences" not in answer
+        assert "not an image" not in answer  # nothing is told of what lies there
+    assert "event: error" in post(url, "/etc/passwd")
+    assert "There is no photo" in post(url, {"path": 7, **meta}) + post(url, {"path": "a\0b"})
+
+
+def test_what_is_no_photo_is_a_sentence_with_the_files_own_name(client, tmp_path, monkeypatch):
+    path = tmp_path / "holiday.jpg"
+    path.write_text("no photo")
+    with pytest.raises(AppError, match=r"holiday\.jpg is not an image") as caught:
+        client.predict(handle_file(path), api_name="/predict")
+    assert str(tmp_path) not in str(caught.value)
+    with pytest.raises(AppError, match="no photo"):
+        client.predict(None, api_name="/predict")
+
+    def fail(*_):
+        raise PhotoError("<b>holiday</b>.jpg is strange.")
+
+    monkeypatch.setattr(LandmarkClassifier, "predict", fail)
+    with pytest.raises(AppError, match="&lt;b&gt;holiday&lt;/b&gt;"):
+        client.predict(handle_file(path), api_name="/predict")
+
+
+@pytest.fixture
+def elsewhere(photo):
+    """Another host's address; requests for some paths are answered badly."""
+
+    class Handler(http.server.BaseHTTPRequestHandler):
+        def do_GET(self):
+            self.send_response({"/gone.jpg": 404, "/moved.jpg": 302}.get(self.path, 200))
+            if self.path == "/moved.jpg":
+                self.send_header("Location", "/fine.jpg")
+            if self.path == "/packed.jpg":
+                self.send_header("Content-Encoding", "gzip")
+            self.end_headers()
+            self.wfile.write(photo.read_bytes())
+
+        def log_message(self, *_):
+            pass
+
+    server = http.server.ThreadingHTTPServer(("127.0.0.1", 0), Handler)
+    threading.Thread(target=server.serve_forever, daemon=True).start()
+    yield f"http://127.0.0.1:{server.server_port}"
+    server.shutdown()
+    server.server_close()
+
+
+def at(address: str) -> dict:
+    return {"path": address, "meta": {"_type": "gradio.FileData"}}
+
+
+def test_a_photo_at_an_address_is_fetched_within_limits(url, elsewhere, monkeypatch):
+    async def public(_host):
+        return "127.0.0.1"
+
+    monkeypatch.setattr(uploads, "_public", public)
+    assert "Red Tower" in post(url, at(f"{elsewhere}/fine.jpg"))
+    assert "Red Tower" in post(url, at(f"{elsewhere}/moved.jpg"))
+    assert "answers 404" in post(url, at(f"{elsewhere}/gone.jpg"))
+    assert "sends it packed" in post(url, at(f"{elsewhere}/packed.jpg"))
+    monkeypatch.setattr(uploads, "_PATIENCE", 0.0)
+    assert "did not come within" in post(url, at(f"{elsewhere}/slow.jpg"))
+    monkeypatch.setattr(uploads, "MAX_BYTES", 1000)
+    assert "is larger than" in post(url, at(f"{elsewhere}/large.jpg"))
+    assert "can't be reached" in post(url, at("http://127.0.0.1:9/closed.jpg"))
+
+
+def test_nobody_reaches_the_server_or_its_neighbours_through_the_page(url, elsewhere):
+    for address in (elsewhere, "http://localhost:1", "http://169.254.169.254", "http://[::1]:1", "http://host.invalid"):
+        assert "can't be reached" in post(url, at(f"{address}/fine.jpg")), address
+
+
+def test_a_public_host_is_known_by_its_address():
+    assert asyncio.run(uploads._public("8.8.8.8")) == "8.8.8.8"
+    assert is_public_ip("8.8.8.8")
+    for host in ("127.0.0.1", "10.0.0.1", "localhost"):
+        with pytest.raises(OSError, match="not public"):
+            asyncio.run(uploads._public(host))
