@@ -25,6 +25,8 @@ if ZERO_GPU := bool(os.environ.get("SPACES_ZERO_GPU")):
 import gradio as gr
 import torch
 import typer
+from gradio import processing_utils
+from gradio.utils import get_upload_folder
 from PIL import Image
 
 from landmark_models import LandmarkError, PhotoError, hub, open_photo, photo_position
@@ -37,7 +39,7 @@ from landmark_models.gazetteer import search
 from landmark_models.photo import MAX_BYTES
 from landmark_models.serving import Serving
 from landmark_models.tagging import Tags
-from landmark_models.uploads import KEPT, keep_sweeping, limit_fetching, original_name, uploaded_file
+from landmark_models.uploads import KEPT, PhotoTransport, keep_sweeping, original_name, uploaded_file
 
 MAX_CANDIDATES = 10
 MAX_PHOTOS = 200  # at once
@@ -64,8 +66,14 @@ def example_photos(serving: Serving) -> list[Path]:
     return hub.examples(classifier.source, classifier.revision) or [example_photo()]
 
 
+def _said(sentence: str) -> gr.Error:
+    return gr.Error(html.escape(sentence), print_exception=False)
+
+
 def build(serving: Serving, examples: Sequence[Path] = ()) -> gr.Blocks:
     """The page around what serves, with example photos; without, Gradio's."""
+
+    uploads = Path(get_upload_folder())
 
     @contextlib.contextmanager
     def sentences() -> Iterator[None]:
@@ -73,7 +81,7 @@ def build(serving: Serving, examples: Sequence[Path] = ()) -> gr.Blocks:
         try:
             yield
         except (PhotoError, NoExplanationError) as error:
-            raise gr.Error(html.escape(str(error)), print_exception=False) from None
+            raise _said(str(error)) from None
 
     @on_gpu
     def predict(photo: Any, top_k: int = 5) -> tuple[dict[str, float], Image.Image]:
@@ -91,7 +99,7 @@ def build(serving: Serving, examples: Sequence[Path] = ()) -> gr.Blocks:
         return {candidate.label: candidate.score for candidate in tags.predictions[: count(top_k)]}, shown
 
     def look(photo: Any) -> tuple[Tags, Image.Image]:
-        with uploaded_file(photo).open("rb") as file:
+        with uploaded_file(photo, uploads).open("rb") as file:
             tags = recognise(file)
             file.seek(0)
             shown = open_photo(file, SHOWN_SIDE // 2)  # which keeps twice that, enough to look at
@@ -101,11 +109,11 @@ def build(serving: Serving, examples: Sequence[Path] = ()) -> gr.Blocks:
     def see(photo: Any, top_k: int) -> Any:
         if photo is None:  # the camera was chosen, and has not taken one yet
             return None, gr.skip(), None
-        name = original_name(photo)
         try:
+            name = original_name(photo, uploaded_file(photo, uploads))
             tags, shown = look(photo)
         except PhotoError as error:  # which stays on the page, while the next photo may be dropped
-            return None, None, Tagged(name, error=str(error))
+            return None, None, Tagged("", error=str(error))
         return tags.named(count(top_k)), shown, Tagged(name, tags)
 
     def recognise(file: IO[bytes]) -> Tags:
@@ -122,7 +130,7 @@ def build(serving: Serving, examples: Sequence[Path] = ()) -> gr.Blocks:
 
     def count(top_k: Any) -> int:
         if not isinstance(top_k, int | float):
-            raise gr.Error(f"The number of candidates must be from 1 to {MAX_CANDIDATES}.", print_exception=False)
+            raise _said(f"The number of candidates must be from 1 to {MAX_CANDIDATES}.")
         return int(min(max(1, top_k), MAX_CANDIDATES))
 
     @on_gpu
@@ -136,7 +144,7 @@ def build(serving: Serving, examples: Sequence[Path] = ()) -> gr.Blocks:
             `landmarkAnnotations` as Google Cloud Vision has them, `sureness`, `hashtags` and `altText`; `name` and
             `place`, null where none was recognised; `distanceKm` and `agrees`, null where the photo has no GPS.
         """
-        with sentences(), uploaded_file(photo).open("rb") as file:
+        with sentences(), uploaded_file(photo, uploads).open("rb") as file:
             tags = recognise(file)
         return tags.record()
 
@@ -154,7 +162,7 @@ def build(serving: Serving, examples: Sequence[Path] = ()) -> gr.Blocks:
 
     def where(photo: Any, seen: Tagged | None) -> Image.Image:
         classifier, label = serving.now.classifier, seen.tags.best.label if seen and seen.tags else None
-        with sentences(), uploaded_file(photo).open("rb") as file:
+        with sentences(), uploaded_file(photo, uploads).open("rb") as file:
             return explained(classifier, file, label if label in classifier.labels else None)
 
     @on_gpu
@@ -169,12 +177,13 @@ def build(serving: Serving, examples: Sequence[Path] = ()) -> gr.Blocks:
             A table, as HTML.
         """
         if not isinstance(photos, list) or not photos:
-            raise gr.Error("There are no photos; choose some first.", print_exception=False)
+            raise _said("There are no photos; choose some first.")
         if len(photos) > MAX_PHOTOS:
-            raise gr.Error(f"{len(photos)} photos at once are too many; take {MAX_PHOTOS}.", print_exception=False)
-        files = [(original_name(photo), uploaded_file(photo)) for photo in photos]
-        results = tag_photos(serving.now.classifier, files)
+            raise _said(f"{len(photos)} photos at once are too many; take {MAX_PHOTOS}.")
         with sentences():
+            paths = [uploaded_file(photo, uploads) for photo in photos]
+            files = [(original_name(photo, path), path) for photo, path in zip(photos, paths, strict=True)]
+            results = tag_photos(serving.now.classifier, files)
             return table_html(list(progress.tqdm(results, total=len(files), unit="photos")))
 
     def landmarks(query: str = "") -> list[dict[str, str]]:
@@ -191,7 +200,7 @@ def build(serving: Serving, examples: Sequence[Path] = ()) -> gr.Blocks:
     def table() -> list[list[str]]:
         return [[row[column] for column in ("name", "kind", "place", "country")] for row in landmarks()]
 
-    limit_fetching()
+    processing_utils.async_transport = PhotoTransport(_said)  # which is how gradio fetches a photo at an address
     with gr.Blocks(title="Which landmark is this?", delete_cache=(600, int(KEPT))) as page:
         page.queue(max_size=512)  # the page says how long the wait is
         gr.Markdown("# Which landmark is this?\nDrop a photo, paste one, or take one: the page names the landmark.")
@@ -299,7 +308,7 @@ def main(
     source = "the embedded model" if classifier.source == "default" else classifier.source
     print(f"Serving {source}. {why}".strip(), flush=True)
     examples = example_photos(serving)
-    keep_sweeping(examples)
+    keep_sweeping(Path(get_upload_folder()), examples)
     page = build(serving, examples)
     try:
         page.launch(

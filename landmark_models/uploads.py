@@ -1,6 +1,6 @@
 """What strangers send the page: uploaded files, photos at an address, and that all of it is deleted again.
 
-uploaded_file(photo)  # the path of what a component or a client sent
+uploaded_file(photo, folder)  # the path of what a component or a client sent
 """
 
 import asyncio
@@ -8,71 +8,70 @@ import contextlib
 import filecmp
 import threading
 import time
-from collections.abc import AsyncIterator, Sequence
+from collections.abc import AsyncIterator, Callable, Sequence
 from pathlib import Path
 from typing import Any
 
-import gradio as gr
 import httpx
-from gradio import processing_utils
-from gradio.utils import get_upload_folder
 from safehttpx import AsyncSecureTransport, is_public_ip  # type: ignore[import-untyped]
 
+from landmark_models.errors import PhotoError
 from landmark_models.photo import MAX_BYTES
 
-__all__ = ["KEPT", "PhotoTransport", "keep_sweeping", "limit_fetching", "original_name", "sweep", "uploaded_file"]
+__all__ = ["KEPT", "PhotoTransport", "keep_sweeping", "original_name", "sweep", "uploaded_file"]
 
 KEPT = 1800.0  # seconds that an uploaded photo stays on the server, and at most ten minutes more
 _PATIENCE = 20.0  # seconds for a photo at an address
 
 
-def uploaded_file(photo: Any) -> Path:
-    """The file that a person uploaded, from what the page or a client sent.
+def uploaded_file(photo: Any, folder: Path) -> Path:
+    """The file that a person uploaded into a folder, from what the page or a client sent: a mapping with its `path`.
 
     Gradio checks paths only in messages of its own form, so a path elsewhere on the server is refused here.
 
     Raises:
-        gr.Error: there is none.
+        PhotoError: there is none.
     """
     path = photo.get("path") if isinstance(photo, dict) else None
     if not isinstance(path, str) or not path or "\0" in path:
-        raise _error("There is no photo; choose one first.")
+        raise PhotoError("There is no photo; choose one first.")
     file = Path(path).resolve()
-    if not file.is_relative_to(Path(get_upload_folder()).resolve()) or not file.is_file():
-        raise _error("This photo was not uploaded, or is gone; upload it (again).")
+    if not file.is_relative_to(folder.resolve()) or not file.is_file():
+        raise PhotoError("This photo was not uploaded, or is gone; upload it (again).")
     return file
 
 
-def original_name(photo: Any) -> str:
+def original_name(photo: Any, file: Path) -> str:
     """What a person called a file that was uploaded."""
     name = photo.get("orig_name") if isinstance(photo, dict) else None
-    name = name if isinstance(name, str) and name else uploaded_file(photo).name
+    name = name if isinstance(name, str) and name else file.name
     return name.encode("utf-8", "replace").decode()[-200:]
 
 
-def sweep(keep: Sequence[Path] = (), older_than: float = KEPT) -> None:
+def sweep(folder: Path, keep: Sequence[Path] = (), older_than: float = KEPT) -> None:
     """Delete what people uploaded, and what was made of it, that is older than so many seconds.
 
     Gradio's own `delete_cache` misses files of components that an event has changed, and what came over MCP.
 
     Args:
+        folder: where uploads go.
         keep: the page's own photos, of which Gradio has copies among the uploads.
         older_than: seconds.
     """
     limit = time.time() - older_than
-    for file in Path(get_upload_folder()).rglob("*"):
+    for file in folder.rglob("*"):
         with contextlib.suppress(OSError):
             own = any(file.name == photo.name and filecmp.cmp(file, photo, shallow=False) for photo in keep)
             if file.is_file() and not own and file.stat().st_mtime < limit:
                 file.unlink()
 
 
-def keep_sweeping(keep: Sequence[Path]) -> None:
+def keep_sweeping(folder: Path, keep: Sequence[Path]) -> None:
     """Sweep now and every ten minutes, in the background."""
 
     def run() -> None:
         while True:
-            sweep(keep)
+            sweep(folder, keep)
             time.sleep(600)
 
     threading.Thread(target=run, name="sweep", daemon=True).start()
@@ -82,13 +81,19 @@ class PhotoTransport(httpx.AsyncBaseTransport):
     """Fetches photos at addresses that strangers give: from public hosts alone, of limited size, in limited time.
 
     Gradio fetches what a client names by its address, such as an MCP client, whole and whatever its size.
+
+    Args:
+        error: the error to raise, from a sentence.
     """
+
+    def __init__(self, error: Callable[[str], Exception] = PhotoError):
+        self._error = error
 
     async def handle_async_request(self, request: httpx.Request) -> httpx.Response:
         """Answer a request for a photo.
 
         Raises:
-            gr.Error: the host is not public or does not answer, or what it sends is no photo or too large.
+            PhotoError: the host is not public or does not answer, or what it sends is too large; as `error` makes it.
         """
         request.headers["Accept-Encoding"] = "identity"  # what is packed could become any size
         deadline = time.monotonic() + _PATIENCE
@@ -96,8 +101,8 @@ class PhotoTransport(httpx.AsyncBaseTransport):
             transport = AsyncSecureTransport(await _public(request.url.host))
             response = await transport.handle_async_request(request)
         except (httpx.HTTPError, OSError):
-            raise _error("The photo's address can't be reached; upload the photo itself.") from None
-        stream = _LimitedStream(response.stream, transport, deadline)
+            raise self._error("The photo's address can't be reached; upload the photo itself.") from None
+        stream = _LimitedStream(response.stream, transport, deadline, self._error)
         refused = ""
         if response.status_code != 200 and not response.has_redirect_location:
             refused = f"answers {response.status_code}"
@@ -105,7 +110,7 @@ class PhotoTransport(httpx.AsyncBaseTransport):
             refused = "sends it packed"
         if refused:
             await stream.aclose()
-            raise _error(f"The photo's address {refused}; upload the photo itself.")
+            raise self._error(f"The photo's address {refused}; upload the photo itself.")
         return httpx.Response(response.status_code, headers=response.headers, stream=stream)
 
 
@@ -124,28 +129,21 @@ async def _public(host: str) -> str:
 class _LimitedStream(httpx.AsyncByteStream):
     """What a transport sends, up to `MAX_BYTES` and a deadline."""
 
-    def __init__(self, stream: Any, transport: httpx.AsyncBaseTransport, deadline: float):
-        self._stream, self._transport, self._deadline = stream, transport, deadline
+    def __init__(
+        self, stream: Any, transport: httpx.AsyncBaseTransport, deadline: float, error: Callable[[str], Exception]
+    ):
+        self._stream, self._transport, self._deadline, self._error = stream, transport, deadline, error
 
     async def __aiter__(self) -> AsyncIterator[bytes]:
         count = 0
         async for chunk in self._stream:
             count += len(chunk)
             if count > MAX_BYTES:
-                raise _error(f"The photo at this address is larger than {MAX_BYTES >> 20} MiB.")
+                raise self._error(f"The photo at this address is larger than {MAX_BYTES >> 20} MiB.")
             if time.monotonic() > self._deadline:
-                raise _error(f"The photo at this address did not come within {_PATIENCE:.0f} s; upload it.")
+                raise self._error(f"The photo at this address did not come within {_PATIENCE:.0f} s; upload it.")
             yield chunk
 
     async def aclose(self) -> None:
         await self._stream.aclose()
         await self._transport.aclose()
-
-
-def limit_fetching() -> None:
-    """Have Gradio fetch photos at addresses by a `PhotoTransport` from now on."""
-    processing_utils.async_transport = PhotoTransport()  # type: ignore[assignment]
-
-
-def _error(sentence: str) -> gr.Error:
-    return gr.Error(sentence, print_exception=False)

@@ -202,7 +202,7 @@ def absent(what: str) -> None:
     (pytest.fail if os.environ.get("LANDMARK_TESTS") == "all" else pytest.skip)(f"{what} is not installed")
 
 
-@pytest.fixture(scope="session")
+@pytest.fixture(scope="module")  # while it is there, asyncio.run can't be used
 def browser():
     if CHROMIUM is None:
         absent("Chromium")

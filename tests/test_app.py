@@ -112,7 +112,7 @@ def test_agents_find_and_use_the_tools(sure, photo, monkeypatch):
 
     try:
         tools, answers = asyncio.run(use())
-        uploads.sweep([app.example_photo()], older_than=-1)
+        uploads.sweep(Path(get_upload_folder()), [app.example_photo()], older_than=-1)
     finally:
         page.close(verbose=False)
     assert set(tools) == {"predict", "tag", "explain", "landmarks"}

@@ -1,4 +1,5 @@
 import asyncio
+import html
 import http.server
 import threading
 from pathlib import Path
@@ -17,7 +18,7 @@ from landmark_models import LandmarkClassifier, PhotoError, uploads
 def post(url, photo, top_k=3) -> str:
     """What the endpoint answers over plain HTTP."""
     event = httpx.post(f"{url}gradio_api/call/predict", json={"data": [photo, top_k]}).json()["event_id"]
-    return httpx.get(f"{url}gradio_api/call/predict/{event}", timeout=30).text
+    return html.unescape(httpx.get(f"{url}gradio_api/call/predict/{event}", timeout=30).text)
 
 
 def test_what_was_uploaded_is_deleted(client, photo):
@@ -26,9 +27,9 @@ def test_what_was_uploaded_is_deleted(client, photo):
     folder = Path(get_upload_folder())
     old = [file for file in folder.rglob("*") if file.is_file()]
     assert old
-    uploads.sweep()
+    uploads.sweep(folder)
     assert all(file.exists() for file in old)  # half an hour has not passed
-    uploads.sweep([app.example_photo()], older_than=-1)
+    uploads.sweep(folder, [app.example_photo()], older_than=-1)
     left = [file for file in folder.rglob("*") if file.is_file()]
     assert {file.name for file in left} == {"tower.jpg"}  # the page's own example still shows
 
