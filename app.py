@@ -14,28 +14,31 @@ from collections.abc import Iterator, Sequence
 from pathlib import Path
 from typing import IO, Annotated, Any
 
-# Read when gradio is imported. Uploads have a folder of their own, since what is old in it is deleted.
-os.environ.setdefault("GRADIO_ANALYTICS_ENABLED", "False")
-os.environ.setdefault("GRADIO_TEMP_DIR", str(Path(tempfile.gettempdir()) / "landmark-page"))
-
 # A Space with ZeroGPU has a GPU only while a function wants one; models move to it at the start.
 if ZERO_GPU := bool(os.environ.get("SPACES_ZERO_GPU")):
     import spaces  # before anything that touches CUDA
+
+from landmark_models.uploads import upload_folder
+
+# Read when gradio is imported. Uploads have a folder of their own, since what is old in it is deleted.
+os.environ.setdefault("GRADIO_ANALYTICS_ENABLED", "False")
+UPLOADS = upload_folder(os.environ.get("GRADIO_TEMP_DIR") or tempfile.gettempdir())
+os.environ["GRADIO_TEMP_DIR"] = str(UPLOADS)
 
 import gradio as gr
 import torch
 import typer
 from gradio import processing_utils
-from gradio.utils import get_upload_folder
 from PIL import Image
 
 from landmark_models import LandmarkError, PhotoError, hub, open_photo, photo_position
-from landmark_models.answer_html import BEHAVIOUR, EMPTY, STYLE, answer_html, table_html
+from landmark_models.answer_html import EMPTY, answer_html, table_html
 from landmark_models.batch import Tagged, tag_photos
 from landmark_models.errors import run_command
 from landmark_models.explain import NoExplanationError
 from landmark_models.explain import explain as explained
 from landmark_models.gazetteer import search
+from landmark_models.page_style import BEHAVIOUR, SPOKEN, STYLE, UPLOADING
 from landmark_models.photo import MAX_BYTES
 from landmark_models.serving import Serving
 from landmark_models.tagging import Tags
@@ -43,13 +46,19 @@ from landmark_models.uploads import KEPT, PhotoTransport, keep_sweeping, origina
 
 MAX_CANDIDATES = 10
 MAX_PHOTOS = 200  # at once
+ALT_TEXT = "Your photo"  # before it is recognised
 CARD_HEIGHT = 500  # px, so that nothing below moves when an answer comes
 _PROGRESS = gr.Progress()
 SHOWN_SIDE = 1024  # least shorter side of the photo that the page shows, px, where the photo has it
 
 # No web fonts: the page asks nothing of a third party and looks the same without network.
 THEME = gr.themes.Soft(font=["system-ui", "sans-serif"], font_mono=["ui-monospace", "monospace"]).set(
-    link_text_color_dark="*primary_300"  # for contrast
+    # for contrast
+    link_text_color_dark="*primary_300",
+    button_primary_background_fill="*primary_600",
+    button_primary_background_fill_hover="*primary_700",
+    button_primary_background_fill_dark="*primary_600",
+    button_primary_background_fill_hover_dark="*primary_700",
 )
 
 on_gpu: Any = spaces.GPU if ZERO_GPU else lambda function: function
@@ -72,8 +81,6 @@ def _said(sentence: str) -> gr.Error:
 
 def build(serving: Serving, examples: Sequence[Path] = ()) -> gr.Blocks:
     """The page around what serves, with example photos; without, Gradio's."""
-
-    uploads = Path(get_upload_folder())
 
     @contextlib.contextmanager
     def sentences() -> Iterator[None]:
@@ -99,18 +106,17 @@ def build(serving: Serving, examples: Sequence[Path] = ()) -> gr.Blocks:
         return {candidate.label: candidate.score for candidate in tags.predictions[: count(top_k)]}, shown
 
     def look(photo: Any) -> tuple[Tags, Image.Image]:
-        with uploaded_file(photo, uploads).open("rb") as file:
+        with uploaded_file(photo, UPLOADS).open("rb") as file:
             tags = recognise(file)
             file.seek(0)
             shown = open_photo(file, SHOWN_SIDE // 2)  # which keeps twice that, enough to look at
         shown.thumbnail((2 * SHOWN_SIDE, 2 * SHOWN_SIDE))
+        shown.info.clear()  # gradio would pass the photo's metadata on
         return tags, shown
 
-    def see(photo: Any, top_k: int) -> Any:
-        if photo is None:  # the camera was chosen, and has not taken one yet
-            return None, gr.skip(), None
+    def see(photo: Any, top_k: int) -> tuple[dict[str, float] | None, Image.Image | None, Tagged]:
         try:
-            name = original_name(photo, uploaded_file(photo, uploads))
+            name = original_name(photo, uploaded_file(photo, UPLOADS))
             tags, shown = look(photo)
         except PhotoError as error:  # which stays on the page, while the next photo may be dropped
             return None, None, Tagged("", error=str(error))
@@ -125,7 +131,7 @@ def build(serving: Serving, examples: Sequence[Path] = ()) -> gr.Blocks:
         """Card, alt text of the photo, whether why can be asked, and the reason, which is shown when it is."""
         named = seen is not None and seen.tags is not None
         text = answer_html(seen) if seen else EMPTY
-        alt_text = gr.update(alt_text=seen.tags.alt_text) if named else gr.skip()
+        alt_text = gr.update(alt_text=seen.tags.alt_text if named else ALT_TEXT)
         return text, alt_text, gr.update(interactive=named), gr.update(value=None, visible=False)
 
     def count(top_k: Any) -> int:
@@ -144,7 +150,7 @@ def build(serving: Serving, examples: Sequence[Path] = ()) -> gr.Blocks:
             `landmarkAnnotations` as Google Cloud Vision has them, `sureness`, `hashtags` and `altText`; `name` and
             `place`, null where none was recognised; `distanceKm` and `agrees`, null where the photo has no GPS.
         """
-        with sentences(), uploaded_file(photo, uploads).open("rb") as file:
+        with sentences(), uploaded_file(photo, UPLOADS).open("rb") as file:
             tags = recognise(file)
         return tags.record()
 
@@ -162,7 +168,7 @@ def build(serving: Serving, examples: Sequence[Path] = ()) -> gr.Blocks:
 
     def where(photo: Any, seen: Tagged | None) -> Image.Image:
         classifier, label = serving.now.classifier, seen.tags.best.label if seen and seen.tags else None
-        with sentences(), uploaded_file(photo, uploads).open("rb") as file:
+        with sentences(), uploaded_file(photo, UPLOADS).open("rb") as file:
             return explained(classifier, file, label if label in classifier.labels else None)
 
     @on_gpu
@@ -181,7 +187,7 @@ def build(serving: Serving, examples: Sequence[Path] = ()) -> gr.Blocks:
         if len(photos) > MAX_PHOTOS:
             raise _said(f"{len(photos)} photos at once are too many; take {MAX_PHOTOS}.")
         with sentences():
-            paths = [uploaded_file(photo, uploads) for photo in photos]
+            paths = [uploaded_file(photo, UPLOADS) for photo in photos]
             files = [(original_name(photo, path), path) for photo, path in zip(photos, paths, strict=True)]
             results = tag_photos(serving.now.classifier, files)
             return table_html(list(progress.tqdm(results, total=len(files), unit="photos")))
@@ -210,12 +216,12 @@ def build(serving: Serving, examples: Sequence[Path] = ()) -> gr.Blocks:
                 with gr.Column():
                     photo = gr.Image(
                         label="Photo", sources=["upload", "webcam", "clipboard"], format="jpeg", height=420,
-                        buttons=["fullscreen"], elem_id="photo",
+                        buttons=["fullscreen"], elem_id="photo", alt_text=ALT_TEXT,
                     )  # fmt: skip
                 with gr.Column():
                     card = gr.HTML(
                         EMPTY, label="Answer", elem_id="card", min_height=CARD_HEIGHT, css_template=STYLE,
-                        js_on_load=BEHAVIOUR,
+                        js_on_load=SPOKEN + BEHAVIOUR,
                     )  # fmt: skip
                     why = gr.Button("Why?", interactive=False, elem_id="why")
                     reason = gr.Image(
@@ -230,7 +236,9 @@ def build(serving: Serving, examples: Sequence[Path] = ()) -> gr.Blocks:
         with gr.Tab("Many"):
             photos = gr.File(label="Photos", file_count="multiple", height=160, elem_id="photos")
             go = gr.Button("Recognise", variant="primary")
-            results = gr.HTML(label="Answers", elem_id="table", css_template=STYLE, js_on_load=BEHAVIOUR)
+            results = gr.HTML(
+                label="Answers", elem_id="table", min_height=120, css_template=STYLE, js_on_load=BEHAVIOUR
+            )
         with gr.Tab("Landmarks"):
             known = gr.Dataframe(
                 table(), headers=["Name", "Kind", "Place", "Country"], show_search="search", interactive=False,
@@ -240,31 +248,39 @@ def build(serving: Serving, examples: Sequence[Path] = ()) -> gr.Blocks:
             facts = gr.Markdown(serving.now.facts, latex_delimiters=[])
 
         model: dict[str, Any] = {"concurrency_id": "model", "concurrency_limit": min(os.cpu_count() or 1, 4)}
-        private: dict[str, Any] = {"queue": False, "show_progress": "hidden", "api_visibility": "private"}
+        unlisted: dict[str, Any] = {"api_visibility": "private", "trigger_mode": "multiple"}
+        private: dict[str, Any] = {"queue": False, "show_progress": "hidden"} | unlisted
         # Gradio would decode and encode some photos again before we see them: `preprocess=False` hands us the file.
-        seen: dict[str, Any] = {
-            "inputs": [photo, top_k],
-            "outputs": [answer, photo, found],
-            "preprocess": False,
-        } | model
+        seen: dict[str, Any] = (
+            {
+                "inputs": [photo, top_k],
+                "outputs": [answer, photo, found],
+                "show_progress_on": card,  # not over the photo, where the next one may be dropped
+                "preprocess": False,
+            }
+            | model
+            | unlisted
+        )
         told = [card, photo, why, reason]
-        # Choosing the camera is an input, too, and what it takes must not be lost while that one is under way.
-        asked = photo.input(on_gpu(see), **seen, api_visibility="private", trigger_mode="always_last")
-        photo.clear(lambda: (None, None, *tell(None)), None, [answer, found, *told], **private)
-        cleared = offered.load_input_event.then(
-            lambda: (None, None, *tell(None)), None, [answer, found, *told], **private
-        )
-        for event in (asked, cleared.then(on_gpu(see), **seen, api_visibility="private")):
+        blank = {"fn": lambda: (None, None, *tell(None)), "inputs": None, "outputs": [answer, found, *told]} | private
+        asked = photo.upload(on_gpu(see), **seen)  # dropped, pasted, taken; to choose the camera is an input, too
+        asked_example = offered.load_input_event.then(**blank).then(on_gpu(see), **seen)
+        for event in (asked, asked_example):
             event.success(tell, found, told, **private)
-        why.click(on_gpu(where), [photo, found], reason, preprocess=False, api_visibility="private", **model).success(
-            lambda: gr.update(visible=True), None, reason, **private
-        )
+            event.failure(
+                gr.skip, None, card, **private
+            )  # or "Error" would stay where a removed photo's answer was due
+        asked_why = why.click(on_gpu(where), [photo, found], reason, preprocess=False, **model | unlisted)
+        asked_why.success(lambda: gr.update(visible=True), None, reason, **private)
+        under_way = [asked, asked_example, asked_why]
+        photo.clear(**blank, cancels=under_way)
+        offered.dataset.click(None, cancels=under_way)
         top_k.change(
             lambda tagged, number: tagged.tags.named(count(number)) if tagged and tagged.tags else None,
             [found, top_k], answer, **private,
         )  # fmt: skip
         # The model may have changed since the page was built.
-        page.load(lambda: (serving.now.facts, table()), None, [facts, known], **private)
+        page.load(lambda: (serving.now.facts, table()), None, [facts, known], js=UPLOADING, **private)
         go.click(recognise_many, photos, results, preprocess=False, api_visibility="private", **model)
         outputs = [gr.Label(visible=False), gr.Image(visible=False, format="jpeg")]
         gr.Button(visible=False).click(predict, [photo, top_k], outputs, preprocess=False, api_name="predict", **model)
@@ -308,7 +324,7 @@ def main(
     source = "the embedded model" if classifier.source == "default" else classifier.source
     print(f"Serving {source}. {why}".strip(), flush=True)
     examples = example_photos(serving)
-    keep_sweeping(Path(get_upload_folder()), examples)
+    keep_sweeping(UPLOADS, examples)
     page = build(serving, examples)
     try:
         page.launch(

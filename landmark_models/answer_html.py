@@ -8,71 +8,11 @@ from html import escape
 from landmark_models.batch import Tagged, as_csv, as_jsonl, sidecars
 from landmark_models.gazetteer import Landmark
 
-__all__ = ["BEHAVIOUR", "EMPTY", "STYLE", "answer_html", "table_html"]
-
-STYLE = """
-h2 { font-size: 2rem; margin: 0 0 .25rem; }
-p { margin: .5rem 0; }
-.lead { font-size: 1.1rem; }
-.hint { color: var(--body-text-color-subdued); }
-.chips, .links { display: flex; flex-wrap: wrap; gap: .5rem; }
-.chips button {
-  border: 1px solid var(--border-color-primary); border-radius: 1rem; padding: .2rem .8rem; cursor: pointer;
-  background: var(--background-fill-secondary); color: var(--body-text-color);
-}
-.chips button:focus-visible, .links a:focus-visible { outline: 2px solid var(--color-accent); }
-iframe { width: 100%; height: 260px; border: 1px solid var(--border-color-primary); border-radius: .5rem; }
-table { width: 100%; border-collapse: collapse; border: 0; }
-th, td { text-align: left; padding: .4rem .5rem; border: 0; border-bottom: 1px solid var(--border-color-primary); }
-td img { width: 64px; height: 64px; object-fit: cover; border-radius: .3rem; }
-td.name { overflow-wrap: anywhere; min-width: 6rem; }
-.wide { overflow-x: auto; }
-.links a { text-decoration: underline; color: var(--link-text-color); margin-right: .5rem; }
-"""
+__all__ = ["EMPTY", "answer_html", "table_html"]
 
 _XMP = "application/rdf+xml"
 _HINT = "It also says that the camera stood at the landmark, where the photo itself says nothing."
 EMPTY = "<p class='hint'>The answer comes here.</p>"
-
-# What the page runs once: a click on a chip copies it, and the chip says so; the map is asked for by a click alone.
-# A page that is not served encrypted, such as one in a local network, has no `navigator.clipboard`.
-BEHAVIOUR = """
-element.setAttribute('aria-live', 'polite');
-async function copy(text) {
-  if (navigator.clipboard) return navigator.clipboard.writeText(text);
-  const area = document.createElement('textarea');
-  area.value = text;
-  area.style.position = 'fixed';
-  element.append(area);
-  area.select();
-  const copied = document.execCommand('copy');
-  area.remove();
-  if (!copied) throw new Error('not copied');
-}
-element.addEventListener('click', async event => {
-  const map = event.target.closest('[data-map]');
-  if (map) {
-    const frame = document.createElement('iframe');
-    frame.src = map.dataset.map;
-    frame.title = 'Map';
-    map.replaceWith(frame);
-    frame.focus();
-    return;
-  }
-  const chip = event.target.closest('[data-copy]');
-  if (!chip || chip.dataset.busy) return;
-  const said = chip.textContent;
-  chip.dataset.busy = 'yes';
-  try {
-    await copy(chip.dataset.copy);
-    chip.focus();
-    chip.textContent = 'Copied';
-  } catch (error) {
-    chip.textContent = 'Select and copy';
-  }
-  setTimeout(() => { chip.textContent = said; delete chip.dataset.busy; }, 1200);
-});
-"""
 
 
 def answer_html(photo: Tagged) -> str:
@@ -118,7 +58,8 @@ def table_html(photos: Sequence[Tagged]) -> str:
     """A table of many photos with what is in each, or why it can't be read, and everything to save."""
     failed = sum(not photo.tags for photo in photos)
     unsure = sum(not photo.tags.recognised for photo in photos if photo.tags)
-    parts = [f"<p class='lead'>{len(photos)} photos: {len(photos) - failed - unsure} recognised, {unsure} not, "]
+    recognised = len(photos) - failed - unsure
+    parts = [f"<p class='lead' role='status'>{len(photos)} photos: {recognised} recognised, {unsure} not, "]
     parts.append(f"{failed} can't be read.</p><p class='links'>")
     parts.append(_download("landmarks.csv", "text/csv", as_csv(photos), "CSV"))
     parts.append(_download("landmarks.jsonl", "application/jsonl", as_jsonl(photos), "JSON lines"))
@@ -138,7 +79,10 @@ def _row(photo: Tagged) -> str:
     data = base64.b64encode(photo.thumbnail).decode()
     image = f"<td><img alt='{escape(tags.alt_text)}' src='data:image/jpeg;base64,{data}'></td>"
     if not tags.recognised:
-        return f"<tr>{image}{name}<td>not recognised</td><td>{tags.best.score:.0%}</td><td></td><td></td></tr>"
+        said = f"Not recognised; the nearest is {tags.name} ({tags.best.score:.0%})"
+        if tags.agrees is False:
+            said = f"Not sure: like {tags.name} ({tags.best.score:.0%}), but taken {tags.distance_km:,.0f} km from it"
+        return f"<tr>{image}{name}<td colspan='4'>{escape(said)}</td></tr>"
     cells = [tags.name, f"{tags.best.score:.0%}", tags.place, " ".join(tags.hashtags)]
     return f"<tr>{image}{name}{''.join(f'<td>{escape(cell)}</td>' for cell in cells)}</tr>"
 

@@ -142,7 +142,7 @@ class Tags:
         name, landmark = for_terminal(self.name), self.landmark
         words = self.sureness
         if words == "hardly":
-            return "A photo of a place that was not recognised for certain."
+            return "A photo in which no landmark was recognised for certain."
         what = f"{name}, {landmark.kind} in {self.place}" if landmark else name
         return f"Photo of {what}." if words == "almost certainly" else f"Photo of what is {words} {what}."
 

@@ -6,6 +6,11 @@ uploaded_file(photo, folder)  # the path of what a component or a client sent
 import asyncio
 import contextlib
 import filecmp
+import getpass
+import ipaddress
+import os
+import stat
+import tempfile
 import threading
 import time
 from collections.abc import AsyncIterator, Callable, Sequence
@@ -13,15 +18,30 @@ from pathlib import Path
 from typing import Any
 
 import httpx
-from safehttpx import AsyncSecureTransport, is_public_ip  # type: ignore[import-untyped]
 
 from landmark_models.errors import PhotoError
 from landmark_models.photo import MAX_BYTES
 
-__all__ = ["KEPT", "PhotoTransport", "keep_sweeping", "original_name", "sweep", "uploaded_file"]
+__all__ = ["KEPT", "PhotoTransport", "keep_sweeping", "original_name", "sweep", "upload_folder", "uploaded_file"]
 
 KEPT = 1800.0  # seconds that an uploaded photo stays on the server, and at most ten minutes more
 _PATIENCE = 20.0  # seconds for a photo at an address
+_LATE = f"The photo at this address did not come within {_PATIENCE:.0f} s; upload the photo itself."
+
+
+def upload_folder(parent: str | os.PathLike[str]) -> Path:
+    """A folder for uploads that nobody else can read, and in which everything may be deleted.
+
+    It is the same at the next start, so that what a killed page left is swept, too.
+    """
+    folder = Path(parent) / f"landmark-page-{getpass.getuser()}"
+    with contextlib.suppress(OSError):
+        folder.mkdir(mode=0o700, parents=True, exist_ok=True)
+        state = folder.lstat()
+        if stat.S_ISDIR(state.st_mode) and (not hasattr(os, "getuid") or state.st_uid == os.getuid()):
+            folder.chmod(0o700)
+            return folder
+    return Path(tempfile.mkdtemp(prefix="landmark-page-"))  # somebody else's folder, or link, has that name
 
 
 def uploaded_file(photo: Any, folder: Path) -> Path:
@@ -59,10 +79,14 @@ def sweep(folder: Path, keep: Sequence[Path] = (), older_than: float = KEPT) -> 
         older_than: seconds.
     """
     limit = time.time() - older_than
-    for file in folder.rglob("*"):
+    for file in sorted(folder.rglob("*"), reverse=True):  # a folder comes after what is in it
         with contextlib.suppress(OSError):
             own = any(file.name == photo.name and filecmp.cmp(file, photo, shallow=False) for photo in keep)
-            if file.is_file() and not own and file.stat().st_mtime < limit:
+            if own or file.lstat().st_mtime >= limit:
+                continue
+            if file.is_dir() and not file.is_symlink():
+                file.rmdir()  # which fails where it still holds something
+            else:
                 file.unlink()
 
 
@@ -95,12 +119,16 @@ class PhotoTransport(httpx.AsyncBaseTransport):
         Raises:
             PhotoError: the host is not public or does not answer, or what it sends is too large; as `error` makes it.
         """
-        request.headers["Accept-Encoding"] = "identity"  # what is packed could become any size
-        deadline = time.monotonic() + _PATIENCE
+        deadline = asyncio.get_running_loop().time() + _PATIENCE
+        transport = httpx.AsyncHTTPTransport()
         try:
-            transport = AsyncSecureTransport(await _public(request.url.host))
-            response = await transport.handle_async_request(request)
+            async with asyncio.timeout_at(deadline):
+                response = await transport.handle_async_request(await _to_public_host(request))
+        except TimeoutError:
+            await transport.aclose()
+            raise self._error(_LATE) from None
         except (httpx.HTTPError, OSError):
+            await transport.aclose()
             raise self._error("The photo's address can't be reached; upload the photo itself.") from None
         stream = _LimitedStream(response.stream, transport, deadline, self._error)
         refused = ""
@@ -114,16 +142,27 @@ class PhotoTransport(httpx.AsyncBaseTransport):
         return httpx.Response(response.status_code, headers=response.headers, stream=stream)
 
 
-async def _public(host: str) -> str:
-    """A public IP address of a host, so that nobody reaches this machine or its neighbours through the page.
+async def _to_public_host(request: httpx.Request) -> httpx.Request:
+    """A request to the very address that was checked, whatever the host's name means a moment later.
 
     Raises:
-        OSError: it has none.
+        OSError: the host has no public address.
     """
+    host = request.url.host
     for *_, address in await asyncio.get_running_loop().getaddrinfo(host, None):
-        if is_public_ip(str(address[0])):
-            return str(address[0])
+        if _is_public(str(address[0])):
+            headers = {**request.headers, "host": request.url.netloc.decode(), "accept-encoding": "identity"}
+            url = request.url.copy_with(host=str(address[0]))
+            extensions = {**request.extensions, "sni_hostname": host}
+            return httpx.Request(request.method, url, headers=headers, extensions=extensions)
     raise OSError(f"{host} is not public.")
+
+
+def _is_public(address: str) -> bool:
+    """Whether an IP address is anybody's: neither this machine nor its network, nor a way around to them."""
+    ip = ipaddress.ip_address(address)
+    around = isinstance(ip, ipaddress.IPv6Address) and (ip.sixtofour or ip.teredo or ip.ipv4_mapped or ip.is_site_local)
+    return ip.is_global and not (ip.is_multicast or ip.is_reserved or around)
 
 
 class _LimitedStream(httpx.AsyncByteStream):
@@ -135,13 +174,18 @@ class _LimitedStream(httpx.AsyncByteStream):
         self._stream, self._transport, self._deadline, self._error = stream, transport, deadline, error
 
     async def __aiter__(self) -> AsyncIterator[bytes]:
-        count = 0
-        async for chunk in self._stream:
+        count, chunks = 0, aiter(self._stream)
+        while True:
+            try:
+                async with asyncio.timeout_at(self._deadline):
+                    chunk = await anext(chunks)
+            except StopAsyncIteration:
+                return
+            except TimeoutError:
+                raise self._error(_LATE) from None
             count += len(chunk)
             if count > MAX_BYTES:
                 raise self._error(f"The photo at this address is larger than {MAX_BYTES >> 20} MiB.")
-            if time.monotonic() > self._deadline:
-                raise self._error(f"The photo at this address did not come within {_PATIENCE:.0f} s; upload it.")
             yield chunk
 
     async def aclose(self) -> None:

@@ -158,7 +158,10 @@ def opened(model: Path):
     from landmark_models.serving import Serving
 
     page = app.build(Serving(str(model)))
-    _, url, _ = page.launch(prevent_thread_lock=True, quiet=True, theme=app.THEME, ssr_mode=False, mcp_server=True)
+    _, url, _ = page.launch(
+        prevent_thread_lock=True, quiet=True, theme=app.THEME, ssr_mode=False, mcp_server=True,
+        max_file_size=app.MAX_BYTES,
+    )  # fmt: skip
     yield url
     page.close(verbose=False)
 
@@ -178,6 +181,16 @@ def famous_url(sure, tmp_path_factory):
     for label, famous in (("Red Tower", "Eiffel Tower"), ("Green Bridge", "Forth Bridge"), ("Blue Lake", "Dead Sea")):
         text = text.replace(label, famous)
     (folder / "config.json").write_text(text)
+    with opened(folder) as url:
+        yield url
+
+
+@pytest.fixture(scope="session")
+def hostile_url(sure, tmp_path_factory):
+    """A page whose model has labels that a stranger chose."""
+    folder = shutil.copytree(sure, tmp_path_factory.mktemp("models") / "hostile")
+    config = (folder / "config.json").read_text()
+    (folder / "config.json").write_text(config.replace("Red Tower", "<img src=x onerror=alert(1)>"))
     with opened(folder) as url:
         yield url
 

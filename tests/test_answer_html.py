@@ -4,7 +4,7 @@ import json
 import re
 
 from landmark_models import Prediction
-from landmark_models.answer_html import answer_html
+from landmark_models.answer_html import answer_html, table_html
 from landmark_models.batch import Tagged
 from landmark_models.tagging import Tags
 
@@ -72,6 +72,16 @@ def test_a_photo_taken_elsewhere_is_said_first():
     assert "was taken elsewhere" in text
     assert re.search(r"taken: 48\.8583, 2\.2945, 6,7\d\d km from Taj Mahal", text)
     assert ", 0 km from Taj Mahal." in said(Tags.of([Prediction("Taj Mahal", 0.97)], (27.175, 78.0421)))
+
+
+def test_in_a_table_what_is_not_an_answer_says_why():
+    taj = [Prediction("Taj Mahal", 0.97)]
+    text = table_html(
+        [Tagged("a", Tags.of(taj, (48.8583, 2.2945))), Tagged("b", Tags.of([Prediction("Dead Sea", 0.2)]))]
+    )
+    assert re.search(r"Not sure: like Taj Mahal \(97%\), but taken 6,7\d\d km from it", text)
+    assert "Not recognised; the nearest is Dead Sea (20%)" in text
+    assert "2 photos: 0 recognised, 2 not, 0 can't be read." in text
 
 
 def test_a_strange_label_is_escaped_everywhere():

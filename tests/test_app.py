@@ -23,10 +23,11 @@ from mcp import ClientSession
 from mcp.client.streamable_http import streamable_http_client
 from PIL import Image
 from test_hub import figures
+from test_tagging import with_gps
 from test_uploads import post
 
 import app
-from landmark_models import LandmarkClassifier, uploads
+from landmark_models import LandmarkClassifier, photo_position, uploads
 from landmark_models.explain import NoExplanationError
 from landmark_models.hub_failures import in_background
 from landmark_models.serving import Serving
@@ -42,6 +43,20 @@ def test_predict_gives_the_agreed_shape(client, sure, photo):
     with Image.open(shown) as image:
         assert image.format == "JPEG"
         assert image.size == (64, 48)
+
+
+def test_what_comes_back_says_nothing_of_where_and_with_what_it_was_taken(client, tmp_path, capfd):
+    photo = with_gps(tmp_path / "secret_name.jpg")
+    for name, arguments in (("/predict", [3]), ("/explain", [])):
+        answer = client.predict(handle_file(photo), *arguments, api_name=name)
+        shown = answer[1] if name == "/predict" else answer
+        assert photo_position(photo)
+        assert photo_position(shown) is None
+        with Image.open(shown) as image:
+            assert not image.getexif()
+    said = "".join(capfd.readouterr())
+    assert "secret_name" not in said
+    assert "27.17" not in said
 
 
 def test_top_k_has_a_default_and_bounds(client, photo):

@@ -3,6 +3,7 @@
 import base64
 import io
 import json
+import time
 
 import numpy as np
 import pytest
@@ -58,6 +59,24 @@ def test_photos_as_phones_and_designers_have_them(page, kind, tmp_path):
     image = shown(page)
     width, height = image.evaluate("image => [image.naturalWidth, image.naturalHeight]")
     assert (width < height) == (kind == "sideways")
+
+
+@pytest.mark.parametrize("kind", ["", "image/heic"], ids=["of no kind to the browser", "heic"])
+def test_a_dropped_photo_is_named(page, kind):
+    """Where nothing is installed for HEIC, a browser says of such a file that it is of no kind."""
+    page.wait_for_function("document.querySelector('.gallery-item')?.ariaLabel")  # the page has been set up
+    page.evaluate(
+        """([content, kind]) => {
+          const bytes = Uint8Array.from(atob(content), letter => letter.charCodeAt(0));
+          const data = new DataTransfer();
+          data.items.add(new File([bytes], 'phone.heic', {type: kind}));
+          const zone = document.querySelector('#photo button[aria-label^=Drop]');
+          zone.dispatchEvent(new DragEvent('drop', {dataTransfer: data, bubbles: true, cancelable: true}));
+        }""",
+        [RED_HEIC if isinstance(RED_HEIC, str) else RED_HEIC.decode(), kind],
+    )
+    page.locator("#card h2").wait_for()
+    assert page.get_by_text("Invalid file type").count() == 0
 
 
 def test_a_pasted_photo_is_named(page, photo):
@@ -175,14 +194,20 @@ CONTRAST = """selector => {
 
 
 @pytest.mark.parametrize("theme", ["light", "dark"])
-def test_the_answer_can_be_read_by_day_and_by_night(open_page, famous_url, photo, theme):
+@pytest.mark.parametrize("width", [390, 1440])
+def test_the_page_can_be_read_by_day_and_by_night(open_page, famous_url, photo, theme, width):
     """WCAG 2.2 asks for a contrast of 4.5 to 1, and 3 to 1 for large text."""
-    page = open_page(f"{famous_url}", 1440, color_scheme=theme)
+    page = open_page(famous_url, width, color_scheme=theme)
     give(page, photo, "Eiffel Tower")
     background = page.evaluate("getComputedStyle(document.body).backgroundColor")
     assert (sum(map(int, background[4:-1].split(","))) < 384) == (theme == "dark"), background
     for part in ("#card h2", "#card .lead", "#card .chips button", "#card .links a"):
         assert page.evaluate(CONTRAST, part) >= 4.5, part
+    page.get_by_role("tab", name="Many").click()
+    assert page.evaluate(CONTRAST, "button.primary") >= 4.5
+    page.get_by_role("tab", name="Landmarks").click()
+    page.locator("#known").wait_for()
+    assert page.evaluate(CONTRAST, "#known td") >= 4.5
 
 
 def tab_to(page, locator) -> None:
@@ -201,7 +226,7 @@ def test_the_keyboard_alone_suffices(famous):
         page.keyboard.press("Enter")
         page.locator(part).wait_for()
         page.locator("h1").click()
-    tab_to(page, page.locator(".gallery-item").first)
+    tab_to(page, page.get_by_role("button", name="Example 1"))
     page.keyboard.press("Enter")
     page.locator("#card h2").wait_for()
     page.locator("h1").click()
@@ -238,6 +263,80 @@ def test_the_example_answers_on_a_click(page, photo):
     page.locator(".gallery-item").first.click()
     page.wait_for_function("before => document.querySelector('#photo img')?.src !== before", arg=before)
     page.locator("#card h2").wait_for()
+
+
+def slow_for(monkeypatch, photo, seconds=3.0) -> None:
+    """From now on the answer for this photo takes its time."""
+    content, look = photo.read_bytes(), app.open_photo
+
+    def slow(file, *arguments):
+        data = file.read()
+        file.seek(0)
+        if data == content:
+            time.sleep(seconds)
+        return look(file, *arguments)
+
+    monkeypatch.setattr(app, "open_photo", slow)
+
+
+def test_the_last_photo_is_the_one_that_is_answered(page, photo, tmp_path, monkeypatch):
+    slow_for(monkeypatch, photo)
+    noisy_photo((40, 40, 200), 7, (60, 90)).save(tmp_path / "lake.png")
+    page.set_input_files("#photo input[type=file]", photo)
+    page.get_by_label("Remove Image").click()
+    page.set_input_files("#photo input[type=file]", tmp_path / "lake.png")
+    page.locator("#card h2").wait_for()
+    page.wait_for_timeout(4000)
+    assert page.locator("#card h2").filter(has_text="Red Tower").count() == 0
+    assert shown(page).evaluate("image => image.naturalWidth / image.naturalHeight") == pytest.approx(60 / 90)
+
+
+def test_a_removed_photo_stays_away(page, photo, monkeypatch):
+    slow_for(monkeypatch, photo, 2.0)
+    page.set_input_files("#photo input[type=file]", photo)
+    page.locator("#card").get_by_text("processing").wait_for()
+    page.get_by_label("Remove Image").click()
+    page.wait_for_timeout(3000)
+    assert page.locator("#photo img").count() == 0
+    assert page.locator("#card").inner_text().strip() == "The answer comes here."
+
+
+def test_a_reason_does_not_come_under_another_photo(page, photo, monkeypatch):
+    give(page, photo, "Red Tower")
+    explained = app.explained
+    monkeypatch.setattr(app, "explained", lambda *given: time.sleep(2) or explained(*given))
+    page.locator("#why:not([disabled])").click()
+    page.get_by_role("button", name="Example 1").click()
+    page.locator("#card h2").wait_for()
+    page.wait_for_timeout(3000)
+    assert page.locator("#reason img").count() == 0
+
+
+def test_a_photo_has_a_text_in_its_place_before_and_after(page, photo, monkeypatch):
+    slow_for(monkeypatch, photo, 1.0)
+    page.set_input_files("#photo input[type=file]", photo)
+    page.locator("#photo img[alt='Your photo']").wait_for()
+    page.locator("#photo img[alt^='Photo of']").wait_for()
+    page.get_by_label("Remove Image").click()
+    page.get_by_role("button", name="Example 1").click()
+    page.locator("#photo img[alt='Your photo']").wait_for()
+
+
+def test_a_label_that_a_stranger_chose_is_only_text(open_page, hostile_url, photo):
+    page = open_page(hostile_url, 1440)
+    page.on("dialog", lambda dialog: page.failures.append(dialog.message))
+    give(page, photo, "<img src=x onerror=alert(1)>")
+    page.get_by_role("button", name="Candidates").click()
+    page.locator("#answer").get_by_text("onerror").first.wait_for()
+    page.get_by_role("tab", name="Landmarks").click()
+    page.locator("#known").get_by_text("onerror").locator("visible=true").first.wait_for()
+    assert page.locator("img[src=x]").count() == 0
+
+
+def test_what_is_not_recognised_says_so(page, photo, monkeypatch):
+    monkeypatch.setattr("landmark_models.tagging.sureness", lambda _: "hardly")
+    give(page, photo, "Not recognised")
+    assert page.locator("#card").get_by_role("button").count() == 0
 
 
 def test_a_text_named_jpg_is_explained_and_the_page_goes_on(page, tmp_path):

@@ -1,7 +1,9 @@
 import asyncio
 import html
 import http.server
+import socket
 import threading
+import time
 from pathlib import Path
 
 import httpx
@@ -9,7 +11,6 @@ import pytest
 from gradio.utils import get_upload_folder
 from gradio_client import handle_file
 from gradio_client.exceptions import AppError
-from safehttpx import is_public_ip
 
 import app
 from landmark_models import LandmarkClassifier, PhotoError, uploads
@@ -91,19 +92,45 @@ def at(address: str) -> dict:
 
 
 def test_a_photo_at_an_address_is_fetched_within_limits(url, elsewhere, monkeypatch):
-    async def public(_host):
-        return "127.0.0.1"
-
-    monkeypatch.setattr(uploads, "_public", public)
+    monkeypatch.setattr(uploads, "_is_public", lambda _: True)
     assert "Red Tower" in post(url, at(f"{elsewhere}/fine.jpg"))
     assert "Red Tower" in post(url, at(f"{elsewhere}/moved.jpg"))
     assert "answers 404" in post(url, at(f"{elsewhere}/gone.jpg"))
     assert "sends it packed" in post(url, at(f"{elsewhere}/packed.jpg"))
-    monkeypatch.setattr(uploads, "_PATIENCE", 0.0)
-    assert "did not come within" in post(url, at(f"{elsewhere}/slow.jpg"))
+    assert "can't be reached" in post(url, at("http://127.0.0.1:9/closed.jpg"))
     monkeypatch.setattr(uploads, "MAX_BYTES", 1000)
     assert "is larger than" in post(url, at(f"{elsewhere}/large.jpg"))
-    assert "can't be reached" in post(url, at("http://127.0.0.1:9/closed.jpg"))
+
+
+@pytest.mark.parametrize("said", [b"", b"HTTP/1.1 200 OK\r\n\r\n\xff\xd8"], ids=["nothing", "a beginning"])
+def test_a_host_that_falls_silent_is_not_waited_for(url, said, monkeypatch):
+    monkeypatch.setattr(uploads, "_is_public", lambda _: True)
+    monkeypatch.setattr(uploads, "_PATIENCE", 0.5)
+    with socket.create_server(("127.0.0.1", 0)) as listener:
+
+        def accept() -> None:
+            connection, _ = listener.accept()
+            held.append(connection)
+            connection.sendall(said)
+
+        held: list[socket.socket] = []
+        threading.Thread(target=accept, daemon=True).start()
+        started = time.monotonic()
+        assert "did not come within" in post(url, at(f"http://127.0.0.1:{listener.getsockname()[1]}/slow.jpg"))
+        assert time.monotonic() - started < 10
+        for connection in held:
+            connection.close()
+
+
+def test_a_redirect_keeps_the_hosts_name(monkeypatch):
+    """Or the certificate of the next answer could not be checked."""
+    monkeypatch.setattr(uploads, "_is_public", lambda _: True)
+    request = httpx.Request("GET", "https://localhost:8443/a.jpg", extensions={"timeout": {"read": 1}})
+    sent = asyncio.run(uploads._to_public_host(request))
+    assert request.url.host == "localhost"
+    assert sent.url.host in ("127.0.0.1", "::1")
+    assert sent.headers["Host"] == "localhost:8443"
+    assert sent.extensions == {"timeout": {"read": 1}, "sni_hostname": "localhost"}
 
 
 def test_nobody_reaches_the_server_or_its_neighbours_through_the_page(url, elsewhere):
@@ -111,9 +138,40 @@ def test_nobody_reaches_the_server_or_its_neighbours_through_the_page(url, elsew
         assert "can't be reached" in post(url, at(f"{address}/fine.jpg")), address
 
 
-def test_a_public_host_is_known_by_its_address():
-    assert asyncio.run(uploads._public("8.8.8.8")) == "8.8.8.8"
-    assert is_public_ip("8.8.8.8")
-    for host in ("127.0.0.1", "10.0.0.1", "localhost"):
-        with pytest.raises(OSError, match="not public"):
-            asyncio.run(uploads._public(host))
+@pytest.mark.parametrize(
+    "address",
+    ["127.0.0.1", "10.0.0.1", "192.168.1.1", "169.254.169.254", "100.100.100.200", "0.0.0.0", "224.0.0.1", "::1",
+     "fe80::1", "fec0::1", "fd00::1", "2002:7f00:1::", "::ffff:127.0.0.1", "ff02::1"],
+)  # fmt: skip
+def test_addresses_that_are_not_anybodys(address):
+    assert not uploads._is_public(address)
+
+
+def test_addresses_that_are():
+    assert uploads._is_public("8.8.8.8")
+    assert uploads._is_public("2001:4860:4860::8888")
+
+
+def test_the_folder_for_uploads_is_the_pages_own(tmp_path):
+    folder = uploads.upload_folder(tmp_path)
+    assert folder.parent == tmp_path
+    assert folder.stat().st_mode & 0o777 == 0o700
+    assert uploads.upload_folder(tmp_path) == folder
+    folder.rmdir()
+    (tmp_path / "home").mkdir()
+    folder.symlink_to(tmp_path / "home")  # by somebody who wants it swept
+    other = uploads.upload_folder(tmp_path)
+    assert other != folder
+    assert other.stat().st_mode & 0o777 == 0o700
+    other.rmdir()
+
+
+def test_a_sweep_takes_old_files_and_empty_folders_and_follows_no_link(tmp_path):
+    (tmp_path / "precious").write_text("")
+    folder = tmp_path / "uploads"
+    (folder / "hash").mkdir(parents=True)
+    (folder / "hash" / "photo.jpg").write_text("")
+    (folder / "link").symlink_to(tmp_path)
+    uploads.sweep(folder, older_than=-1)
+    assert list(folder.iterdir()) == []
+    assert (tmp_path / "precious").is_file()
