@@ -91,7 +91,7 @@ def build(serving: Serving, examples: Sequence[Path] = ()) -> gr.Blocks:
             raise _said(str(error)) from None
 
     @on_gpu
-    def predict(photo: Any, top_k: int = 5) -> tuple[dict[str, float], Image.Image]:
+    def predict(photo: Any, top_k: int = 5) -> tuple[dict[str, float], Image.Image, bool]:
         """Name the landmark in a photo.
 
         Args:
@@ -99,11 +99,12 @@ def build(serving: Serving, examples: Sequence[Path] = ()) -> gr.Blocks:
             top_k: number of candidates, 1 to 10.
 
         Returns:
-            The candidates with their confidences, and the photo as it was read.
+            The candidates with their confidences, the photo as it was read, and whether it shows a landmark that the
+            model knows.
         """
         with sentences():
             tags, shown = look(photo)
-        return {candidate.label: candidate.score for candidate in tags.predictions[: count(top_k)]}, shown
+        return {candidate.label: candidate.score for candidate in tags.predictions[: count(top_k)]}, shown, tags.known
 
     def look(photo: Any) -> tuple[Tags, Image.Image]:
         with uploaded_file(photo, UPLOADS).open("rb") as file:
@@ -147,8 +148,9 @@ def build(serving: Serving, examples: Sequence[Path] = ()) -> gr.Blocks:
             photo: the photo (JPEG, PNG, WebP, GIF, TIFF, BMP, HEIC or AVIF).
 
         Returns:
-            `landmarkAnnotations` as Google Cloud Vision has them, `sureness`, `hashtags` and `altText`; `name` and
-            `place`, null where none was recognised; `distanceKm` and `agrees`, null where the photo has no GPS.
+            `landmarkAnnotations` as Google Cloud Vision has them, `known`, whether the photo shows a landmark that the
+            model knows, `sureness`, `hashtags` and `altText`; `name` and `place`, null where none was recognised;
+            `distanceKm` and `agrees`, null where the photo has no GPS.
         """
         with sentences(), uploaded_file(photo, UPLOADS).open("rb") as file:
             tags = recognise(file)
@@ -282,7 +284,7 @@ def build(serving: Serving, examples: Sequence[Path] = ()) -> gr.Blocks:
         # The model may have changed since the page was built.
         page.load(lambda: (serving.now.facts, table()), None, [facts, known], js=UPLOADING, **private)
         go.click(recognise_many, photos, results, preprocess=False, api_visibility="private", **model)
-        outputs = [gr.Label(visible=False), gr.Image(visible=False, format="jpeg")]
+        outputs = [gr.Label(visible=False), gr.Image(visible=False, format="jpeg"), gr.Checkbox(visible=False)]
         gr.Button(visible=False).click(predict, [photo, top_k], outputs, preprocess=False, api_name="predict", **model)
         gr.Button(visible=False).click(
             explain, photo, gr.Image(visible=False, format="jpeg"), preprocess=False, api_name="explain", **model

@@ -38,6 +38,7 @@ def predict(
             {
                 "path": path,
                 "predictions": [] if isinstance(answer, PhotoError) else [vars(candidate) for candidate in answer],
+                "known": None if isinstance(answer, PhotoError) else answer.known,
                 "error": str(answer) if isinstance(answer, PhotoError) else None,
             }
             for path, answer in answers
@@ -52,7 +53,8 @@ def predict(
             for rank, candidate in enumerate(answer):
                 last = rank == len(answer) - 1
                 name = "" if rank else _plain(path)
-                table.add_row(name, _plain(candidate.label), f"{candidate.score:.1%}", end_section=last)
+                label = _plain(candidate.label) if answer.known else f"[dim]not known; {_plain(candidate.label)}?[/dim]"
+                table.add_row(name, label, f"{candidate.score:.1%}", end_section=last)
         Console().print(table)
     if any(isinstance(answer, PhotoError) for _, answer in answers):
         raise typer.Exit(1)

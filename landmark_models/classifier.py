@@ -1,7 +1,8 @@
 """Photos in, ranked landmarks out.
 
 classifier = LandmarkClassifier.load()
-classifier.predict("holiday.jpg", top_k=3)  # [Prediction(label='Taj Mahal', score=0.97), ...]
+answer = classifier.predict("holiday.jpg", top_k=3)  # [Prediction(label='Taj Mahal', score=0.97), ...]
+answer.known  # False where the photo shows none of the model's landmarks
 """
 
 import os
@@ -18,8 +19,9 @@ from landmark_models import hub
 from landmark_models.errors import PhotoError
 from landmark_models.photo import Photo, open_photo
 from landmark_models.preprocess import required_side, serving_transform
+from landmark_models.unknown import KnownRule
 
-__all__ = ["LandmarkClassifier", "Prediction"]
+__all__ = ["Answer", "LandmarkClassifier", "Prediction"]
 
 
 @dataclass(frozen=True)
@@ -30,8 +32,16 @@ class Prediction:
     score: float
 
 
+class Answer(list[Prediction]):
+    """The candidates for a photo, most likely first, and whether it shows a landmark that the model knows at all."""
+
+    def __init__(self, candidates: Iterable[Prediction], known: bool = True):
+        super().__init__(candidates)
+        self.known = known
+
+
 class LandmarkClassifier:
-    """A model with its labels, its preprocessing and its temperature: the one serving path.
+    """A model with its labels, its preprocessing, its temperature and what it knows: the one serving path.
 
     `labels` are the model's labels by class index, `config` its `config.json`, `source` where it came from, `revision`
     its commit on the Hub.
@@ -46,6 +56,7 @@ class LandmarkClassifier:
         self.device = torch.device(device)
         self.network = model.network.to(self.device).to(memory_format=torch.channels_last)
         self.temperature = float(self.landmark.get("temperature", 1.0))
+        self.known_rule = KnownRule.from_config(self.landmark)
         self.pretrained_cfg = model.pretrained_cfg
         self.min_side = required_side(model.pretrained_cfg)
         self.transform = serving_transform(model.pretrained_cfg)
@@ -82,7 +93,7 @@ class LandmarkClassifier:
         network: Any = self.network  # every network of timm has these two
         return network.forward_head(network.forward_features(images), pre_logits=True).float().cpu()
 
-    def predict(self, photo: Photo, top_k: int = 5) -> list[Prediction]:
+    def predict(self, photo: Photo, top_k: int = 5) -> Answer:
         """The `top_k` most likely landmarks (all of them where the model knows fewer), most likely first.
 
         Raises:
@@ -94,7 +105,7 @@ class LandmarkClassifier:
 
     def predict_many(
         self, photos: Iterable[Photo], top_k: int = 5, batch_size: int = 32
-    ) -> Iterator[list[Prediction] | PhotoError]:
+    ) -> Iterator[Answer | PhotoError]:
         """`predict` for many photos: for each in turn its predictions, or the error that keeps it from having any.
 
         Photos are taken from the iterable a batch at a time, so it may be endless.
@@ -107,9 +118,7 @@ class LandmarkClassifier:
             raise ValueError(f"batch_size={batch_size} must be at least 1.")
         return self._predict_batches(photos, top_k, batch_size)
 
-    def _predict_batches(
-        self, photos: Iterable[Photo], top_k: int, batch_size: int
-    ) -> Iterator[list[Prediction] | PhotoError]:
+    def _predict_batches(self, photos: Iterable[Photo], top_k: int, batch_size: int) -> Iterator[Answer | PhotoError]:
         with ThreadPoolExecutor(os.cpu_count()) as pool:
             remaining = iter(photos)
             while batch := list(islice(remaining, batch_size)):
@@ -125,11 +134,13 @@ class LandmarkClassifier:
         except PhotoError as error:
             return error
 
-    def _rank(self, images: Tensor, top_k: int) -> list[list[Prediction]]:
-        scores, indices = self.logits(images).softmax(dim=1).topk(min(top_k, len(self.labels)))
+    def _rank(self, images: Tensor, top_k: int) -> list[Answer]:
+        logits = self.logits(images)
+        scores, indices = logits.softmax(dim=1).topk(min(top_k, len(self.labels)))
+        rows = zip(indices.tolist(), scores.tolist(), self.known_rule(logits).tolist(), strict=True)
         return [
-            [Prediction(self.labels[index], score) for index, score in zip(row_indices, row_scores, strict=True)]
-            for row_indices, row_scores in zip(indices.tolist(), scores.tolist(), strict=True)
+            Answer((Prediction(self.labels[index], score) for index, score in zip(*ranked, strict=True)), known)
+            for *ranked, known in rows
         ]
 
 

@@ -20,6 +20,7 @@ import landmark_models.mlp_head  # noqa: F401  (both register our architectures)
 from landmark_models.errors import ModelError
 from landmark_models.preprocess import required_side, serving_transform
 from landmark_models.text import for_terminal
+from landmark_models.unknown import KnownRule
 
 __all__ = ["CONFIG_FILE", "MAX_CONFIG_BYTES", "MAX_WEIGHTS_BYTES", "WEIGHTS_FILE", "build", "read_config", "save"]
 
@@ -106,6 +107,10 @@ def read_config(file: Path, source: str) -> dict[str, Any]:
     temperature = landmark.get("temperature", 1.0)
     if not _is_number(temperature) or not 0 < temperature < math.inf:
         raise ModelError(f"{name} has the temperature {temperature!r}, which must be a number above 0.")
+    try:
+        KnownRule.from_config(landmark)
+    except ValueError as error:
+        raise ModelError(f"{name} has a rule that can't be: {error}.") from None
     if "test" in landmark and not _are_test_figures(landmark["test"]):
         raise ModelError(f"{name} has test figures that are not complete, or can't be.")
     try:

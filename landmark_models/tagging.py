@@ -12,7 +12,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Any
 
-from landmark_models.classifier import Prediction
+from landmark_models.classifier import Answer, Prediction
 from landmark_models.gazetteer import Landmark, find
 from landmark_models.text import for_spreadsheet, for_terminal
 
@@ -21,13 +21,12 @@ __all__ = ["CSV_COLUMNS", "Tags", "distance_km", "sureness"]
 CONTRADICTION_KM = 50.0  # from where the photo says it was taken to the landmark
 
 CSV_COLUMNS = (
-    "path", "name", "label", "score", "sureness", "place", "country", "latitude", "longitude", "wikidata", "hashtags",
-    "agrees", "error",
+    "path", "name", "label", "score", "known", "sureness", "place", "country", "latitude", "longitude", "wikidata",
+    "hashtags", "agrees", "error",
 )  # fmt: skip
 
 _EARTH_RADIUS_KM = 6371.0088  # mean, IUGG
-# "hardly" means "not recognised": on photos of other things than landmarks, scores of 0.5 are common.
-_WORDS = ((0.9, "almost certainly"), (0.75, "probably"), (0.6, "perhaps"), (0.0, "hardly"))
+_WORDS = ((0.9, "almost certainly"), (0.7, "probably"), (0.0, "perhaps"))
 
 _RDF = "http://www.w3.org/1999/02/22-rdf-syntax-ns#"
 _NAMESPACES = {
@@ -60,22 +59,24 @@ def distance_km(here: tuple[float, float], there: tuple[float, float]) -> float:
 class Tags:
     """What is said of one photo: its predictions, most likely first, and where its own metadata puts it.
 
-    A label that the gazetteer does not know goes by its own name.
+    `known` says whether it shows a landmark that the model knows. A label that the gazetteer does not know goes by its
+    own name.
     """
 
     predictions: tuple[Prediction, ...]
     photo_position: tuple[float, float] | None = None
+    known: bool = True
 
     @classmethod
-    def of(cls, predictions: Sequence[Prediction], photo_position: tuple[float, float] | None = None) -> "Tags":
-        """Tags for the predictions of a photo, and its latitude and longitude where it has them.
+    def of(cls, answer: Answer, photo_position: tuple[float, float] | None = None) -> "Tags":
+        """Tags for the answer to a photo, and its latitude and longitude where it has them.
 
         Raises:
             ValueError: there are no predictions.
         """
-        if not predictions:
+        if not answer:
             raise ValueError("There are no predictions to make tags of.")
-        return cls(tuple(predictions), photo_position)
+        return cls(tuple(answer), photo_position, answer.known)
 
     @property
     def best(self) -> Prediction:
@@ -97,8 +98,8 @@ class Tags:
 
     @property
     def recognised(self) -> bool:
-        """Whether the most likely landmark is an answer: its score is not low, nor was the photo taken elsewhere."""
-        return self.sureness != "hardly"
+        """Whether the most likely landmark is an answer: the model knows one, and the photo was not taken elsewhere."""
+        return self.known and self.agrees is not False
 
     @property
     def name(self) -> str:
@@ -125,8 +126,8 @@ class Tags:
 
     @property
     def sureness(self) -> str:
-        """How sure the answer is, in words; a photo taken elsewhere lowers it to "hardly"."""
-        return sureness(self.best.score if self.agrees is not False else 0.0)
+        """How sure the answer is, in words; "hardly" where it is not recognised."""
+        return sureness(self.best.score) if self.recognised else "hardly"
 
     @property
     def hashtags(self) -> list[str]:
@@ -141,7 +142,7 @@ class Tags:
         """What the photo shows, for somebody who does not see it, at most a sentence."""
         name, landmark = for_terminal(self.name), self.landmark
         words = self.sureness
-        if words == "hardly":
+        if not self.recognised:
             return "A photo in which no landmark was recognised for certain."
         what = f"{name}, {landmark.kind} in {self.place}" if landmark else name
         return f"Photo of {what}." if words == "almost certainly" else f"Photo of what is {words} {what}."
@@ -151,11 +152,12 @@ class Tags:
         return {"landmarkAnnotations": [_annotation(prediction) for prediction in self.predictions]}
 
     def record(self) -> dict[str, Any]:
-        """The answer as JSON: `annotations` with name, place, sureness, hashtags, alt text, distance, and `agrees`.
+        """The answer as JSON: `annotations`, known, name, place, sureness, hashtags, alt text, distance, and `agrees`.
 
-        The first two are None where none was recognised, the last two where the photo has no position of its own.
+        Name and place are None where none was recognised, the last two where the photo has no position of its own.
         """
         return self.annotations() | {
+            "known": self.known,
             "name": self.name if self.recognised else None,
             "place": self.place if self.recognised else None,
             "sureness": self.sureness,
@@ -176,6 +178,7 @@ class Tags:
             "name": self.name if self.recognised else "",
             "label": self.best.label,
             "score": f"{self.best.score:.4f}",
+            "known": str(self.known).lower(),
             "sureness": self.sureness,
             "place": landmark.place if landmark else "",
             "country": landmark.country if landmark else "",

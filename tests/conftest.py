@@ -38,6 +38,8 @@ from hypothesis import HealthCheck, settings
 from PIL import Image
 from safetensors.torch import load_file, save_file
 
+from landmark_models import Answer, Prediction
+from landmark_models.tagging import Tags
 from train.evaluate import evaluate
 from train.fit import fit
 from train.recipe import Recipe
@@ -75,6 +77,11 @@ def write_data(root: Path, train: int = 8, test: int = 3) -> Path:
                 seed = 1000 * position + index + (500 if split == "test" else 0)
                 noisy_photo(color, seed).save(folder / f"{index:03d}.jpg", quality=92)
     return root
+
+
+def tags_of(predictions: list[Prediction], position: tuple[float, float] | None = None) -> Tags:
+    """Tags for these candidates, which a model knows that was never asked about photos of anything else."""
+    return Tags.of(Answer(predictions, known=not predictions or predictions[0].score >= 0.5), position)
 
 
 def weights(run: RunFolder) -> dict[str, torch.Tensor]:

@@ -3,6 +3,8 @@ import html
 import json
 import re
 
+from conftest import tags_of
+
 from landmark_models import Prediction
 from landmark_models.answer_html import answer_html, table_html
 from landmark_models.batch import Tagged
@@ -20,7 +22,7 @@ def said(tags: Tags, name: str = "photo") -> str:
 
 
 def test_a_sure_answer_says_name_place_how_sure_and_what_it_is():
-    text = said(Tags.of([Prediction("qutub minar", 0.93), Prediction("iron pillar", 0.04)]), "holiday 'a'.jpg")
+    text = said(tags_of([Prediction("qutub minar", 0.93), Prediction("iron pillar", 0.04)]), "holiday 'a'.jpg")
     assert "<h2>Qutb Minar</h2>" in text
     assert "Delhi, India<br>Almost certainly (93%)" in text
     assert "data-copy='#QutbMinar'" in text
@@ -39,27 +41,27 @@ def test_a_sure_answer_says_name_place_how_sure_and_what_it_is():
 
 def test_the_landmarks_place_becomes_the_cameras_only_where_it_is_asked_for_and_the_photo_has_none():
     taj = [Prediction("Taj Mahal", 0.97)]
-    files = downloads(said(Tags.of(taj)))
+    files = downloads(said(tags_of(taj)))
     position = "</Iptc4xmpExt:LocationShown>\n      <exif:GPSLatitude>"
     assert position not in files["XMP sidecar"][1]
     assert position in files["XMP with position"][1]
-    assert "XMP with position" not in downloads(said(Tags.of(taj, (27.175, 78.0421))))
-    assert "XMP with position" not in downloads(said(Tags.of([Prediction("Chhota Imambara", 0.97)])))
+    assert "XMP with position" not in downloads(said(tags_of(taj, (27.175, 78.0421))))
+    assert "XMP with position" not in downloads(said(tags_of([Prediction("Chhota Imambara", 0.97)])))
 
 
 def test_the_map_is_asked_for_by_a_click_alone():
-    text = said(Tags.of([Prediction("Taj Mahal", 0.97)]))
+    text = said(tags_of([Prediction("Taj Mahal", 0.97)]))
     assert "<iframe" not in text
     url = html.unescape(re.search(r"data-map='([^']+)'", text)[1])
     west, south, east, north = map(float, re.search(r"bbox=([-\d.,]+)&", url)[1].split(","))
     assert west < 78.0421 < east
     assert south < 27.175 < north
     assert "marker=27.175,78.0421" in url
-    assert "data-map" not in said(Tags.of([Prediction("Chhota Imambara", 0.97)]))  # where it is is not known
+    assert "data-map" not in said(tags_of([Prediction("Chhota Imambara", 0.97)]))  # where it is is not known
 
 
 def test_what_is_not_recognised_gets_no_tags():
-    text = said(Tags.of([Prediction("Taj Mahal", 0.2)]))
+    text = said(tags_of([Prediction("Taj Mahal", 0.2)]))
     assert "<h2>Not recognised</h2>" in text
     assert "The nearest is Taj Mahal (20%)" in text
     assert "data-copy" not in text
@@ -67,17 +69,17 @@ def test_what_is_not_recognised_gets_no_tags():
 
 
 def test_a_photo_taken_elsewhere_is_said_first():
-    text = said(Tags.of([Prediction("Taj Mahal", 0.97)], (48.8583, 2.2945)))
+    text = said(tags_of([Prediction("Taj Mahal", 0.97)], (48.8583, 2.2945)))
     assert text.index("taken: 48.8583, 2.2945") < text.index("<h2>Not sure</h2>")
     assert "was taken elsewhere" in text
     assert re.search(r"taken: 48\.8583, 2\.2945, 6,7\d\d km from Taj Mahal", text)
-    assert ", 0 km from Taj Mahal." in said(Tags.of([Prediction("Taj Mahal", 0.97)], (27.175, 78.0421)))
+    assert ", 0 km from Taj Mahal." in said(tags_of([Prediction("Taj Mahal", 0.97)], (27.175, 78.0421)))
 
 
 def test_in_a_table_what_is_not_an_answer_says_why():
     taj = [Prediction("Taj Mahal", 0.97)]
     text = table_html(
-        [Tagged("a", Tags.of(taj, (48.8583, 2.2945))), Tagged("b", Tags.of([Prediction("Dead Sea", 0.2)]))]
+        [Tagged("a", tags_of(taj, (48.8583, 2.2945))), Tagged("b", tags_of([Prediction("Dead Sea", 0.2)]))]
     )
     assert re.search(r"Not sure: like Taj Mahal \(97%\), but taken 6,7\d\d km from it", text)
     assert "Not recognised; the nearest is Dead Sea (20%)" in text
@@ -85,7 +87,7 @@ def test_in_a_table_what_is_not_an_answer_says_why():
 
 
 def test_a_strange_label_is_escaped_everywhere():
-    text = said(Tags.of([Prediction("<img src=x onerror=alert(1)>'", 0.95)]))
+    text = said(tags_of([Prediction("<img src=x onerror=alert(1)>'", 0.95)]))
     assert "<img" not in text
     assert "onerror=alert(1)&gt;&#x27;</h2>" in text
     assert re.search(r"data-copy='#[A-Za-z0-9]+'", text)

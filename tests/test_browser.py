@@ -7,12 +7,14 @@ import time
 
 import numpy as np
 import pytest
+import torch
 from conftest import noisy_photo
 from PIL import Image
 from test_photo import RED_HEIC
 from test_tagging import with_gps
 
 import app
+from landmark_models.unknown import KnownRule
 
 pytestmark = pytest.mark.browser
 
@@ -334,7 +336,7 @@ def test_a_label_that_a_stranger_chose_is_only_text(open_page, hostile_url, phot
 
 
 def test_what_is_not_recognised_says_so(page, photo, monkeypatch):
-    monkeypatch.setattr("landmark_models.tagging.sureness", lambda _: "hardly")
+    monkeypatch.setattr(KnownRule, "__call__", lambda _, logits: torch.zeros(len(logits), dtype=torch.bool))
     give(page, photo, "Not recognised")
     assert page.locator("#card").get_by_role("button").count() == 0
 

@@ -184,3 +184,23 @@ def test_a_photo_and_its_mirror_image_get_the_same_answer(own_run, tmp_path, pho
 def test_the_speed_is_that_of_the_network(own_run):
     classifier = LandmarkClassifier.load(own_run)
     assert inference_speed(classifier, batch_size=4, seconds=0.05) > 10
+
+
+def test_it_is_measured_how_sure_and_against_what_is_none(sure, shared_data, tmp_path):
+    for index in range(5):
+        Image.effect_noise((48, 48), 60 + index).save(tmp_path / f"{index}.png")
+    metrics = evaluate(sure, shared_data, "test", tmp_path / "out", negatives=tmp_path)
+    assert metrics["temperature"] == 0.05
+    assert 0 <= metrics["ece"] <= 1
+    assert metrics["ece_if_perfect"] < 0.3
+    found = metrics["negatives"]
+    assert found["n"] == 5
+    assert found["true_accepts_ci95"][0] <= found["true_accepts"] <= found["true_accepts_ci95"][1]
+    classifier = LandmarkClassifier.load(sure)
+    photos = [*sorted((shared_data / "test").rglob("*.jpg"))]
+    known = [answer.known for answer in classifier.predict_many(photos)]
+    assert found["true_accepts"] == pytest.approx(sum(known) / len(known))  # as the serving path says
+    others = [answer.known for answer in classifier.predict_many(sorted(tmp_path.glob("*.png")))]
+    assert found["false_accepts"] == pytest.approx(sum(others) / 5)
+    with pytest.raises(DataError, match="has no photos"):
+        evaluate(sure, shared_data, "test", tmp_path / "out", negatives=tmp_path / "nowhere")

@@ -80,7 +80,7 @@ def test_fit_takes_this_path_by_itself_and_the_model_is_served_like_any_other(da
     classifier = LandmarkClassifier.load(run.path)
     photo = classifier.preprocess(next((data / "train").rglob("*.jpg"))).unsqueeze(0)
     by_hand = classifier.features(photo) @ trained["fc.weight"].T + trained["fc.bias"]
-    assert torch.allclose(classifier.logits(photo), by_hand, atol=1e-4)
+    assert torch.allclose(classifier.logits(photo) * classifier.temperature, by_hand, atol=1e-4)
     assert evaluate(run.path, data, "test", tmp_path / "out")["top1"] == 1.0
     assert "computed in" in capsys.readouterr().out
 

@@ -88,6 +88,8 @@ def write_card(
         if test
         else [],
         hardest=_hardest(test) if test else "",
+        calibration=landmark.get("calibration"),
+        temperature=landmark.get("temperature", 1.0),
         validation={"n": landmark["validation"]["n"], "percent": f"{100 * landmark['validation']['top1']:.2f}"},
         confusion=(folder / "test" / "confusion.png").is_file(),
         curves=(folder / "curves.png").is_file(),

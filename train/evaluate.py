@@ -19,7 +19,7 @@ import typer
 from rich.console import Console
 from rich.table import Table
 from scipy.stats import binomtest
-from sklearn.metrics import precision_recall_fscore_support
+from sklearn.metrics import precision_recall_fscore_support, roc_auc_score
 from torch import Tensor
 from torch.utils.data import DataLoader, Dataset
 from torchvision.transforms import v2
@@ -30,6 +30,8 @@ from landmark_models.errors import PhotoError, run_command
 from landmark_models.model_folder import CONFIG_FILE
 from landmark_models.photo import open_photo
 from landmark_models.preprocess import required_side, serving_transform
+from landmark_models.unknown import SCORES
+from train.calibration import expected_calibration_error, find_negatives, perfect_calibration_error, served_logits
 from train.data import DataError, Photos, find_photos, read_exclusions
 from train.engine import available_cores
 from train.files import write_json
@@ -126,6 +128,35 @@ def figures(logits: Tensor, targets: Tensor, labels: Sequence[str]) -> dict[str,
     return result
 
 
+def _calibration(classifier: LandmarkClassifier, logits: Tensor, targets: Tensor) -> dict[str, float]:
+    """How far confidence is from accuracy: as served, without the temperature, and what could not be less."""
+    return {
+        "temperature": classifier.temperature,
+        "ece": expected_calibration_error(logits, targets),
+        "ece_uncalibrated": expected_calibration_error(logits * classifier.temperature, targets),
+        "ece_if_perfect": perfect_calibration_error(logits),
+    }
+
+
+def _against(classifier: LandmarkClassifier, logits: Tensor, others: list[Path]) -> dict[str, Any]:
+    """How well photos of the landmarks are told from photos of anything else, by the model's own rule and at any."""
+    rule = classifier.known_rule
+    known, unknown = (SCORES[rule.score](some) for some in (logits, served_logits(classifier, others, "negatives")[0]))
+    accepted, named = int((unknown >= rule.threshold).sum()), int((known >= rule.threshold).sum())
+    true, false = (accuracy_with_interval(*counts) for counts in ((named, len(known)), (accepted, len(unknown))))
+    shows = torch.cat([torch.ones(len(known)), torch.zeros(len(unknown))])
+    return {
+        "n": len(unknown),
+        "score": rule.score,
+        "auroc": float(roc_auc_score(shows, torch.cat([known, unknown]))),
+        "true_accepts": true["top1"],
+        "true_accepts_ci95": true["top1_ci95"],
+        "false_accepts": false["top1"],
+        "false_accepts_ci95": false["top1_ci95"],
+        "false_accepts_at_95": float((unknown >= known.quantile(0.05)).float().mean()),
+    }
+
+
 def _read_sources(root: Path) -> dict[str, str]:
     """The `source` of each `file` in the data's sources.csv; empty where there is none."""
     table = root / "sources.csv"
@@ -165,10 +196,12 @@ def evaluate(
     batch_size: int = 64,
     exclude: str | Path | None = None,
     tta: TTA | None = None,
+    negatives: str | Path | None = None,
 ) -> dict[str, Any]:
     """Measure a MODEL on one split of DATA by the serving path; write `output/metrics.json` and `confusion.png`.
 
-    Photos listed in the file `exclude` are left out, and counted in the result.
+    Photos listed in the file `exclude` are left out, and counted in the result. With `negatives`, a folder of photos
+    that show none of the landmarks, it is measured how well they are told from the others.
     For a run's test split the figures also go to the run's `test/metrics.json` and, in short, into its model's config;
     those with test-time augmentation, which is not how a model is served, do not.
 
@@ -179,6 +212,7 @@ def evaluate(
         LandmarkError: the model or the data can't be had, or the data has labels that the model does not know.
     """
     classifier = LandmarkClassifier.load(model, "cuda" if torch.cuda.is_available() else "cpu")
+    others = find_negatives(negatives) if negatives is not None else []
     photos = find_photos(data, split, classifier.labels)
     if photos is None:
         raise DataError(f"{data} has no photos under {split!r}; choose another --split (`all` for bare class folders).")
@@ -200,6 +234,7 @@ def evaluate(
     at_once = max(batch_size // _VIEWS[tta], 1)
     loader = DataLoader(_Views(classifier, photos.files(), tta), at_once, num_workers=workers, collate_fn=_together)
     logits: list[Tensor] = []
+    plain: list[Tensor] = []
     readable: list[int] = []
     failures: dict[str, str] = {}
     with tqdm(total=len(photos), desc=f"evaluating {split}", unit="photo", leave=False) as bar:
@@ -211,6 +246,7 @@ def evaluate(
                     failures[photos.paths[index]] = reason
             if len(images):
                 views = classifier.logits(images.flatten(0, 1)).unflatten(0, images.shape[:2])
+                plain.append(views[:, 0])
                 # The mean of probabilities; with one view these are the logits, less what makes no difference.
                 logits.append(views.log_softmax(2).logsumexp(1))
             bar.update(len(reasons))
@@ -222,6 +258,9 @@ def evaluate(
     photos = photos.take(readable)
     all_logits, targets = torch.cat(logits), torch.tensor(photos.targets)
     metrics = figures(all_logits, targets, classifier.labels)
+    metrics |= _calibration(classifier, all_logits, targets)
+    if others and tta is None:
+        metrics["negatives"] = _against(classifier, torch.cat(plain), others)
     metrics["per_source"] = _per_source(photos, sources, all_logits.argmax(1) == targets)
     metrics |= {
         "model": str(model),
@@ -279,6 +318,17 @@ def print_tables(metrics: dict[str, Any], console: Console) -> None:
     for key in ("macro_precision", "macro_recall", "macro_f1"):
         table.add_row(key.replace("_", " "), percent(metrics[key]), "")
     console.print(table)
+    console.print(
+        f"Expected calibration error {percent(metrics['ece'])} %, without the temperature "
+        f"{percent(metrics['ece_uncalibrated'])} %; perfect scores would show {percent(metrics['ece_if_perfect'])} %."
+    )
+    if negatives := metrics.get("negatives"):
+        table = Table(f"against {negatives['n']} photos of none ({negatives['score']})", "%", "95 % interval")
+        table.add_row("AUROC", percent(negatives["auroc"]), "")
+        for key, words in (("true_accepts", "landmarks named"), ("false_accepts", "others named")):
+            table.add_row(words, percent(negatives[key]), interval(negatives[f"{key}_ci95"]))
+        table.add_row("others named where 95 % of landmarks are", percent(negatives["false_accepts_at_95"]), "")
+        console.print(table)
     if metrics["per_source"]:
         table = Table("source", "n", "top-1, %", "95 % interval")
         for source, part in metrics["per_source"].items():
@@ -303,9 +353,12 @@ def command(
         TTA | None,
         typer.Option(help="Average the scores over each photo and its mirror image, or over ten crops; not recorded."),
     ] = None,
+    negatives: Annotated[
+        Path | None, typer.Option(help="Folder of photos that show none of the landmarks, to measure against.")
+    ] = None,
 ) -> None:
     """Measure a model on photos that it has never seen."""
-    print_tables(evaluate(model, data, split, output, batch_size, exclude, tta), Console())
+    print_tables(evaluate(model, data, split, output, batch_size, exclude, tta, negatives), Console())
 
 
 if __name__ == "__main__":

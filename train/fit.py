@@ -11,14 +11,16 @@ from dataclasses import asdict, replace
 from pathlib import Path
 from typing import Annotated, Any, cast
 
+import torch
 import typer
 from accelerate import Accelerator
 from accelerate.utils import set_seed
 
-from landmark_models import hub
+from landmark_models import LandmarkClassifier, hub
 from landmark_models.errors import LandmarkError, run_command
 from landmark_models.preprocess import required_side
 from train.augment import BatchAugmentation
+from train.calibration import calibrate, check_negatives, keep_validation, sentences, served_logits
 from train.checkpoint import Checkpoints
 from train.engine import Engine, start_accelerator
 from train.linear_head import train_head, trains_linear_head_alone
@@ -29,6 +31,7 @@ from train.options import (
     Data,
     Exclude,
     LogWith,
+    Negatives,
     Output,
     PretrainedWeights,
     Private,
@@ -78,6 +81,7 @@ def fit(
     feature_cache: bool = True,
     teacher: hub.LoadedModel | None = None,
     unlabelled: Sequence[Path] = (),
+    negatives: str | Path | None = None,
     resume: bool = False,
     strict: bool = False,
     exclude: str | Path | None = None,
@@ -86,6 +90,7 @@ def fit(
 ) -> RunFolder:
     """Train and leave a run folder, whose `model/` is the best epoch by validation accuracy.
 
+    At its end its scores are calibrated, and its rule for photos of anything else is fitted: see `train.calibration`.
     Where the recipe trains nothing but a linear head, its inputs are computed once: see `train.linear_head`.
 
     Args:
@@ -96,6 +101,7 @@ def fit(
         feature_cache: False to train a linear head by epochs, like everything else.
         teacher: a model whose outputs are learnt in place of the labels: see `train.teacher`.
         unlabelled: folders of photos to learn on from the teacher alone.
+        negatives: a folder of photos that show none of the landmarks, to fit that rule on.
         resume: go on from the last checkpoint, and end where the run would have ended; start where there is none.
         strict: end on the first photo that can't be read, instead of leaving it out.
         exclude: a list of photos to leave out, as `python -m train.data scan --fix` writes it.
@@ -106,6 +112,8 @@ def fit(
         LandmarkError: the recipe, the data, the weights or the output folder can't be used, or training diverges.
     """
     run = RunFolder(output)
+    if negatives is not None:
+        check_negatives(negatives)
     weights = Path(pretrained_weights) if pretrained_weights else None
     if weights:
         recipe = replace(recipe, pretrained=True)
@@ -177,13 +185,23 @@ def fit(
             begin()
             start_trackers(accelerator, recipe, run, 0)
             train_head(recipe, network, photos, cache, run, accelerator)
-            return run
-        try:
-            within_memory(recipe, accelerator, train)
-        except KeyboardInterrupt:
-            if checkpoints.found():
-                accelerator.print(f"The same command with --resume goes on from {checkpoints.found()[0]}.")
-            raise
+        else:
+            try:
+                within_memory(recipe, accelerator, train)
+            except KeyboardInterrupt:
+                if checkpoints.found():
+                    accelerator.print(f"The same command with --resume goes on from {checkpoints.found()[0]}.")
+                raise
+        if accelerator.is_main_process:
+            if not head_alone:
+                classifier = LandmarkClassifier.load(run.path)
+                logits, readable = served_logits(classifier, photos.val.files(), "validation photos as served")
+                keep_validation(run, logits * classifier.temperature, torch.tensor(photos.val.take(readable).targets))
+            try:
+                print(sentences(calibrate(run, negatives)))
+            except LandmarkError as error:
+                print(f"Not calibrated: {error}")
+        accelerator.wait_for_everyone()
     return run
 
 
@@ -194,6 +212,7 @@ def command(
     output: Output,
     knobs: dict[str, str],
     pretrained_weights: PretrainedWeights = None,
+    negatives: Negatives = None,
     feature_cache: Annotated[
         bool,
         typer.Option(
@@ -217,6 +236,7 @@ def command(
         data,
         output,
         pretrained_weights=pretrained_weights,
+        negatives=negatives,
         feature_cache=feature_cache,
         resume=resume,
         strict=strict,

@@ -14,6 +14,7 @@ from accelerate import Accelerator
 from torch import Tensor, nn
 
 from landmark_models.errors import LandmarkError
+from train.calibration import keep_validation
 from train.data import PhotoCache
 from train.features import backbone_features
 from train.files import beside
@@ -148,6 +149,7 @@ def train_head(
     count, classes = len(photos.train), len(photos.labels)
     train_features, train_targets = inputs[:, :count].flatten(0, 1), targets[:count].repeat(len(inputs))
     best: dict[str, Any] | None = None
+    best_logits = inputs.new_empty(0)
     head: LinearHead | None = None
     worse = 0
     for penalty in _PENALTIES:
@@ -173,7 +175,7 @@ def train_head(
             f"val top-1 {100 * metrics['val_top1']:5.2f} %  {head.iterations} iterations{shown}"
         )
         if head.converged and (best is None or metrics["val_loss"] < best["val_loss"]):
-            best, worse = metrics, 0
+            best, best_logits, worse = metrics, logits, 0
         else:
             worse += 1
             if worse == 2:  # the loss has one minimum over the strengths
@@ -192,6 +194,7 @@ def train_head(
         own.get_classifier().bias.copy_(head.bias)
     seconds = round(features.seconds + time.perf_counter() - started, 2)
     validation = {"top1": best["val_top1"], "n": len(photos.val), "penalty": best["penalty"], "refitted": True}
+    keep_validation(run, best_logits, targets[count:])
     with run.writing():
         run.save_model(network, photos.labels, recipe, validation)
         summary = {"penalty": best["penalty"], "refitted_on": len(everything), "iterations": head.iterations}

@@ -19,6 +19,10 @@ Exclude = Annotated[
 CheckpointingSteps = Annotated[
     int | None, typer.Option(min=1, help="Write a checkpoint every so many updates, too; else after every epoch.")
 ]
+Negatives = Annotated[
+    Path | None,
+    typer.Option(help="Folder of photos of none of the landmarks, to fit when the model says that it knows none."),
+]
 LogWith = Annotated[
     list[str] | None, typer.Option(help="Tracker to log to: tensorboard, trackio, wandb, ...; may be repeated.")
 ]

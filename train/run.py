@@ -54,6 +54,11 @@ class RunFolder:
         return self.path / "test" / "metrics.json"
 
     @property
+    def validation(self) -> Path:
+        """Logits and targets of the validation photos, which `train.calibration` fits on."""
+        return self.path / "validation.safetensors"
+
+    @property
     def checkpoints(self) -> Path:
         return self.path / "checkpoints"
 

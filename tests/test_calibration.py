@@ -1,0 +1,207 @@
+import json
+import re
+import shutil
+
+import pytest
+import torch
+from conftest import TINY, noisy_photo, weights
+from PIL import Image
+from safetensors.torch import load_file
+from typer.testing import CliRunner
+
+from landmark_models import LandmarkClassifier, LandmarkError, ModelError
+from landmark_models.errors import run_command
+from landmark_models.unknown import SCORES, KnownRule
+from train import calibration
+from train.calibration import (
+    calibrate,
+    expected_calibration_error,
+    fit_known_rule,
+    fit_temperature,
+    keep_validation,
+    perfect_calibration_error,
+)
+from train.data import DataError
+from train.fit import fit
+from train.recipe import Recipe
+from train.run import RunFolder
+
+
+def sample(count: int = 4000, classes: int = 5, sharpness: float = 1.0):
+    """Logits whose softmax is the very probability of their targets, then made `sharpness` times as sure."""
+    generator = torch.Generator().manual_seed(0)
+    logits = 2 * torch.randn(count, classes, generator=generator)
+    targets = torch.multinomial(logits.softmax(1), 1, generator=generator).squeeze(1)
+    return logits * sharpness, targets
+
+
+@pytest.mark.parametrize("sharpness", [0.3, 1.0, 4.0])
+def test_the_temperature_takes_back_what_made_the_logits_too_sure_or_not_sure_enough(sharpness):
+    logits, targets = sample(sharpness=sharpness)
+    temperature = fit_temperature(logits, targets)
+    assert temperature == pytest.approx(sharpness, rel=0.06)
+    before, after = (expected_calibration_error(scaled, targets) for scaled in (logits, logits / temperature))
+    assert after < 0.02
+    assert sharpness == 1.0 or after < before / 3
+
+
+def test_the_temperature_stays_finite_where_all_are_right():
+    assert fit_temperature(10 * torch.eye(4), torch.arange(4)) >= 0.1
+
+
+def test_the_error_is_the_distance_of_confidence_and_accuracy():
+    confident = torch.tensor([[4.0, 0.0]]).repeat(10, 1)  # 98.2 % sure, right in 6 of 10
+    targets = torch.tensor([0] * 6 + [1] * 4)
+    assert expected_calibration_error(confident, targets) == pytest.approx(0.982 - 0.6, abs=1e-3)
+
+
+def test_even_perfect_scores_show_an_error_on_few_photos_and_less_on_more():
+    few, many = (sample(count)[0] for count in (100, 10000))
+    assert 0.02 < perfect_calibration_error(few) < 0.15
+    assert perfect_calibration_error(many) < perfect_calibration_error(few) / 5
+    logits, targets = sample()
+    assert expected_calibration_error(logits, targets) == pytest.approx(perfect_calibration_error(logits), abs=0.01)
+
+
+def test_scores_rank_a_sure_photo_above_an_unsure_one():
+    logits = torch.tensor([[8.0, 0, 0, 0, 1], [1.0, 0.9, 0, 0.8, 1]])
+    for name, score in SCORES.items():
+        sure, unsure = score(logits).tolist()
+        assert sure > unsure, name
+    stretched = SCORES["standardized_max_logit"](3 * logits)
+    assert torch.allclose(stretched, SCORES["standardized_max_logit"](logits))
+    assert SCORES["standardized_max_logit"](torch.zeros(1, 3)).isfinite().all()
+
+
+def test_the_rule_is_the_score_that_tells_best_and_keeps_most_landmarks():
+    generator = torch.Generator().manual_seed(1)
+    known = torch.randn(500, 20, generator=generator)
+    known[:, 3] += 6
+    others = torch.randn(300, 20, generator=generator) + 5  # large logits that say nothing
+    rule, found = fit_known_rule(known, others)
+    assert rule.score == max(found["auroc"], key=found["auroc"].get)
+    assert rule.score in ("max_softmax", "standardized_max_logit")
+    assert found["auroc"]["energy"] < 0.9 < found["auroc"][rule.score]
+    assert rule(known).float().mean().item() == pytest.approx(found["true_accepts"])
+    assert rule(others).float().mean().item() == pytest.approx(found["false_accepts"])
+    assert found["true_accepts"] >= 0.9
+
+
+def test_without_others_it_keeps_nineteen_landmarks_of_twenty():
+    logits, _ = sample()
+    rule, _ = fit_known_rule(logits)
+    assert rule(logits).float().mean().item() == pytest.approx(0.95, abs=0.002)
+
+
+@pytest.mark.parametrize(
+    "block",
+    [{"score": "magic", "threshold": 1}, {"score": "energy"}, {"score": "energy", "threshold": float("nan")}, 3,
+     {"score": ["energy"], "threshold": 1}, {"score": "energy", "threshold": True}],
+)  # fmt: skip
+def test_a_strange_rule_is_refused(run, tmp_path, block):
+    with pytest.raises(ValueError, match="score"):
+        KnownRule.from_config({"known": block})
+    folder = shutil.copytree(run.model, tmp_path / "model")
+    config = json.loads((folder / "config.json").read_text())
+    config["landmark"]["known"] = block
+    (folder / "config.json").write_text(json.dumps(config))
+    with pytest.raises(ModelError, match="a rule that can't be"):
+        LandmarkClassifier.load(folder)
+
+
+def test_every_run_ends_calibrated(run):
+    config = json.loads((run.model / "config.json").read_text())["landmark"]
+    classifier = LandmarkClassifier.load(run.path)
+    kept = load_file(run.validation)
+    assert kept["logits"].shape == (6, 3)
+    assert (
+        config["temperature"]
+        == classifier.temperature
+        == pytest.approx(fit_temperature(kept["logits"], kept["targets"]))
+    )
+    assert config["known"] == {"score": classifier.known_rule.score, "threshold": classifier.known_rule.threshold}
+    assert config["calibration"]["n"] == 6
+
+
+@pytest.fixture
+def copied(run, tmp_path) -> RunFolder:
+    return RunFolder(shutil.copytree(run.path, tmp_path / "run"))
+
+
+@pytest.fixture
+def negatives(tmp_path):
+    folder = tmp_path / "everyday"
+    (folder / "below").mkdir(parents=True)
+    for index in range(6):
+        Image.effect_noise((48, 48), 60 + index).save(folder / "below" / f"{index}.png")
+    (folder / "letter.jpg").write_text("no photo")
+    return folder
+
+
+def test_negatives_make_the_rule_and_change_no_weight(copied, negatives):
+    before = weights(copied)
+    result = calibrate(copied, negatives)
+    assert result["calibration"]["negatives"] == 6
+    assert set(result["calibration"]["auroc"]) == set(SCORES)
+    config = json.loads((copied.model / "config.json").read_text())["landmark"]
+    assert config["known"] == result["known"]
+    assert config["validation"]
+    assert all(torch.equal(before[name], tensor) for name, tensor in weights(copied).items())
+    assert calibrate(copied, negatives) == result  # from the same start each time
+
+
+def test_mistakes_are_sentences_and_nothing_is_written(copied, tmp_path):
+    config = (copied.model / "config.json").read_bytes()
+    (tmp_path / "empty").mkdir()
+    (tmp_path / "bad").mkdir()
+    (tmp_path / "bad" / "a.jpg").write_text("no photo")
+    with pytest.raises(DataError, match="has no photos"):
+        calibrate(copied, tmp_path / "empty")
+    with pytest.raises(DataError, match="can be read"):
+        calibrate(copied, tmp_path / "bad")
+    keep_validation(copied, torch.zeros(5, 3), torch.zeros(5, dtype=torch.long))
+    with pytest.raises(LandmarkError, match="5 validation photos are fewer than two for each of the 3 classes"):
+        calibrate(copied)
+    copied.validation.unlink()
+    with pytest.raises(LandmarkError, match="holds no"):
+        calibrate(copied)
+    assert (copied.model / "config.json").read_bytes() == config
+
+
+def test_fit_looks_for_negatives_before_it_trains(data, tmp_path):
+    (tmp_path / "empty").mkdir()
+    (tmp_path / "bad").mkdir()
+    (tmp_path / "bad" / "a.jpg").write_text("no photo")
+    for name, reason in (("empty", "has no photos"), ("bad", "can be read"), ("nowhere", "has no photos")):
+        with pytest.raises(DataError, match=reason):
+            fit(Recipe.from_values(TINY), data, tmp_path / "run", negatives=tmp_path / name)
+        assert not (tmp_path / "run").exists()
+
+
+def test_a_training_with_too_few_validation_photos_ends_well_and_says_so(data, tmp_path, capsys):
+    run = fit(Recipe.from_values({**TINY, "epochs": 1, "val_fraction": 0.1}), data, tmp_path / "run")
+    assert "Not calibrated: 3 validation photos are fewer than two" in capsys.readouterr().out
+    assert LandmarkClassifier.load(run.path).temperature == 1.0
+
+
+def test_an_answer_says_whether_it_is_known(copied, photo):
+    for threshold, known in ((-1e9, True), (1e9, False)):
+        config = json.loads((copied.model / "config.json").read_text())
+        config["landmark"]["known"] = {"score": "energy", "threshold": threshold}
+        (copied.model / "config.json").write_text(json.dumps(config))
+        classifier = LandmarkClassifier.load(copied.path)
+        assert classifier.predict(photo).known is known
+        assert [answer.known for answer in classifier.predict_many([photo, noisy_photo((9, 9, 9), 1)])] == [known] * 2
+
+
+def test_the_command_says_what_it_found(copied, negatives):
+    import typer
+
+    app = typer.Typer()
+    app.command()(calibration.command)
+    result = CliRunner().invoke(app, [str(copied.path), "--negatives", str(negatives)])
+    assert result.exit_code == 0, result.output
+    assert re.search(r"Calibrated on 6 validation photos: temperature \d\.\d+", result.output)
+    assert "of 6 photos of something else" in result.output
+    with pytest.raises(SystemExit, match="1"):
+        run_command(lambda: calibration.command(copied.path / "nowhere"))
