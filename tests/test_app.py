@@ -35,8 +35,9 @@ from train.bench_page import ask
 
 
 def test_predict_gives_the_agreed_shape(client, sure, photo):
-    answer, shown = client.predict(handle_file(photo), 2, api_name="/predict")
+    answer, shown, known = client.predict(handle_file(photo), 2, api_name="/predict")
     expected = LandmarkClassifier.load(sure).predict(photo, 2)
+    assert known is expected.known is True
     assert answer["label"] == expected[0].label
     assert [part["label"] for part in answer["confidences"]] == [prediction.label for prediction in expected]
     assert answer["confidences"][0]["confidence"] == pytest.approx(expected[0].score, abs=1e-5)
@@ -86,6 +87,7 @@ def test_tag_gives_what_a_client_of_cloud_vision_reads_and_more(client, sure, ph
     first = answer["landmarkAnnotations"][0]
     assert (first["description"], first["score"]) == (best.label, pytest.approx(best.score, abs=1e-5))
     assert answer["hashtags"] == ["#RedTower"]
+    assert answer["known"] is True
     assert answer["altText"].startswith("Photo of")
     assert (answer["distanceKm"], answer["agrees"]) == (None, None)
 

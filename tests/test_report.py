@@ -2,13 +2,14 @@ import json
 import shutil
 
 import pytest
+from typer.testing import CliRunner
 
 from landmark_models import hub
 from landmark_models.errors import LandmarkError
 from train.evaluate import evaluate
 from train.network import build_network
 from train.recipe import Recipe
-from train.report import app, table
+from train.report import app, compare, table
 from train.run import RunFolder
 
 
@@ -80,3 +81,33 @@ def test_mistakes_are_sentences(run, evaluated, tmp_path):
     file.write_text(json.dumps({**json.loads(file.read_text()), "digest": "x"}))
     with pytest.raises(LandmarkError, match="different photos"):
         table([evaluated, other])
+
+
+def test_two_runs_are_compared_photo_by_photo(evaluated, tmp_path):
+    """Against scipy's own figure of the exact test for 1 and 7 photos that only one of two gets right."""
+    folders = [shutil.copytree(evaluated, tmp_path / name) for name in ("a", "b")]
+    rows = ["path,label,named,confidence"]
+    right = {
+        "a": [True] * 10 + [True] + [False] * 7 + [False] * 2,
+        "b": [True] * 10 + [False] + [True] * 7 + [False] * 2,
+    }
+    for folder in folders:
+        lines = [f"{index}.jpg,x,{'x' if hit else 'y'},0.5" for index, hit in enumerate(right[folder.name])]
+        (folder / "test" / "predictions.csv").write_text("\n".join([*rows, *lines]) + "\n")
+    found = compare(*folders)
+    assert (found["n"], found["both"], found["neither"], found["only_a"], found["only_b"]) == (20, 10, 2, 1, 7)
+    assert found["p"] == pytest.approx(2 * (1 + 8) / 2**8)
+    assert compare(folders[0], folders[0])["p"] == 1.0
+    metrics = json.loads((folders[1] / "test" / "metrics.json").read_text())
+    (folders[1] / "test" / "metrics.json").write_text(json.dumps(metrics | {"digest": "other"}))
+    with pytest.raises(LandmarkError, match="not evaluated on the same photos"):
+        compare(*folders)
+    (folders[0] / "test" / "predictions.csv").unlink()
+    with pytest.raises(LandmarkError, match=r"has no predictions\.csv"):
+        compare(*folders)
+
+
+def test_the_command_says_which_is_better(evaluated):
+    result = CliRunner().invoke(app, ["compare", str(evaluated), str(evaluated)])
+    assert result.exit_code == 0, result.output
+    assert "That may well be chance" in result.output

@@ -34,6 +34,7 @@ from landmark_models.unknown import SCORES
 from train.calibration import expected_calibration_error, find_negatives, perfect_calibration_error, served_logits
 from train.data import DataError, Photos, find_photos, read_exclusions
 from train.engine import available_cores
+from train.evaluation_report import write_predictions, write_report
 from train.files import write_json
 from train.pictures import draw_confusion
 from train.run import RunFolder, device_name
@@ -119,8 +120,9 @@ def figures(logits: Tensor, targets: Tensor, labels: Sequence[str]) -> dict[str,
     present = targets.unique().tolist()
     predicted = ranked[:, 0]
     scores = precision_recall_fscore_support(targets, predicted, labels=present, zero_division=0)
-    for name, values in zip(("macro_precision", "macro_recall", "macro_f1"), scores, strict=False):
-        result[name] = float(values.mean())
+    for name, values in zip(("precision", "recall", "f1"), scores, strict=False):
+        result[f"macro_{name}"] = float(values.mean())
+        result[f"weighted_{name}"] = float((values * scores[3]).sum() / scores[3].sum())
     result["per_class"] = {
         labels[index]: {"n": int(support), "precision": float(precision), "recall": float(recall), "f1": float(f1)}
         for index, precision, recall, f1, support in zip(present, *scores, strict=True)
@@ -198,7 +200,9 @@ def evaluate(
     tta: TTA | None = None,
     negatives: str | Path | None = None,
 ) -> dict[str, Any]:
-    """Measure a MODEL on one split of DATA by the serving path; write `output/metrics.json` and `confusion.png`.
+    """Measure a MODEL on one split of DATA by the serving path; write `output/metrics.json` and pictures.
+
+    `predictions.csv` names every photo, `report/index.html` shows what was found.
 
     Photos listed in the file `exclude` are left out, and counted in the result. With `negatives`, a folder of photos
     that show none of the landmarks, it is measured how well they are told from the others.
@@ -277,18 +281,16 @@ def evaluate(
     if is_run and split == "test" and not tta:
         folders.add(run.test.parent.resolve())
         _record(run.model / CONFIG_FILE, metrics)
-    for folder in folders:
-        _write(folder, metrics)
-        draw_confusion(all_logits.argmax(1), targets, classifier.labels, folder / "confusion.png")
-    return metrics
-
-
-def _write(folder: Path, metrics: dict[str, Any]) -> None:
     try:
-        folder.mkdir(parents=True, exist_ok=True)
-        write_json(folder / "metrics.json", metrics)
+        for folder in folders:
+            folder.mkdir(parents=True, exist_ok=True)
+            write_json(folder / "metrics.json", metrics)
+            write_predictions(folder / "predictions.csv", photos, all_logits.softmax(1))
+            draw_confusion(all_logits.argmax(1), targets, classifier.labels, folder / "confusion.png")
+        write_report(Path(output) / "report", metrics, photos, all_logits)
     except OSError as error:
-        raise DataError(f"{folder}/metrics.json can't be written: {error.strerror or error}.") from None
+        raise DataError(f"{output} can't be written: {error.strerror or error}.") from None
+    return metrics
 
 
 def _record(config_file: Path, metrics: dict[str, Any]) -> None:

@@ -3,12 +3,13 @@
 from collections.abc import Sequence
 from pathlib import Path
 
+import torch
 from torch import Tensor
 
 from landmark_models.text import for_terminal
 from train.files import beside
 
-__all__ = ["draw_confusion"]
+__all__ = ["draw_answered", "draw_confusion", "draw_reliability"]
 
 _MAX_NAMED = 120  # classes whose names can be read beside the picture
 
@@ -38,5 +39,59 @@ def draw_confusion(predicted: Tensor, targets: Tensor, labels: Sequence[str], fi
         axes.set_yticks(range(len(labels)), names, fontsize=size, parse_math=False)
     axes.set(xlabel="named", ylabel="shown", title=f"What each landmark's photos were named, n = {len(targets)}")
     figure.colorbar(image, shrink=0.5)
+    with beside(file) as scratch:
+        figure.savefig(scratch, dpi=100, format="png")
+
+
+def draw_reliability(confidences: Tensor, correct: Tensor, file: Path, bins: int = 15) -> None:
+    """Draw how often scores are right, in bins of equal width (DeGroot and Fienberg 1983), and how many are in each.
+
+    Args:
+        confidences: of the class that was named, `(N,)`, 0 to 1.
+        correct: whether it was right, bool `(N,)`.
+        file: replaced where it is there.
+        bins: number of bins.
+    """
+    from matplotlib.figure import Figure
+
+    which = (confidences * bins).long().clamp(max=bins - 1)
+    counts = which.bincount(minlength=bins)
+    used = counts > 0
+    sure, right = (
+        which.bincount(weights=values.double(), minlength=bins)[used] / counts[used]
+        for values in (confidences, correct)
+    )
+    figure = Figure(figsize=(5, 6), layout="constrained")
+    diagram, share = figure.subplots(2, 1, sharex=True, height_ratios=[3, 1])
+    diagram.plot([0, 1], [0, 1], color="grey", linestyle="--", linewidth=0.8, label="perfect")
+    diagram.plot(sure.tolist(), right.tolist(), marker="o", label="measured")
+    diagram.set(ylabel="accuracy", title=f"How often scores are right, n = {len(correct)}", xlim=(0, 1), ylim=(0, 1))
+    diagram.legend()
+    middles = [(index + 0.5) / bins for index in range(bins)]
+    share.bar(middles, (counts / counts.sum()).tolist(), width=0.9 / bins)
+    share.set(xlabel="score", ylabel="share of photos")
+    for axes in (diagram, share):
+        axes.grid(alpha=0.3)
+    with beside(file) as scratch:
+        figure.savefig(scratch, dpi=100, format="png")
+
+
+def draw_answered(confidences: Tensor, correct: Tensor, file: Path) -> None:
+    """Draw the accuracy on the surest photos against their share of all (El-Yaniv and Wiener 2010).
+
+    Args:
+        confidences: as in `draw_reliability`.
+        correct: likewise.
+        file: replaced where it is there.
+    """
+    from matplotlib.figure import Figure
+
+    answered = torch.arange(1, len(correct) + 1)
+    accuracy = correct[confidences.argsort(descending=True)].cumsum(0) / answered
+    figure = Figure(figsize=(5, 4), layout="constrained")
+    axes = figure.subplots()
+    axes.plot((answered / len(correct)).tolist(), accuracy.tolist())
+    axes.set(xlabel="share of photos answered, the surest first", ylabel="accuracy", xlim=(0, 1), ylim=(None, 1.005))
+    axes.grid(alpha=0.3)
     with beside(file) as scratch:
         figure.savefig(scratch, dpi=100, format="png")

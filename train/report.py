@@ -1,16 +1,20 @@
-"""Tables over several runs, from what the runs themselves have left.
+"""Tables over several runs and comparisons of two, from what the runs themselves have left.
 
 python -m train.report table runs/small runs/large --into README.md
+python -m train.report compare runs/small runs/large
 """
 
+import csv
 import json
 import re
+from collections import Counter
 from collections.abc import Sequence
 from pathlib import Path
 from typing import Annotated, Any
 
 import torch
 import typer
+from scipy.stats import binomtest
 from torch.utils.flop_counter import FlopCounterMode
 
 from landmark_models import hub
@@ -18,7 +22,7 @@ from landmark_models.errors import LandmarkError, run_command
 from train.files import write_text
 from train.run import RunFolder
 
-__all__ = ["duration", "table"]
+__all__ = ["compare", "duration", "table"]
 
 _HEADER = (
     "model", "parameters, M", "GFLOPs", "input, px", "weights from", "test top-1, % (95 % interval)", "macro F1, %",
@@ -42,6 +46,35 @@ def table(runs: Sequence[Path]) -> str:
     cells = sorted((row for row, _, _ in rows), key=lambda row: -float(row[5].split()[0]))
     lines = [_HEADER, ["---"] * len(_HEADER), *cells]
     return "\n".join("| " + " | ".join(line) + " |" for line in lines) + "\n"
+
+
+def compare(run_a: Path, run_b: Path) -> dict[str, Any]:
+    """Whether two runs differ by more than chance on the same test photos: the exact McNemar test (1947).
+
+    Returns:
+        `n` photos, right in `both`, `neither`, `only_a`, `only_b`, and the two-sided `p`.
+
+    Raises:
+        LandmarkError: a run was not evaluated on its test split, or they were on other photos.
+    """
+    tables, digests = [], []
+    for run in map(RunFolder, (run_a, run_b)):
+        digests.append(_read(run.test)["digest"])
+        file = run.test.with_name("predictions.csv")
+        if not file.is_file():
+            raise LandmarkError(f"{run.path} has no {file.name} of its test photos; run train.evaluate on it again.")
+        with file.open(newline="", encoding="utf-8") as rows:
+            tables.append({row["path"]: row["label"] == row["named"] for row in csv.DictReader(rows)})
+    a, b = tables
+    if digests[0] != digests[1] or a.keys() != b.keys():
+        raise LandmarkError(f"{run_a} and {run_b} were not evaluated on the same photos, so they can't be compared.")
+    counts = Counter((a[path], b[path]) for path in a)
+    only_a, only_b = counts[True, False], counts[False, True]
+    p = binomtest(only_a, only_a + only_b).pvalue if only_a + only_b else 1.0
+    return {
+        "n": len(a), "both": counts[True, True], "neither": counts[False, False], "only_a": only_a, "only_b": only_b,
+        "p": float(p),
+    }  # fmt: skip
 
 
 def _row(run: RunFolder) -> tuple[list[str], str, str]:
@@ -122,6 +155,23 @@ def table_command(
     if into:
         _put_into(into, text)
     print(text, end="")
+
+
+@app.command("compare")
+def compare_command(
+    run_a: Annotated[Path, typer.Argument(help="A run, evaluated on its test split.")],
+    run_b: Annotated[Path, typer.Argument(help="Another, on the same photos.")],
+) -> None:
+    """Say whether one of two runs is better by more than chance (McNemar's exact test)."""
+    found = compare(run_a, run_b)
+    right = [found["both"] + found[only] for only in ("only_a", "only_b")]
+    for run, count in zip((run_a, run_b), right, strict=True):
+        typer.echo(f"{run}: right on {count} of {found['n']} photos ({count / found['n']:.2%})")
+    typer.echo(
+        f"Only the first is right on {found['only_a']}, only the second on {found['only_b']}; p = {found['p']:.2g}."
+    )
+    better = run_a if right[0] > right[1] else run_b
+    typer.echo(f"{better} is better by more than chance." if found["p"] < 0.05 else "That may well be chance.")
 
 
 if __name__ == "__main__":
