@@ -14,7 +14,8 @@ p { margin: .5rem 0; }
 }
 .chips button:focus-visible, .links a:focus-visible { outline: 2px solid var(--color-accent); }
 iframe { width: 100%; height: 260px; border: 1px solid var(--border-color-primary); border-radius: .5rem; }
-table { width: 100%; border-collapse: collapse; border: 0; }
+table { width: 100%; border-collapse: collapse; }
+table, thead, tbody, tr { border: 0 !important; }
 th, td { text-align: left; padding: .4rem .5rem; border: 0; border-bottom: 1px solid var(--border-color-primary); }
 td img { width: 64px; height: 64px; object-fit: cover; border-radius: .3rem; }
 td.name { overflow-wrap: anywhere; min-width: 6rem; }
