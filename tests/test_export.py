@@ -17,8 +17,11 @@ from landmark_models.errors import LandmarkError
 from landmark_models.model_folder import save
 from landmark_models.preprocess import serving_transform
 from train import export as export_module
-from train.export import TOLERANCE, Agreement, Exported, Format, Preprocessing, export
+from train.data import DataError
+from train.evaluate import evaluate
+from train.export import TOLERANCE, Agreement, Format, export
 from train.exported import INFO, ExportedModel, in_fresh_process, photo_tensor
+from train.exported_module import Exported, Preprocessing
 
 FORMATS = list(Format)
 LABELS = ["Red Tower", "Green Bridge", "Blue Lake"]
@@ -272,3 +275,15 @@ def test_the_command_reports_accuracy_on_photos_and_says_mistakes_in_one_sentenc
     result = command(run.path, "--format", "pt2", "--output", "m.onnx", cwd=tmp_path)
     assert (result.returncode, result.stdout) == (1, "")
     assert result.stderr == "Error: A file of the format pt2 must be named *.pt2, not m.onnx.\n"
+
+
+def test_an_exported_file_is_evaluated_like_a_model(sure, shared_data, tmp_path):
+    file = tmp_path / "model.pt"
+    export(str(sure), Format.torchscript, file)
+    of_file = evaluate(file, shared_data, "test", tmp_path / "file")
+    of_model = evaluate(sure, shared_data, "test", tmp_path / "model")
+    assert of_file["top1"] == of_model["top1"]
+    assert of_file["ece"] == pytest.approx(of_model["ece"], abs=0.02)  # its resize differs a little
+    assert (of_file["digest"], of_file["temperature"]) == (of_model["digest"], of_model["temperature"])
+    with pytest.raises(DataError, match="measured as it is"):
+        evaluate(file, shared_data, "test", tmp_path / "file", robustness=True)

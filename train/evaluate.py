@@ -6,11 +6,9 @@ python -m train.evaluate default --data photos/ --split test --output runs/test
 import csv
 import hashlib
 import json
-import math
 import time
 from collections import defaultdict
 from collections.abc import Sequence
-from enum import StrEnum
 from pathlib import Path
 from typing import Annotated, Any
 
@@ -21,72 +19,24 @@ from rich.table import Table
 from scipy.stats import binomtest
 from sklearn.metrics import precision_recall_fscore_support, roc_auc_score
 from torch import Tensor
-from torch.utils.data import DataLoader, Dataset
-from torchvision.transforms import v2
-from tqdm.auto import tqdm
 
 from landmark_models.classifier import LandmarkClassifier
-from landmark_models.errors import PhotoError, run_command
+from landmark_models.errors import run_command
 from landmark_models.model_folder import CONFIG_FILE
-from landmark_models.photo import open_photo
-from landmark_models.preprocess import required_side, serving_transform
 from landmark_models.unknown import SCORES
 from train.calibration import expected_calibration_error, find_negatives, perfect_calibration_error, served_logits
 from train.data import DataError, Photos, find_photos, read_exclusions
-from train.engine import available_cores
 from train.evaluation_report import write_predictions, write_report
+from train.exported import SUFFIXES, ExportedModel
 from train.files import write_json
 from train.pictures import draw_confusion
+from train.robustness import CHANGES
 from train.run import RunFolder, device_name
+from train.views import TTA, look, look_exported
 
 __all__ = ["accuracy_with_interval", "evaluate", "figures"]
 
 _RECORDED = ("data", "digest", "n", "excluded", "top1", "top1_ci95", "macro_f1")  # in the model's own config
-
-
-class TTA(StrEnum):
-    """Test-time augmentation: views whose scores are averaged, a photo and its mirror image, or ten crops."""
-
-    flip = "flip"
-    crops = "crops"
-
-
-_VIEWS: dict[TTA | None, int] = {None: 1, TTA.flip: 2, TTA.crops: 10}
-
-
-class _Views(Dataset[Tensor | str]):
-    """Photos as `(views, 3, H, W)`, or the reason why they can't be read; decoded in worker processes.
-
-    One view is what the classifier would see. Ten (Krizhevsky et al. 2012) are taken where the photo is resized to a
-    seventh more than is served.
-    """
-
-    def __init__(self, classifier: LandmarkClassifier, files: Sequence[Path], tta: TTA | None):
-        self.files, self.tta = files, tta
-        cfg = dict(classifier.pretrained_cfg)
-        if tta is TTA.crops:
-            self.crop = v2.TenCrop(cfg["input_size"][1:])
-            height, width = (math.ceil(8 / 7 * side) for side in cfg["input_size"][1:])
-            cfg.update(input_size=(3, height, width), crop_mode="center")
-        self.transform, self.min_side = serving_transform(cfg), required_side(cfg)
-
-    def __len__(self) -> int:
-        return len(self.files)
-
-    def __getitem__(self, index: int) -> Tensor | str:
-        try:
-            image = self.transform(open_photo(self.files[index], self.min_side))
-        except PhotoError as error:
-            return str(error)
-        if self.tta is TTA.crops:
-            return torch.stack(self.crop(image))
-        return torch.stack([image, image.flip(-1)]) if self.tta else image.unsqueeze(0)
-
-
-def _together(items: list[Tensor | str]) -> tuple[Tensor, list[str | None]]:
-    """The photos that could be read, `(n, views, 3, H, W)`, and for each item None or the reason why it could not."""
-    images = [item for item in items if isinstance(item, Tensor)]
-    return torch.stack(images) if images else torch.empty(0), [None if isinstance(i, Tensor) else i for i in items]
 
 
 def inference_speed(classifier: LandmarkClassifier, batch_size: int = 32, seconds: float = 1.0) -> float:
@@ -130,12 +80,12 @@ def figures(logits: Tensor, targets: Tensor, labels: Sequence[str]) -> dict[str,
     return result
 
 
-def _calibration(classifier: LandmarkClassifier, logits: Tensor, targets: Tensor) -> dict[str, float]:
+def _calibration(temperature: float, logits: Tensor, targets: Tensor) -> dict[str, float]:
     """How far confidence is from accuracy: as served, without the temperature, and what could not be less."""
     return {
-        "temperature": classifier.temperature,
+        "temperature": temperature,
         "ece": expected_calibration_error(logits, targets),
-        "ece_uncalibrated": expected_calibration_error(logits * classifier.temperature, targets),
+        "ece_uncalibrated": expected_calibration_error(logits * temperature, targets),
         "ece_if_perfect": perfect_calibration_error(logits),
     }
 
@@ -157,6 +107,15 @@ def _against(classifier: LandmarkClassifier, logits: Tensor, others: list[Path])
         "false_accepts_ci95": false["top1_ci95"],
         "false_accepts_at_95": float((unknown >= known.quantile(0.05)).float().mean()),
     }
+
+
+def _robustness(classifier: LandmarkClassifier, photos: Photos, batch_size: int) -> dict[str, Any]:
+    """Accuracy on the same photos, changed."""
+    targets, result = torch.tensor(photos.targets), {}
+    for name, change in CHANGES.items():
+        logits = look(classifier, photos, batch_size, change=change, title=name).logits
+        result[name] = accuracy_with_interval(int((logits.argmax(1) == targets).sum()), len(targets))
+    return result
 
 
 def _read_sources(root: Path) -> dict[str, str]:
@@ -199,13 +158,15 @@ def evaluate(
     exclude: str | Path | None = None,
     tta: TTA | None = None,
     negatives: str | Path | None = None,
+    robustness: bool = False,
 ) -> dict[str, Any]:
-    """Measure a MODEL on one split of DATA by the serving path; write `output/metrics.json` and pictures.
+    """Measure a MODEL, or a file of `train.export`, on one split of DATA; write `output/metrics.json` and pictures.
 
     `predictions.csv` names every photo, `report/index.html` shows what was found.
 
     Photos listed in the file `exclude` are left out, and counted in the result. With `negatives`, a folder of photos
-    that show none of the landmarks, it is measured how well they are told from the others.
+    that show none of the landmarks, it is measured how well they are told from the others; with `robustness`, the
+    accuracy on changed photos, too.
     For a run's test split the figures also go to the run's `test/metrics.json` and, in short, into its model's config;
     those with test-time augmentation, which is not how a model is served, do not.
 
@@ -215,7 +176,15 @@ def evaluate(
     Raises:
         LandmarkError: the model or the data can't be had, or the data has labels that the model does not know.
     """
-    classifier = LandmarkClassifier.load(model, "cuda" if torch.cuda.is_available() else "cpu")
+    named = str(model) == "default" or str(model).startswith("hf-hub:")  # not a folder, whatever lies there
+    exported = not named and Path(model).suffix in SUFFIXES and not Path(model).is_dir()
+    if exported and (tta or negatives or robustness):
+        raise DataError(f"{model} is measured as it is: --tta, --negatives and --robustness are for models.")
+    classifier: LandmarkClassifier | ExportedModel
+    if exported:
+        classifier = ExportedModel(model)
+    else:
+        classifier = LandmarkClassifier.load(model, "cuda" if torch.cuda.is_available() else "cpu")
     others = find_negatives(negatives) if negatives is not None else []
     photos = find_photos(data, split, classifier.labels)
     if photos is None:
@@ -228,43 +197,32 @@ def evaluate(
         raise DataError(f"{exclude} leaves no photo of {data} to measure on.")
     sources = _read_sources(photos.root)
     run = RunFolder(model)
-    named = str(model) == "default" or str(model).startswith("hf-hub:")  # not a folder, whatever lies there
     is_run = not named and run.recipe.is_file()
     if is_run and (tta or split != "test") and Path(output).resolve() == run.test.parent.resolve():
         raise DataError(f"{output} is for the run's plain figures on its test split; name another folder for these.")
     if Path(output).exists() and not Path(output).is_dir():
         raise DataError(f"The output {output} is a file; name a folder.")
-    workers = min(available_cores(), 8)
-    at_once = max(batch_size // _VIEWS[tta], 1)
-    loader = DataLoader(_Views(classifier, photos.files(), tta), at_once, num_workers=workers, collate_fn=_together)
-    logits: list[Tensor] = []
-    plain: list[Tensor] = []
-    readable: list[int] = []
-    failures: dict[str, str] = {}
-    with tqdm(total=len(photos), desc=f"evaluating {split}", unit="photo", leave=False) as bar:
-        for images, reasons in loader:
-            for index, reason in enumerate(reasons, start=bar.n):
-                if reason is None:
-                    readable.append(index)
-                else:
-                    failures[photos.paths[index]] = reason
-            if len(images):
-                views = classifier.logits(images.flatten(0, 1)).unflatten(0, images.shape[:2])
-                plain.append(views[:, 0])
-                # The mean of probabilities; with one view these are the logits, less what makes no difference.
-                logits.append(views.log_softmax(2).logsumexp(1))
-            bar.update(len(reasons))
-    for reason in failures.values():
+    if isinstance(classifier, ExportedModel):
+        started = time.perf_counter()
+        seen = look_exported(classifier, photos)
+        device, speed = torch.device("cpu"), len(photos) / (time.perf_counter() - started)
+    else:
+        seen = look(classifier, photos, batch_size, tta, title=f"evaluating {split}")
+        device, speed = classifier.device, inference_speed(classifier)
+    for reason in seen.failures.values():
         print(f"Left out: {reason}")
-    if not readable:
+    if not seen.readable:
         raise DataError(f"None of the {len(photos)} photos under {data} can be read.")
 
-    photos = photos.take(readable)
-    all_logits, targets = torch.cat(logits), torch.tensor(photos.targets)
+    photos = photos.take(seen.readable)
+    all_logits, targets = seen.logits, torch.tensor(photos.targets)
     metrics = figures(all_logits, targets, classifier.labels)
-    metrics |= _calibration(classifier, all_logits, targets)
-    if others and tta is None:
-        metrics["negatives"] = _against(classifier, torch.cat(plain), others)
+    metrics |= _calibration(classifier.temperature, all_logits, targets)
+    if isinstance(classifier, LandmarkClassifier):
+        if others and tta is None:
+            metrics["negatives"] = _against(classifier, seen.first_view, others)
+        if robustness:
+            metrics["robustness"] = _robustness(classifier, photos, batch_size)
     metrics["per_source"] = _per_source(photos, sources, all_logits.argmax(1) == targets)
     metrics |= {
         "model": str(model),
@@ -272,9 +230,9 @@ def evaluate(
         "split": split,
         "digest": _digest(photos),
         "tta": tta,
-        "device": device_name(classifier.device),
-        "photos_per_second": round(inference_speed(classifier), 1),
-        "left_out": failures,
+        "device": device_name(device),
+        "photos_per_second": round(speed, 1),
+        "left_out": seen.failures,
         "excluded": excluded,
     }
     folders = {Path(output).resolve()}
@@ -331,6 +289,11 @@ def print_tables(metrics: dict[str, Any], console: Console) -> None:
             table.add_row(words, percent(negatives[key]), interval(negatives[f"{key}_ci95"]))
         table.add_row("others named where 95 % of landmarks are", percent(negatives["false_accepts_at_95"]), "")
         console.print(table)
+    if "robustness" in metrics:
+        table = Table("photos that are", "top-1, %", "95 % interval")
+        for name, part in metrics["robustness"].items():
+            table.add_row(name, percent(part["top1"]), interval(part["top1_ci95"]))
+        console.print(table)
     if metrics["per_source"]:
         table = Table("source", "n", "top-1, %", "95 % interval")
         for source, part in metrics["per_source"].items():
@@ -343,7 +306,12 @@ def print_tables(metrics: dict[str, Any], console: Console) -> None:
 
 
 def command(
-    model: Annotated[str, typer.Argument(help="default, a model or run folder, or hf-hub:owner/name\\[@revision].")],
+    model: Annotated[
+        str,
+        typer.Argument(
+            help="default, a model or run folder, hf-hub:owner/name\\[@revision], or a FILE of train.export."
+        ),
+    ],
     data: Annotated[Path, typer.Option(help="Folder with train/, val/, test/ of CLASS/*, or of bare CLASS/*.")],
     output: Annotated[Path, typer.Option(help="Folder for metrics.json; made, or used again.")],
     split: Annotated[str, typer.Option(help="train, val, test, or all for bare class folders.")] = "test",
@@ -358,9 +326,12 @@ def command(
     negatives: Annotated[
         Path | None, typer.Option(help="Folder of photos that show none of the landmarks, to measure against.")
     ] = None,
+    robustness: Annotated[
+        bool, typer.Option("--robustness", help="Measure on blurred, noisy, dark, ... photos, too: six times as long.")
+    ] = False,
 ) -> None:
     """Measure a model on photos that it has never seen."""
-    print_tables(evaluate(model, data, split, output, batch_size, exclude, tta, negatives), Console())
+    print_tables(evaluate(model, data, split, output, batch_size, exclude, tta, negatives, robustness), Console())
 
 
 if __name__ == "__main__":

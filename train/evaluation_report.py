@@ -113,6 +113,11 @@ def write_report(folder: Path, metrics: dict[str, Any], photos: Photos, logits: 
             rows.append([words, _percent(negatives[key]), _interval(negatives[f"{key}_ci95"])])
         rows.append(["others named where 95 % of landmarks are", _percent(negatives["false_accepts_at_95"]), ""])
         page.add_table([f"{negatives['n']} photos, {negatives['score']}", "%", "95 % interval"], rows)
+    if "robustness" in metrics:
+        page.add_heading("Changed photos")
+        changes = metrics["robustness"].items()
+        rows = [[name, _percent(part["top1"]), _interval(part["top1_ci95"])] for name, part in changes]
+        page.add_table(["photos that are", "top-1, %", "95 % interval"], rows)
     page.add_heading("Most confused")
     pairs = most_confused(predicted, targets)
     wrong = [(int(t), int(p)) for t, p in zip(targets, predicted, strict=True)]

@@ -4,7 +4,6 @@ python -m train.explore photos --output runs/explore
 """
 
 import random
-import warnings
 from collections import Counter
 from collections.abc import Mapping, Sequence
 from dataclasses import replace
@@ -18,7 +17,7 @@ import torch
 import typer
 from accelerate.utils import set_seed
 from numpy.typing import NDArray
-from PIL import ExifTags, Image, ImageOps
+from PIL import ExifTags, Image
 from torch import Tensor
 from tqdm.auto import tqdm
 
@@ -30,23 +29,29 @@ from train.augment import BatchAugmentation, training_transform
 from train.data import AugmentedPhotos, DataError, EpochSampler, PhotoCache, Photos, channel_statistics, find_photos
 from train.data.folders import SPLITS
 from train.data.scan import KINDS, Finding, Scan, scan
-from train.files import beside
+from train.explore_pictures import (
+    CHANNELS,
+    COLUMNS,
+    ROWS,
+    batch_figure,
+    histograms,
+    new_figure,
+    save_figure,
+    write_strip,
+)
 from train.html_page import HtmlPage
 from train.network import build_network
 from train.prepare import TrainingPhotos
 from train.recipe import Recipe
 
 if TYPE_CHECKING:
-    from matplotlib.figure import Figure
+    pass
 
 __all__ = ["explore"]
 
 _DEFAULT_RECIPE = Path(__file__).with_name("recipes") / "default.yaml"
-_THUMBNAIL = 160  # px
-_ROWS, _COLUMNS = 4, 8  # of the batch that is shown; each row is augmented as a batch of its own
 _MEASURED = 500  # photos whose pixels are counted
 _LISTED = 50  # findings of a kind on the page; scan.json has all
-_CHANNELS = {"red": "#d62728", "green": "#2ca02c", "blue": "#1f77b4"}
 
 
 def explore(data: str | Path, output: str | Path, recipe: Recipe, samples: int = 8) -> Scan:
@@ -121,7 +126,7 @@ def _add_classes(page: HtmlPage, output: Path, splits: Mapping[str, Photos], lab
         page.add_text(f"{split}: from {count[least]} photos ({least}) to {count[most]} ({most}).")
         if missing := [label for label in labels if not count[label]]:
             page.add_text(f"Not in {split}: {', '.join(missing)}.")
-    figure = _figure(10, 1.5 + 0.2 * len(labels))
+    figure = new_figure(10, 1.5 + 0.2 * len(labels))
     axes = figure.subplots()
     order = sorted(labels, key=lambda label: counts[next(iter(counts))][label])
     left = np.zeros(len(order))
@@ -132,7 +137,7 @@ def _add_classes(page: HtmlPage, output: Path, splits: Mapping[str, Photos], lab
     axes.set_yticks(range(len(order)), [_name(label, 40) for label in order], fontsize=8, parse_math=False)
     axes.set(xlabel="photos", ylim=(-0.6, len(order) - 0.4))
     axes.legend()
-    _save(figure, output / "classes.png")
+    save_figure(figure, output / "classes.png")
     page.add_picture("classes.png", "Bars: photos of each class in each split")
     page.add_table(["class", *counts], [[label, *(count[label] for count in counts.values())] for label in labels])
 
@@ -157,7 +162,7 @@ def _add_findings(page: HtmlPage, output: Path, found: Scan, data: Path) -> None
         if kind != "unreadable":
             paths = [path for finding in findings for path in (finding.path, finding.other) if path]
             beside_it = ", each beside the one that it copies" if findings[0].other else ""
-            _strip([data / path for path in paths[: _ROWS * _COLUMNS]], output / f"{kind}.jpg")
+            write_strip([data / path for path in paths[: ROWS * COLUMNS]], output / f"{kind}.jpg")
             page.add_picture(f"{kind}.jpg", f"Photos: {kind}", f"The first of those listed below{beside_it}.")
         listed = findings if kind == "unreadable" else findings[:_LISTED]
         page.add_table(
@@ -170,7 +175,7 @@ def _add_findings(page: HtmlPage, output: Path, found: Scan, data: Path) -> None
 def _add_sizes(page: HtmlPage, output: Path, sizes: Mapping[str, NDArray[np.int64]], image_size: int) -> None:
     page.add_heading("Sizes")
     rows = []
-    figure = _figure(12, 4)
+    figure = new_figure(12, 4)
     scatter, sides, aspects = figure.subplots(1, 3)
     for split, both in sizes.items():
         width, height = both.T
@@ -190,7 +195,7 @@ def _add_sizes(page: HtmlPage, output: Path, sizes: Mapping[str, NDArray[np.int6
     aspects.minorticks_off()
     for axes in (scatter, sides, aspects):
         axes.legend()
-    _save(figure, output / "sizes.png")
+    save_figure(figure, output / "sizes.png")
     small = sum(int((both.min(1) < image_size).sum()) for both in sizes.values())
     caption = f"Photos whose shorter side is below the recipe's training crop of {image_size} px: {small:,}."
     page.add_picture("sizes.png", "Widths and heights, shorter sides, aspect ratios", caption)
@@ -203,9 +208,9 @@ def _add_pixels(
     """The histograms, and a batch; photos are decoded into `folder`."""
     chosen = random.Random(recipe.seed).sample(range(len(photos)), min(_MEASURED, len(photos)))
     sampler = EpochSampler(
-        photos.targets, _ROWS * _COLUMNS, recipe.seed, recipe.balanced_sampling, lambda epoch: recipe.image_size
+        photos.targets, ROWS * COLUMNS, recipe.seed, recipe.balanced_sampling, lambda epoch: recipe.image_size
     )
-    items = [item for item, _ in zip(sampler, range(_ROWS * _COLUMNS), strict=False)]
+    items = [item for item, _ in zip(sampler, range(ROWS * COLUMNS), strict=False)]
     files = photos.take(sorted({*chosen, *(index for index, _, _ in items)})).files()
     cache = PhotoCache.open(files, max(recipe.image_size, required_side(cfg)), folder)
     some = photos.take(chosen)
@@ -213,13 +218,13 @@ def _add_pixels(
     mean, std = TrainingPhotos(some, some, {}, {}).normalization(recipe, cache, cfg)
 
     page.add_heading("Colours")
-    _save(_histograms(some, cache, mean, std), output / "histograms.png")
+    save_figure(histograms(some, cache, mean, std), output / "histograms.png")
     page.add_picture(
         "histograms.png",
         "Histograms of red, green and blue before and after normalisation",
         f"Pixels of {len(some)} photos drawn at random, before and after the recipe's normalisation.",
     )
-    columns = zip(_CHANNELS, *measured, mean, std, strict=True)
+    columns = zip(CHANNELS, *measured, mean, std, strict=True)
     rows = [[c, *(f"{x:z.3f}" for x in (m, s, a, b, (m - a) / b, s / b))] for c, m, s, a, b in columns]
     headers = ["channel", "mean", "sd", "recipe's mean", "recipe's sd", "mean after", "sd after"]
     page.add_table(headers, rows)
@@ -229,11 +234,11 @@ def _add_pixels(
     batch = BatchAugmentation(recipe, mean, std, len(photos.labels))
     set_seed(recipe.seed)
     tensors, targets, draws = zip(*(augmented[item] for item in items), strict=True)
-    rows_of = [slice(start, start + _COLUMNS) for start in range(0, len(items), _COLUMNS)]
+    rows_of = [slice(start, start + COLUMNS) for start in range(0, len(items), COLUMNS)]
     seen = [batch(torch.stack(tensors[row]), torch.tensor(targets[row]), torch.stack(draws[row])) for row in rows_of]
     images, labels = (torch.cat(parts) for parts in zip(*seen, strict=True))
     images = images * torch.tensor(std).view(3, 1, 1) + torch.tensor(mean).view(3, 1, 1)
-    _save(_batch(images, [_target(target, photos.labels) for target in labels]), output / "batch.png")
+    save_figure(batch_figure(images, [_target(target, photos.labels) for target in labels]), output / "batch.png")
     mixed = " Mixup and cutmix are drawn for a batch; here each row is one." if batch.mix else ""
     page.add_picture(
         "batch.png",
@@ -243,23 +248,6 @@ def _add_pixels(
     )
 
 
-def _histograms(photos: Photos, cache: PhotoCache, mean: Sequence[float], std: Sequence[float]) -> "Figure":
-    counts = np.zeros((3, 256))
-    for file in photos.files():
-        counts += [np.bincount(channel, minlength=256) for channel in cache[file].reshape(-1, 3).T]
-    shares = counts / counts.sum(1, keepdims=True)
-    edges = np.arange(257) - 0.5
-    figure = _figure(12, 3.5)
-    before, after = figure.subplots(1, 2)
-    for share, (name, color), m, s in zip(shares, _CHANNELS.items(), mean, std, strict=True):
-        before.stairs(share, edges, color=color, label=name)
-        after.stairs(share * 255 * s, (edges / 255 - m) / s, color=color, label=name)
-    before.set(xlabel="pixel value", ylabel="share of pixels", title="before")
-    after.set(xlabel="normalised value", ylabel="density", title="after normalisation")
-    before.legend()
-    return figure
-
-
 def _target(target: Tensor, labels: Sequence[str]) -> str:
     """What the network is to answer: a label, or the two labels of a mixed image with their shares."""
     if not target.ndim:
@@ -267,16 +255,6 @@ def _target(target: Tensor, labels: Sequence[str]) -> str:
     shares, indices = target.topk(min(2, len(labels)))
     parts = zip(shares.tolist(), indices.tolist(), strict=True)
     return "\n".join(f"{share:.0%} {_name(labels[index], 20)}" for share, index in parts if share >= 0.05)
-
-
-def _batch(images: Tensor, names: Sequence[str]) -> "Figure":
-    """Images `(B, 3, H, W)` in 0..1 with their names above."""
-    figure = _figure(1.6 * _COLUMNS, 2 * _ROWS)
-    for axes, image, name in zip(figure.subplots(_ROWS, _COLUMNS).flat, images, names, strict=True):
-        axes.imshow(image.clamp(0, 1).permute(1, 2, 0).numpy())
-        axes.set_title(name, fontsize=8, parse_math=False)
-        axes.set_axis_off()
-    return figure
 
 
 def _add_samples(page: HtmlPage, output: Path, photos: Photos, samples: int, seed: int) -> None:
@@ -292,33 +270,9 @@ def _add_samples(page: HtmlPage, output: Path, photos: Photos, samples: int, see
         if not len(some):
             page.add_text(f"{label}: no photo that can be read.")
             continue
-        _strip(some.files(), folder / f"{number:03d}.jpg")
+        write_strip(some.files(), folder / f"{number:03d}.jpg")
         names = ", ".join(Path(path).name for path in some.paths)
         page.add_picture(f"samples/{number:03d}.jpg", f"{len(some)} photos of {label}", f"{label}: {names}")
-
-
-def _strip(files: Sequence[Path], file: Path) -> None:
-    """Thumbnails side by side, eight to a row, as a JPEG."""
-    columns = min(len(files), _COLUMNS)
-    sheet = Image.new("RGB", (columns * _THUMBNAIL, -(-len(files) // columns) * _THUMBNAIL), "white")
-    for place, photo in enumerate(files):
-        row, column = divmod(place, columns)
-        thumbnail = ImageOps.fit(open_photo(photo, _THUMBNAIL), (_THUMBNAIL - 4, _THUMBNAIL - 4))
-        sheet.paste(thumbnail, (column * _THUMBNAIL, row * _THUMBNAIL))
-    with beside(file) as scratch:
-        sheet.save(scratch, "JPEG", quality=85)
-
-
-def _figure(width: float, height: float) -> "Figure":
-    from matplotlib.figure import Figure
-
-    return Figure(figsize=(width, height), layout="constrained")
-
-
-def _save(figure: "Figure", file: Path) -> None:
-    with beside(file) as scratch, warnings.catch_warnings():
-        warnings.filterwarnings("ignore", "Glyph .* missing", UserWarning)  # the page's tables have these names whole
-        figure.savefig(scratch, dpi=100, format="png")
 
 
 def _name(label: str, width: int) -> str:

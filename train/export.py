@@ -3,9 +3,7 @@
 python -m train.export runs/first --format onnx --output first.onnx --photos photos/test
 """
 
-import copy
 import json
-import math
 import tempfile
 import warnings
 from collections.abc import Sequence
@@ -13,14 +11,13 @@ from dataclasses import dataclass
 from enum import StrEnum
 from importlib.util import find_spec
 from pathlib import Path
-from typing import Annotated, Any
+from typing import Annotated
 
 import numpy as np
 import torch
 import typer
 from PIL import Image
-from timm.data import resolve_data_config
-from torch import Tensor, nn
+from torch import Tensor
 from torch.export import Dim
 from torch.jit import TracerWarning  # type: ignore[attr-defined]
 from tqdm.auto import tqdm
@@ -29,9 +26,10 @@ from landmark_models.classifier import LandmarkClassifier
 from landmark_models.errors import LandmarkError, run_command
 from train.data import DataError, find_unlabelled, label_of
 from train.exported import INFO, in_fresh_process, photo_tensor
+from train.exported_module import Exported
 from train.files import beside
 
-__all__ = ["TOLERANCE", "Agreement", "Exported", "Format", "Preprocessing", "check", "export"]
+__all__ = ["TOLERANCE", "Agreement", "Format", "check", "export"]
 
 TOLERANCE = 1e-4  # of probabilities, between the file in a fresh process and the module here
 _PHOTOS = 50  # that a file is checked on; of as many one may get another answer than the serving path's
@@ -48,102 +46,6 @@ class Format(StrEnum):
     @property
     def suffix(self) -> str:
         return {"torchscript": ".pt", "onnx": ".onnx", "pt2": ".pt2"}[self]
-
-
-class Preprocessing(nn.Module):
-    """`serving_transform` as tensor operations that can be exported: uint8 `(B, 3, H, W)` to float32 `(B, 3, h, w)`.
-
-    Resizing and cropping are two matrix products, with the weights that Pillow's antialiasing filters have. Sizes are
-    computed in tensors, so that B, H and W stay free. Pillow rounds to whole levels after each product, this does not.
-
-    Raises:
-        LandmarkError: the config resizes by a filter that is neither bilinear nor bicubic.
-    """
-
-    mean: Tensor
-    std: Tensor
-    fill: Tensor
-    out_rows: Tensor
-    out_columns: Tensor
-
-    def __init__(self, pretrained_cfg: dict[str, Any]):
-        super().__init__()
-        config = resolve_data_config({}, pretrained_cfg=pretrained_cfg)
-        if config["interpolation"] not in ("bilinear", "bicubic"):
-            raise LandmarkError(
-                f"The model resizes photos by {config['interpolation']!r}; an export can do bilinear and bicubic."
-            )
-        self.bicubic = config["interpolation"] == "bicubic"
-        self.crop_mode = config["crop_mode"]
-        self.crop: tuple[int, int] = tuple(config["input_size"][1:])
-        self.target = [math.floor(side / config["crop_pct"]) for side in self.crop]
-        fill = [round(255 * mean) if self.crop_mode == "border" else 0 for mean in config["mean"]]
-        for name, values in (("mean", config["mean"]), ("std", config["std"]), ("fill", fill)):
-            self.register_buffer(name, torch.tensor(values, dtype=torch.float32).view(3, 1, 1))
-        self.register_buffer("out_rows", torch.arange(self.crop[0]))
-        self.register_buffer("out_columns", torch.arange(self.crop[1]))
-
-    def forward(self, photos: Tensor) -> Tensor:
-        rows, columns = _positions(photos[0, 0, :, 0]), _positions(photos[0, 0, 0, :])
-        resized = self._resized(rows[-1] + 1, columns[-1] + 1)
-        down, inside_rows = self._weights(rows, resized[0], self.out_rows)
-        across, inside_columns = self._weights(columns, resized[1], self.out_columns)
-        x = (photos.float() @ across.T).clamp(0, 255)
-        x = (down @ x).clamp(0, 255)
-        x = torch.where(inside_rows.unsqueeze(1) & inside_columns, x, self.fill)
-        return (x / 255 - self.mean) / self.std
-
-    def _resized(self, height: Tensor, width: Tensor) -> tuple[Tensor, Tensor]:
-        """The whole photo's height and width once resized, as torchvision and timm round them."""
-        rows, columns = self.target
-        if self.crop_mode == "squash":
-            return torch.full_like(height, rows), torch.full_like(width, columns)
-        if self.crop_mode != "border" and rows == columns:
-            shorter = torch.minimum(height, width)
-            return rows * height // shorter, rows * width // shorter
-        choose = torch.maximum if self.crop_mode == "border" else torch.minimum
-        ratio = choose(height.double() / rows, width.double() / columns)
-        return (height / ratio).round().long(), (width / ratio).round().long()
-
-    def _weights(self, positions: Tensor, resized: Tensor, out: Tensor) -> tuple[Tensor, Tensor]:
-        """What each pixel of a side counts in each of the crop, `(out, side)`, and which of these the photo covers."""
-        excess = resized - out.shape[0]
-        half = excess / 2
-        index = out + torch.where(excess >= 0, half.round(), half.trunc()).long()
-        inside = (index >= 0) & (index < resized)
-        scale = (positions[-1] + 1) / resized
-        center = (torch.minimum(index.clamp(min=0), resized - 1).float() + 0.5) * scale
-        x = ((positions.float() + 0.5 - center.unsqueeze(1)) / scale.clamp(min=1)).abs()
-        if self.bicubic:  # Keys 1981 with a = -1/2
-            near, far = (1.5 * x - 2.5) * x * x + 1, ((2.5 - 0.5 * x) * x - 4) * x + 2
-            weights = torch.where(x < 1, near, torch.where(x < 2, far, torch.zeros_like(x)))
-        else:
-            weights = (1 - x).clamp(min=0)
-        return weights / weights.sum(1, keepdim=True), inside
-
-
-def _positions(line: Tensor) -> Tensor:
-    """0, 1, 2, ... along a line of pixels, int64; unlike `torch.arange` it ties an exported file to no device."""
-    return torch.ones_like(line, dtype=torch.int64).cumsum(0) - 1
-
-
-class Exported(nn.Module):
-    """A classifier as one module: RGB photos, uint8 `(B, 3, H, W)`, to probabilities, float32 `(B, classes)`.
-
-    Raises:
-        LandmarkError: its preprocessing can't be exported.
-    """
-
-    def __init__(self, classifier: LandmarkClassifier):
-        super().__init__()
-        self.preprocessing = Preprocessing(classifier.pretrained_cfg)
-        # The classifier keeps its channels_last weights, which torch.export would warn of.
-        self.network = copy.deepcopy(classifier.network).to(memory_format=torch.contiguous_format)
-        self.temperature = classifier.temperature
-        self.eval().requires_grad_(False)
-
-    def forward(self, photos: Tensor) -> Tensor:
-        return (self.network(self.preprocessing(photos)) / self.temperature).softmax(1)
 
 
 @dataclass(frozen=True)

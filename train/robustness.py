@@ -1,0 +1,46 @@
+"""What photos suffer on their way: changes under which a model's accuracy is measured."""
+
+import io
+from collections.abc import Callable, Mapping
+
+import numpy as np
+from PIL import Image, ImageFilter
+
+__all__ = ["CHANGES"]
+
+
+def _blurred(image: Image.Image) -> Image.Image:
+    """By a Gaussian of 1 % of the shorter side."""
+    return image.filter(ImageFilter.GaussianBlur(0.01 * min(image.size)))
+
+
+def _noisy(image: Image.Image) -> Image.Image:
+    """With Gaussian noise of 25 levels, the same for photos of one size."""
+    noise = np.random.default_rng(0).normal(0, 25, (image.height, image.width, 3))
+    return Image.fromarray((np.asarray(image) + noise).round().clip(0, 255).astype(np.uint8))
+
+
+def _compressed(image: Image.Image) -> Image.Image:
+    content = io.BytesIO()
+    image.save(content, "JPEG", quality=30)
+    return Image.open(content).convert("RGB")
+
+
+def _dark(image: Image.Image) -> Image.Image:
+    """With 30 % of the light."""
+    return image.point(lambda level: 0.3 * level)
+
+
+def _coarse(image: Image.Image) -> Image.Image:
+    return image.resize([max(side // 2, 1) for side in image.size], Image.Resampling.BICUBIC).resize(image.size)
+
+
+# From an RGB photo, as it was opened for the network, to one of the same size (but for the last).
+CHANGES: Mapping[str, Callable[[Image.Image], Image.Image]] = {
+    "blurred": _blurred,
+    "noisy": _noisy,
+    "JPEG of quality 30": _compressed,
+    "dark": _dark,
+    "half the resolution": _coarse,
+    "turned by 90 degrees": lambda image: image.transpose(Image.Transpose.ROTATE_90),
+}
