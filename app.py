@@ -269,9 +269,8 @@ def build(serving: Serving, examples: Sequence[Path] = ()) -> gr.Blocks:
         asked_example = offered.load_input_event.then(**blank).then(on_gpu(see), **seen)
         for event in (asked, asked_example):
             event.success(tell, found, told, **private)
-            event.failure(
-                gr.skip, None, card, **private
-            )  # or "Error" would stay where a removed photo's answer was due
+            # Or "Error" would stay where the answer to a removed photo was due.
+            event.failure(gr.skip, None, card, **private)
         asked_why = why.click(on_gpu(where), [photo, found], reason, preprocess=False, **model | unlisted)
         asked_why.success(lambda: gr.update(visible=True), None, reason, **private)
         under_way = [asked, asked_example, asked_why]

@@ -26,8 +26,8 @@ LOOK_AGAIN_AFTER_FAILURE = 600.0
 
 _LIMITS = (
     "**Limits.** It knows these landmarks as its training photos show them; rare views, such as by night or from "
-    "inside, may be missed, and a photo of something else may be taken for one of them. Its scores say how sure it "
-    "is, not how often it is right. Don't use it where a wrong name could harm anyone."
+    "inside, may be missed, and a photo of something else may be taken for one of them. Don't use it where a wrong "
+    "name could harm anyone."
 )
 
 
@@ -54,6 +54,10 @@ class Now(NamedTuple):
             )
         else:
             facts.append("It has no test figure.")
+        if classifier.landmark.get("calibration"):
+            facts.append("Its scores are about as often right as they say.")
+        else:
+            facts.append("Its scores say how sure it is, not how often it is right.")
         facts.append(for_markdown(self.why))
         return f"{' '.join(facts).strip()}\n\n{_LIMITS}"
 

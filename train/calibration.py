@@ -186,7 +186,7 @@ def calibrate(run: RunFolder, negatives: str | Path | None = None) -> dict[str, 
             f"{count} validation photos are fewer than two for each of the {classes} classes, too few to calibrate by: "
             "take a larger val_fraction, or more photos."
         )
-    classifier = LandmarkClassifier.load(run.path)
+    classifier = LandmarkClassifier.load(run.path, "cuda" if torch.cuda.is_available() else "cpu")
     others = None
     if negatives is not None:
         others = served_logits(classifier, find_negatives(negatives), "negatives")[0] * classifier.temperature

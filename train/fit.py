@@ -194,7 +194,7 @@ def fit(
                 raise
         if accelerator.is_main_process:
             if not head_alone:
-                classifier = LandmarkClassifier.load(run.path)
+                classifier = LandmarkClassifier.load(run.path, accelerator.device)
                 logits, readable = served_logits(classifier, photos.val.files(), "validation photos as served")
                 keep_validation(run, logits * classifier.temperature, torch.tensor(photos.val.take(readable).targets))
             try:
