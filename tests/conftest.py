@@ -180,25 +180,29 @@ def url(sure):
         yield url
 
 
+def renamed(model: Path, folder: Path, names: dict[str, str]) -> Path:
+    """A copy of a model with other labels."""
+    shutil.copytree(model, folder)
+    text = (folder / "config.json").read_text()
+    for label, name in names.items():
+        text = text.replace(label, name)
+    (folder / "config.json").write_text(text)
+    return folder
+
+
 @pytest.fixture(scope="session")
 def famous_url(sure, tmp_path_factory):
     """Another page, whose model takes red for the Eiffel Tower, which the gazetteer knows."""
-    folder = shutil.copytree(sure, tmp_path_factory.mktemp("models") / "famous")
-    text = (folder / "config.json").read_text()
-    for label, famous in (("Red Tower", "Eiffel Tower"), ("Green Bridge", "Forth Bridge"), ("Blue Lake", "Dead Sea")):
-        text = text.replace(label, famous)
-    (folder / "config.json").write_text(text)
-    with opened(folder) as url:
+    names = {"Red Tower": "Eiffel Tower", "Green Bridge": "Forth Bridge", "Blue Lake": "Dead Sea"}
+    with opened(renamed(sure, tmp_path_factory.mktemp("models") / "famous", names)) as url:
         yield url
 
 
 @pytest.fixture(scope="session")
 def hostile_url(sure, tmp_path_factory):
     """A page whose model has labels that a stranger chose."""
-    folder = shutil.copytree(sure, tmp_path_factory.mktemp("models") / "hostile")
-    config = (folder / "config.json").read_text()
-    (folder / "config.json").write_text(config.replace("Red Tower", "<img src=x onerror=alert(1)>"))
-    with opened(folder) as url:
+    names = {"Red Tower": "<img src=x onerror=alert(1)>"}
+    with opened(renamed(sure, tmp_path_factory.mktemp("models") / "hostile", names)) as url:
         yield url
 
 

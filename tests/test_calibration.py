@@ -155,7 +155,7 @@ def test_mistakes_are_sentences_and_nothing_is_written(copied, tmp_path):
     (tmp_path / "empty").mkdir()
     (tmp_path / "bad").mkdir()
     (tmp_path / "bad" / "a.jpg").write_text("no photo")
-    with pytest.raises(DataError, match="has no photos"):
+    with pytest.raises(DataError, match="has no photo"):
         calibrate(copied, tmp_path / "empty")
     with pytest.raises(DataError, match="can be read"):
         calibrate(copied, tmp_path / "bad")
@@ -172,7 +172,7 @@ def test_fit_looks_for_negatives_before_it_trains(data, tmp_path):
     (tmp_path / "empty").mkdir()
     (tmp_path / "bad").mkdir()
     (tmp_path / "bad" / "a.jpg").write_text("no photo")
-    for name, reason in (("empty", "has no photos"), ("bad", "can be read"), ("nowhere", "has no photos")):
+    for name, reason in (("empty", "has no photo"), ("bad", "can be read"), ("nowhere", "no folder")):
         with pytest.raises(DataError, match=reason):
             fit(Recipe.from_values(TINY), data, tmp_path / "run", negatives=tmp_path / name)
         assert not (tmp_path / "run").exists()

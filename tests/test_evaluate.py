@@ -202,5 +202,7 @@ def test_it_is_measured_how_sure_and_against_what_is_none(sure, shared_data, tmp
     assert found["true_accepts"] == pytest.approx(sum(known) / len(known))  # as the serving path says
     others = [answer.known for answer in classifier.predict_many(sorted(tmp_path.glob("*.png")))]
     assert found["false_accepts"] == pytest.approx(sum(others) / 5)
-    with pytest.raises(DataError, match="has no photos"):
+    with pytest.raises(DataError, match="no folder"):
         evaluate(sure, shared_data, "test", tmp_path / "out", negatives=tmp_path / "nowhere")
+    with pytest.raises(DataError, match="without --tta"):
+        evaluate(sure, shared_data, "test", tmp_path / "out", negatives=tmp_path, tta=TTA.flip)

@@ -7,7 +7,8 @@ from conftest import COLORS
 
 from landmark_models import LandmarkClassifier
 from train.evaluate import evaluate
-from train.evaluation_report import confusion_order, most_confused
+from train.evaluation_report import most_confused
+from train.pictures import confusion_order
 
 
 def test_the_most_frequent_mistakes_come_first():
@@ -46,7 +47,7 @@ def test_the_page_opens_offline_with_everything_it_shows(report):
     assert "http" not in page
     for name in re.findall(r'src="\./([^"]+)"', page):
         assert (report / "report" / name).is_file(), name
-    assert {"reliability.png", "answered.png", "confusion.png"} <= {f.name for f in (report / "report").iterdir()}
+    assert {"reliability.png", "answered.png"} <= {f.name for f in (report / "report").iterdir()}
     for heading in ("How sure", "Most confused", "Most confident mistakes", "Classes", "weighted f1"):
         assert heading in page
     rows = list(csv.reader((report / "report" / "confusion.csv").read_text().splitlines()))

@@ -7,7 +7,6 @@ python -m train.calibration runs/first --negatives everyday_photos/
 
 import contextlib
 import json
-from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 from typing import Annotated, Any
 
@@ -19,22 +18,20 @@ from safetensors.torch import load_file, save
 from sklearn.metrics import roc_auc_score, roc_curve
 from torch import Tensor, nn
 from torchmetrics.functional.classification import multiclass_calibration_error
-from tqdm.auto import tqdm
 
 from landmark_models.classifier import LandmarkClassifier
 from landmark_models.errors import LandmarkError, PhotoError, run_command
 from landmark_models.model_folder import CONFIG_FILE
-from landmark_models.photo import PHOTO_SUFFIXES, open_photo
+from landmark_models.photo import open_photo
 from landmark_models.unknown import SCORES, KnownRule
-from train.data import DataError
-from train.engine import available_cores
+from train.data import DataError, find_unlabelled
 from train.files import beside, write_json
 from train.run import RunFolder
+from train.views import look
 
 __all__ = [
     "BINS",
     "calibrate",
-    "check_negatives",
     "expected_calibration_error",
     "find_negatives",
     "fit_known_rule",
@@ -42,11 +39,9 @@ __all__ = [
     "keep_validation",
     "perfect_calibration_error",
     "sentences",
-    "served_logits",
 ]
 
 BINS = 15
-_BATCH = 32
 _TRUE_ACCEPTS = 0.95  # of validation photos, where no others are given to tell them from
 _LEAST_TRUE_ACCEPTS = 0.9  # and at least, where others are
 
@@ -114,50 +109,13 @@ def find_negatives(folder: str | Path) -> list[Path]:
     Raises:
         DataError: there is none that can be read.
     """
-    files = sorted(file for file in Path(folder).rglob("*") if file.suffix.lower() in PHOTO_SUFFIXES and file.is_file())
-    if not files:
-        raise DataError(f"The negatives folder {folder} has no photos.")
-    return files
-
-
-def check_negatives(folder: str | Path) -> None:
-    """Look whether there is a photo in a folder before a long training, not after.
-
-    Raises:
-        DataError: there is none that can be read.
-    """
-    files = find_negatives(folder)
+    folder = Path(folder)
+    files = [Path(path) for paths in find_unlabelled([folder], folder) for path in paths]
     for file in files:
         with contextlib.suppress(PhotoError):
             open_photo(file)
-            return
-    raise DataError(f"None of the {len(files)} photos in the negatives folder {folder} can be read.")
-
-
-def served_logits(classifier: LandmarkClassifier, photos: list[Path], title: str) -> tuple[Tensor, list[int]]:
-    """Logits `(n, classes)` by the serving path of those photos that can be read, and which these are.
-
-    Raises:
-        DataError: none can be read.
-    """
-
-    def preprocessed(index: int) -> tuple[int, Tensor] | None:
-        try:
-            return index, classifier.preprocess(photos[index])
-        except PhotoError:
-            return None
-
-    rows, readable = [], []
-    with ThreadPoolExecutor(available_cores()) as pool, tqdm(total=len(photos), desc=title, leave=False) as bar:
-        for start in range(0, len(photos), _BATCH):
-            batch = range(start, min(start + _BATCH, len(photos)))
-            if inputs := [found for found in pool.map(preprocessed, batch) if found]:
-                rows.append(classifier.logits(torch.stack([image for _, image in inputs])))
-                readable += [index for index, _ in inputs]
-            bar.update(len(batch))
-    if not rows:
-        raise DataError(f"None of the {len(photos)} photos in {photos[0].parent} can be read.")
-    return torch.cat(rows), readable
+            return files
+    raise DataError(f"None of the {len(files)} photos in {folder} can be read.")
 
 
 def calibrate(run: RunFolder, negatives: str | Path | None = None) -> dict[str, Any]:
@@ -186,13 +144,14 @@ def calibrate(run: RunFolder, negatives: str | Path | None = None) -> dict[str, 
             f"{count} validation photos are fewer than two for each of the {classes} classes, too few to calibrate by: "
             "take a larger val_fraction, or more photos."
         )
-    classifier = LandmarkClassifier.load(run.path, "cuda" if torch.cuda.is_available() else "cpu")
+    temperature = fit_temperature(logits, targets)
     others = None
     if negatives is not None:
-        others = served_logits(classifier, find_negatives(negatives), "negatives")[0] * classifier.temperature
-    temperature = fit_temperature(logits, targets)
+        classifier = LandmarkClassifier.load(run.path, "cuda" if torch.cuda.is_available() else "cpu")
+        others = look(classifier, find_negatives(negatives), title="negatives").logits
+        others = others * classifier.temperature / temperature
     calibrated = logits / temperature
-    rule, found = fit_known_rule(calibrated, None if others is None else others / temperature)
+    rule, found = fit_known_rule(calibrated, others)
     result = {
         "temperature": temperature,
         "known": {"score": rule.score, "threshold": rule.threshold},

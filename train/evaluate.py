@@ -15,6 +15,7 @@ from typing import Annotated, Any
 import torch
 import typer
 from rich.console import Console
+from rich.markup import escape
 from rich.table import Table
 from scipy.stats import binomtest
 from sklearn.metrics import precision_recall_fscore_support, roc_auc_score
@@ -24,9 +25,9 @@ from landmark_models.classifier import LandmarkClassifier
 from landmark_models.errors import run_command
 from landmark_models.model_folder import CONFIG_FILE
 from landmark_models.unknown import SCORES
-from train.calibration import expected_calibration_error, find_negatives, perfect_calibration_error, served_logits
+from train.calibration import expected_calibration_error, find_negatives, perfect_calibration_error
 from train.data import DataError, Photos, find_photos, read_exclusions
-from train.evaluation_report import write_predictions, write_report
+from train.evaluation_report import tables, write_predictions, write_report
 from train.exported import SUFFIXES, ExportedModel
 from train.files import write_json
 from train.pictures import draw_confusion
@@ -93,9 +94,9 @@ def _calibration(temperature: float, logits: Tensor, targets: Tensor) -> dict[st
 def _against(classifier: LandmarkClassifier, logits: Tensor, others: list[Path]) -> dict[str, Any]:
     """How well photos of the landmarks are told from photos of anything else, by the model's own rule and at any."""
     rule = classifier.known_rule
-    known, unknown = (SCORES[rule.score](some) for some in (logits, served_logits(classifier, others, "negatives")[0]))
-    accepted, named = int((unknown >= rule.threshold).sum()), int((known >= rule.threshold).sum())
-    true, false = (accuracy_with_interval(*counts) for counts in ((named, len(known)), (accepted, len(unknown))))
+    of_others = look(classifier, others, title="negatives").logits
+    known, unknown = SCORES[rule.score](logits), SCORES[rule.score](of_others)
+    true, false = (accuracy_with_interval(int(rule(some).sum()), len(some)) for some in (logits, of_others))
     shows = torch.cat([torch.ones(len(known)), torch.zeros(len(unknown))])
     return {
         "n": len(unknown),
@@ -113,7 +114,7 @@ def _robustness(classifier: LandmarkClassifier, photos: Photos, batch_size: int)
     """Accuracy on the same photos, changed."""
     targets, result = torch.tensor(photos.targets), {}
     for name, change in CHANGES.items():
-        logits = look(classifier, photos, batch_size, change=change, title=name).logits
+        logits = look(classifier, photos.files(), batch_size, change=change, title=name).logits
         result[name] = accuracy_with_interval(int((logits.argmax(1) == targets).sum()), len(targets))
     return result
 
@@ -180,6 +181,8 @@ def evaluate(
     exported = not named and Path(model).suffix in SUFFIXES and not Path(model).is_dir()
     if exported and (tta or negatives or robustness):
         raise DataError(f"{model} is measured as it is: --tta, --negatives and --robustness are for models.")
+    if tta and negatives:
+        raise DataError("--negatives are told apart as a model is served, so without --tta; leave out one of them.")
     classifier: LandmarkClassifier | ExportedModel
     if exported:
         classifier = ExportedModel(model)
@@ -204,12 +207,13 @@ def evaluate(
         raise DataError(f"The output {output} is a file; name a folder.")
     if isinstance(classifier, ExportedModel):
         started = time.perf_counter()
-        seen = look_exported(classifier, photos)
+        seen = look_exported(classifier, photos.files())
         device, speed = torch.device("cpu"), len(photos) / (time.perf_counter() - started)
     else:
-        seen = look(classifier, photos, batch_size, tta, title=f"evaluating {split}")
+        seen = look(classifier, photos.files(), batch_size, tta, title=f"evaluating {split}")
         device, speed = classifier.device, inference_speed(classifier)
-    for reason in seen.failures.values():
+    failures = {photos.paths[index]: reason for index, reason in seen.failures.items()}
+    for reason in failures.values():
         print(f"Left out: {reason}")
     if not seen.readable:
         raise DataError(f"None of the {len(photos)} photos under {data} can be read.")
@@ -217,10 +221,11 @@ def evaluate(
     photos = photos.take(seen.readable)
     all_logits, targets = seen.logits, torch.tensor(photos.targets)
     metrics = figures(all_logits, targets, classifier.labels)
-    metrics |= _calibration(classifier.temperature, all_logits, targets)
+    if tta is None:
+        metrics |= _calibration(classifier.temperature, all_logits, targets)
     if isinstance(classifier, LandmarkClassifier):
-        if others and tta is None:
-            metrics["negatives"] = _against(classifier, seen.first_view, others)
+        if others:
+            metrics["negatives"] = _against(classifier, all_logits, others)
         if robustness:
             metrics["robustness"] = _robustness(classifier, photos, batch_size)
     metrics["per_source"] = _per_source(photos, sources, all_logits.argmax(1) == targets)
@@ -232,7 +237,7 @@ def evaluate(
         "tta": tta,
         "device": device_name(device),
         "photos_per_second": round(speed, 1),
-        "left_out": seen.failures,
+        "left_out": failures,
         "excluded": excluded,
     }
     folders = {Path(output).resolve()}
@@ -260,49 +265,16 @@ def _record(config_file: Path, metrics: dict[str, Any]) -> None:
 
 def print_tables(metrics: dict[str, Any], console: Console) -> None:
     """The figures as a person reads them."""
-
-    def percent(share: float) -> str:
-        return f"{100 * share:.2f}"
-
-    def interval(bounds: Sequence[float]) -> str:
-        return f"{percent(bounds[0])} to {percent(bounds[1])}"
-
     excluded = f" ({metrics['excluded']} excluded)" if metrics["excluded"] else ""
     views = {"flip": ", mirror image too", "crops": ", ten crops"}.get(metrics["tta"] or "", "")
     console.print(
         f"{metrics['model']} on {metrics['data']}, {metrics['split']} split, {metrics['n']} photos{excluded}{views}"
     )
-    table = Table("", "%", "95 % interval")
-    for key in ("top1", "top3", "top5"):
-        table.add_row(key.replace("top", "top-"), percent(metrics[key]), interval(metrics[f"{key}_ci95"]))
-    for key in ("macro_precision", "macro_recall", "macro_f1"):
-        table.add_row(key.replace("_", " "), percent(metrics[key]), "")
-    console.print(table)
-    console.print(
-        f"Expected calibration error {percent(metrics['ece'])} %, without the temperature "
-        f"{percent(metrics['ece_uncalibrated'])} %; perfect scores would show {percent(metrics['ece_if_perfect'])} %."
-    )
-    if negatives := metrics.get("negatives"):
-        table = Table(f"against {negatives['n']} photos of none ({negatives['score']})", "%", "95 % interval")
-        table.add_row("AUROC", percent(negatives["auroc"]), "")
-        for key, words in (("true_accepts", "landmarks named"), ("false_accepts", "others named")):
-            table.add_row(words, percent(negatives[key]), interval(negatives[f"{key}_ci95"]))
-        table.add_row("others named where 95 % of landmarks are", percent(negatives["false_accepts_at_95"]), "")
-        console.print(table)
-    if "robustness" in metrics:
-        table = Table("photos that are", "top-1, %", "95 % interval")
-        for name, part in metrics["robustness"].items():
-            table.add_row(name, percent(part["top1"]), interval(part["top1_ci95"]))
-        console.print(table)
-    if metrics["per_source"]:
-        table = Table("source", "n", "top-1, %", "95 % interval")
-        for source, part in metrics["per_source"].items():
-            table.add_row(source, str(part["n"]), percent(part["top1"]), interval(part["top1_ci95"]))
-        console.print(table)
-    table = Table("class", "n", "precision, %", "recall, %", "F1, %", title="Classes, the hardest first")
-    for label, part in sorted(metrics["per_class"].items(), key=lambda item: item[1]["f1"]):
-        table.add_row(label, str(part["n"]), *(percent(part[key]) for key in ("precision", "recall", "f1")))
-    console.print(table)
+    for title, headers, rows in tables(metrics):
+        shown = Table(*headers, title=title)
+        for row in rows:
+            shown.add_row(*map(escape, row))
+        console.print(shown)
 
 
 def command(

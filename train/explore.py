@@ -10,7 +10,7 @@ from dataclasses import replace
 from pathlib import Path
 from tempfile import TemporaryDirectory
 from textwrap import shorten
-from typing import TYPE_CHECKING, Annotated, Any, cast
+from typing import Annotated, Any, cast
 
 import numpy as np
 import torch
@@ -43,9 +43,6 @@ from train.html_page import HtmlPage
 from train.network import build_network
 from train.prepare import TrainingPhotos
 from train.recipe import Recipe
-
-if TYPE_CHECKING:
-    pass
 
 __all__ = ["explore"]
 

@@ -20,7 +20,7 @@ from landmark_models import LandmarkClassifier, hub
 from landmark_models.errors import LandmarkError, run_command
 from landmark_models.preprocess import required_side
 from train.augment import BatchAugmentation
-from train.calibration import calibrate, check_negatives, keep_validation, sentences, served_logits
+from train.calibration import calibrate, find_negatives, keep_validation, sentences
 from train.checkpoint import Checkpoints
 from train.engine import Engine, start_accelerator
 from train.linear_head import train_head, trains_linear_head_alone
@@ -45,6 +45,7 @@ from train.publish import publish_trained, reserve
 from train.recipe import Recipe, RecipeError, with_knobs
 from train.run import RunFolder
 from train.teacher import Teacher
+from train.views import look
 
 __all__ = ["fit"]
 
@@ -113,7 +114,7 @@ def fit(
     """
     run = RunFolder(output)
     if negatives is not None:
-        check_negatives(negatives)
+        find_negatives(negatives)  # a mistake is said now, not after the training
     weights = Path(pretrained_weights) if pretrained_weights else None
     if weights:
         recipe = replace(recipe, pretrained=True)
@@ -195,8 +196,9 @@ def fit(
         if accelerator.is_main_process:
             if not head_alone:
                 classifier = LandmarkClassifier.load(run.path, accelerator.device)
-                logits, readable = served_logits(classifier, photos.val.files(), "validation photos as served")
-                keep_validation(run, logits * classifier.temperature, torch.tensor(photos.val.take(readable).targets))
+                seen = look(classifier, photos.val.files(), title="validation photos as served")
+                targets = torch.tensor(photos.val.take(seen.readable).targets)
+                keep_validation(run, seen.logits * classifier.temperature, targets)
             try:
                 print(sentences(calibrate(run, negatives)))
             except LandmarkError as error:

@@ -3,19 +3,40 @@
 from collections.abc import Sequence
 from pathlib import Path
 
+import numpy as np
 import torch
+from numpy.typing import NDArray
+from scipy.cluster.hierarchy import leaves_list, linkage
+from scipy.spatial.distance import squareform
+from sklearn.metrics import confusion_matrix
 from torch import Tensor
 
 from landmark_models.text import for_terminal
 from train.files import beside
 
-__all__ = ["draw_answered", "draw_confusion", "draw_reliability"]
+__all__ = ["confusion_order", "draw_answered", "draw_confusion", "draw_reliability"]
 
 _MAX_NAMED = 120  # classes whose names can be read beside the picture
 
 
+def confusion_order(predicted: Tensor, targets: Tensor, classes: int) -> list[int]:
+    """Class indices so that classes which are taken for one another stand together (average linkage)."""
+    if classes < 3:
+        return list(range(classes))
+    shares = _shares(predicted, targets, range(classes))
+    distance = 1 - (shares + shares.T) / 2
+    np.fill_diagonal(distance, 0)
+    clusters = linkage(squareform(distance.clip(min=0), checks=False), "average", optimal_ordering=True)
+    return [int(index) for index in leaves_list(clusters)]
+
+
+def _shares(predicted: Tensor, targets: Tensor, order: Sequence[int]) -> NDArray[np.float64]:
+    counts = confusion_matrix(targets, predicted, labels=order)
+    return counts / counts.sum(axis=1, keepdims=True).clip(min=1)
+
+
 def draw_confusion(predicted: Tensor, targets: Tensor, labels: Sequence[str], file: Path) -> None:
-    """Draw what each landmark's photos were named, as shares of its photos, as a PNG.
+    """Draw what each landmark's photos were named, as shares of its photos, as a PNG; confused ones stand together.
 
     Args:
         predicted: class indices `(N,)`.
@@ -24,16 +45,15 @@ def draw_confusion(predicted: Tensor, targets: Tensor, labels: Sequence[str], fi
         file: replaced where it is there.
     """
     from matplotlib.figure import Figure
-    from sklearn.metrics import confusion_matrix
 
-    shares = confusion_matrix(targets, predicted, labels=range(len(labels)))
-    shares = shares / shares.sum(axis=1, keepdims=True).clip(min=1)
+    order = confusion_order(predicted, targets, len(labels))
+    shares = _shares(predicted, targets, order)
     side = max(4.0, 2.5 + 0.16 * min(len(labels), _MAX_NAMED))
     figure = Figure(figsize=(side, side), layout="constrained")
     axes = figure.subplots()
     image = axes.imshow(shares, cmap="Blues", vmin=0, vmax=1)
     if len(labels) <= _MAX_NAMED:
-        names = [for_terminal(label) for label in labels]
+        names = [for_terminal(labels[index]) for index in order]
         size = max(4.0, min(9.0, 360 / len(labels)))
         axes.set_xticks(range(len(labels)), names, rotation=90, fontsize=size, parse_math=False)
         axes.set_yticks(range(len(labels)), names, fontsize=size, parse_math=False)
@@ -43,14 +63,14 @@ def draw_confusion(predicted: Tensor, targets: Tensor, labels: Sequence[str], fi
         figure.savefig(scratch, dpi=100, format="png")
 
 
-def draw_reliability(confidences: Tensor, correct: Tensor, file: Path, bins: int = 15) -> None:
+def draw_reliability(confidences: Tensor, correct: Tensor, bins: int, file: Path) -> None:
     """Draw how often scores are right, in bins of equal width (DeGroot and Fienberg 1983), and how many are in each.
 
     Args:
         confidences: of the class that was named, `(N,)`, 0 to 1.
         correct: whether it was right, bool `(N,)`.
-        file: replaced where it is there.
         bins: number of bins.
+        file: replaced where it is there.
     """
     from matplotlib.figure import Figure
 

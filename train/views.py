@@ -17,7 +17,6 @@ from landmark_models.classifier import LandmarkClassifier
 from landmark_models.errors import PhotoError
 from landmark_models.photo import open_photo
 from landmark_models.preprocess import required_side, serving_transform
-from train.data import Photos
 from train.engine import available_cores
 from train.exported import ExportedModel, photo_tensor
 
@@ -75,19 +74,18 @@ def _together(items: list[Tensor | str]) -> tuple[Tensor, list[str | None]]:
 class Looked(NamedTuple):
     """What a classifier made of photos.
 
-    `logits` `(n, classes)` are of all views together, `first_view` of the photo as it is served; `readable` says which
-    photos they are of, `failures` why others could not be read, by path.
+    `logits` `(n, classes)` are of one view as the classifier gives them, of more the logarithms of mean probabilities;
+    `readable` says which photos they are of, `failures` why others could not be read, by position.
     """
 
     logits: Tensor
-    first_view: Tensor
     readable: list[int]
-    failures: dict[str, str]
+    failures: dict[int, str]
 
 
 def look(
     classifier: LandmarkClassifier,
-    photos: Photos,
+    files: Sequence[Path],
     batch_size: int = 64,
     tta: TTA | None = None,
     change: Change | None = None,
@@ -96,39 +94,26 @@ def look(
     """Logits of photos by the serving path, in several views where `tta` says so, changed first by `change`."""
     at_once = max(batch_size // VIEWS[tta], 1)
     workers = min(available_cores(), 8)
-    views_of = Views(classifier, photos.files(), tta, change)
-    loader = DataLoader(views_of, at_once, num_workers=workers, collate_fn=_together)
-    logits: list[Tensor] = []
-    first: list[Tensor] = []
-    readable: list[int] = []
-    failures: dict[str, str] = {}
-    with tqdm(total=len(photos), desc=title, unit="photo", leave=False) as bar:
+    loader = DataLoader(Views(classifier, files, tta, change), at_once, num_workers=workers, collate_fn=_together)
+    rows = [torch.empty(0, len(classifier.labels))]
+    failures: dict[int, str] = {}
+    with tqdm(total=len(files), desc=title, unit="photo", leave=False) as bar:
         for images, reasons in loader:
-            for index, reason in enumerate(reasons, start=bar.n):
-                if reason is None:
-                    readable.append(index)
-                else:
-                    failures[photos.paths[index]] = reason
+            failures |= {index: reason for index, reason in enumerate(reasons, start=bar.n) if reason is not None}
             if len(images):
                 views = classifier.logits(images.flatten(0, 1)).unflatten(0, images.shape[:2])
-                first.append(views[:, 0])
-                # The mean of probabilities; with one view these are the logits, less what makes no difference.
-                logits.append(views.log_softmax(2).logsumexp(1))
+                rows.append(views.log_softmax(2).logsumexp(1) if tta else views[:, 0])
             bar.update(len(reasons))
-    nothing = torch.empty(0, len(classifier.labels))
-    return Looked(torch.cat([nothing, *logits]), torch.cat([nothing, *first]), readable, failures)
+    return Looked(torch.cat(rows), [index for index in range(len(files)) if index not in failures], failures)
 
 
-def look_exported(model: ExportedModel, photos: Photos) -> Looked:
+def look_exported(model: ExportedModel, files: Sequence[Path]) -> Looked:
     """Logits of photos by a file of `train.export`, which takes them whole: the logarithms of its probabilities."""
-    rows: list[Tensor] = []
-    readable: list[int] = []
-    failures: dict[str, str] = {}
-    for index, file in enumerate(tqdm(photos.files(), desc="evaluating", unit="photo", leave=False)):
+    rows = [torch.empty(0, len(model.labels))]
+    failures: dict[int, str] = {}
+    for index, file in enumerate(tqdm(files, desc="looking", unit="photo", leave=False)):
         try:
-            rows.append(model.probabilities(photo_tensor(file)).clamp_min(1e-30).log())
-            readable.append(index)
+            rows.append(model.probabilities(photo_tensor(file)).clamp_min(1e-30).log().unsqueeze(0))
         except PhotoError as error:
-            failures[photos.paths[index]] = str(error)
-    logits = torch.stack(rows) if rows else torch.empty(0, len(model.labels))
-    return Looked(logits, logits, readable, failures)
+            failures[index] = str(error)
+    return Looked(torch.cat(rows), [index for index in range(len(files)) if index not in failures], failures)
