@@ -143,7 +143,7 @@ def find_unlabelled(folders: Sequence[Path], data: str | Path) -> tuple[list[str
     found: dict[Path, None] = {}
     for folder in folders:
         if not folder.is_dir():
-            raise DataError(f"There is no folder {folder} of unlabelled photos.")
+            raise DataError(f"There is no folder {folder} of photos.")
         here = []
         for parent, inside, names in os.walk(folder.resolve()):
             inside[:] = [name for name in inside if not name.startswith(".")]
