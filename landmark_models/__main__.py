@@ -1,7 +1,10 @@
-"""The command line: `python -m landmark_models predict PHOTO...` and `python -m landmark_models info`."""
+"""The command line: `python -m landmark_models predict PHOTO...`, `tag FOLDER...` and `info`."""
 
 import json
-from typing import Annotated
+import sys
+import time
+from pathlib import Path
+from typing import TYPE_CHECKING, Annotated
 
 import typer
 from rich.console import Console
@@ -9,8 +12,11 @@ from rich.markup import escape
 from rich.table import Table
 
 from landmark_models.classifier import LandmarkClassifier
-from landmark_models.errors import PhotoError, run_command
+from landmark_models.errors import LandmarkError, PhotoError, run_command
 from landmark_models.text import for_terminal
+
+if TYPE_CHECKING:
+    from landmark_models.journal import Summary
 
 app = typer.Typer(
     help="Tell which landmark is in a photo.",
@@ -58,6 +64,69 @@ def predict(
         Console().print(table)
     if any(isinstance(answer, PhotoError) for _, answer in answers):
         raise typer.Exit(1)
+
+
+@app.command()
+def tag(
+    sources: Annotated[
+        list[str],
+        typer.Argument(
+            help="Folders, searched with all that is in them; photos; text files of paths, one a line; "
+            "or - for such a list on standard input.",
+            metavar="FOLDER_OR_LIST...",
+            show_default=False,
+        ),
+    ],
+    out: Annotated[Path, typer.Option(help="File to write, .jsonl or .csv; one that is there is gone on with.")],
+    model: ModelOption = "default",
+    xmp: Annotated[bool, typer.Option("--xmp", help="Write an XMP sidecar beside each photo recognised.")] = False,
+    xmp_dir: Annotated[Path | None, typer.Option(help="Write the sidecars under this folder instead.")] = None,
+    overwrite: Annotated[
+        bool, typer.Option("--overwrite", help="Add to sidecars that are there, keeping what they hold.")
+    ] = False,
+    min_confidence: Annotated[
+        float, typer.Option(min=0, max=1, help="Below this probability no landmark counts as recognised.")
+    ] = 0.0,
+    workers: Annotated[
+        int | None, typer.Option(min=1, help="Processes that decode photos.", show_default="one for each core")
+    ] = None,
+) -> None:
+    """Tag a library of photos: a line for each in one file. Photos are never changed.
+
+    Stopped, however it was, the same command goes on where it stopped. Under `accelerate launch` several processes
+    share the work. The exit status is 1 where a photo failed; the next call tries those again.
+    """
+    from landmark_models.bulk import tag_library
+    from landmark_models.sidecars import Sidecars
+
+    if overwrite and not (xmp or xmp_dir):
+        raise LandmarkError("--overwrite is about sidecars: give --xmp or --xmp-dir, too.")
+    sidecars = Sidecars(xmp_dir, overwrite) if xmp or xmp_dir else None
+    started = time.perf_counter()
+    try:
+        summary = tag_library(sources, out, model, sidecars=sidecars, min_confidence=min_confidence, workers=workers)
+    except KeyboardInterrupt:
+        print("What is done is kept; the same command goes on.", file=sys.stderr)
+        raise
+    if summary:
+        _print_summary(summary, out, time.perf_counter() - started)
+        if summary.failed:
+            raise typer.Exit(1)
+
+
+def _print_summary(summary: "Summary", out: Path, seconds: float) -> None:
+    typer.echo(
+        f"{out}: {summary.total:,} photos; a landmark in {summary.recognised:,}, none that is known in "
+        f"{summary.unknown:,}; {summary.failed:,} failed. This time {summary.new:,} in {seconds:,.0f} s, "
+        f"{summary.new / seconds:.1f} photos/s."
+    )
+    for title, counts in (("Most seen", summary.landmarks), ("Failed", summary.reasons)):
+        if counts:
+            typer.echo(f"{title}:")
+            for text, count in counts.most_common(10):
+                typer.echo(f"  {count:>9,}  {for_terminal(text)}")
+            if len(counts) > 10:
+                typer.echo(f"             and {len(counts) - 10:,} more")
 
 
 @app.command()

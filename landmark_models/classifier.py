@@ -101,7 +101,7 @@ class LandmarkClassifier:
             ValueError: `top_k` is below 1.
         """
         _check_top_k(top_k)
-        return self._rank(self.preprocess(photo).unsqueeze(0), top_k)[0]
+        return self.rank(self.logits(self.preprocess(photo).unsqueeze(0)), top_k)[0]
 
     def predict_many(
         self, photos: Iterable[Photo], top_k: int = 5, batch_size: int = 32
@@ -124,7 +124,7 @@ class LandmarkClassifier:
             while batch := list(islice(remaining, batch_size)):
                 inputs = list(pool.map(self._preprocess_or_error, batch))
                 images = [image for image in inputs if isinstance(image, Tensor)]
-                ranked = iter(self._rank(torch.stack(images), top_k) if images else [])
+                ranked = iter(self.rank(self.logits(torch.stack(images)), top_k) if images else [])
                 for item in inputs:
                     yield item if isinstance(item, PhotoError) else next(ranked)
 
@@ -134,8 +134,8 @@ class LandmarkClassifier:
         except PhotoError as error:
             return error
 
-    def _rank(self, images: Tensor, top_k: int) -> list[Answer]:
-        logits = self.logits(images)
+    def rank(self, logits: Tensor, top_k: int = 5) -> list[Answer]:
+        """Logits `(B, classes)` to the answer for each photo, of its `top_k` most likely landmarks."""
         scores, indices = logits.softmax(dim=1).topk(min(top_k, len(self.labels)))
         rows = zip(indices.tolist(), scores.tolist(), self.known_rule(logits).tolist(), strict=True)
         return [

@@ -158,7 +158,7 @@ class ConvNet(nn.Module):
         in_chans: channels of the image.
         global_pool: any pooling of timm's `SelectAdaptivePool2d`, or "" for none.
         stem: width of a stem of two 3x3 convolutions and max pooling, which reduces by 4; 0 for no stem.
-        residual: residual blocks of two convolutions instead of plain blocks of one.
+        residual: residual blocks of two convolutions instead of plain blocks of one; or which stages have them.
         norm: batch normalisation; without it the convolutions have a bias.
         act: activation, by timm's name.
         se_ratio: squeeze-and-excitation in every block, this part of its width wide; 0 for none.
@@ -179,7 +179,7 @@ class ConvNet(nn.Module):
         in_chans: int = 3,
         global_pool: str = "avg",
         stem: int = 0,
-        residual: bool = False,
+        residual: bool | Sequence[bool] = False,
         norm: bool = True,
         act: str = "relu",
         se_ratio: float = 0.0,
@@ -189,8 +189,11 @@ class ConvNet(nn.Module):
         weight_init: WeightInit = "default",
     ):
         super().__init__()
-        if not len(channels) == len(depths) == len(strides) > 0:
-            raise ValueError(f"channels {channels}, depths {depths} and strides {strides} must be of one length.")
+        residuals = [residual] * len(channels) if isinstance(residual, bool) else list(residual)
+        if not len(channels) == len(depths) == len(strides) == len(residuals) > 0:
+            raise ValueError(
+                f"channels {channels}, depths {depths}, strides {strides}, residual {residual} must be of one length."
+            )
         self.num_classes = num_classes
         self.in_chans = in_chans
         self.drop_rate = drop_rate
@@ -205,11 +208,11 @@ class ConvNet(nn.Module):
             )
             width, reduction = stem, 4
 
-        block_class = ResidualBlock if residual else PlainBlock
         drop_path = iter(torch.linspace(0, drop_path_rate, sum(depths), device="cpu").tolist())
         stages = []
         self.feature_info: list[dict[str, Any]] = []
         for index, (channel, depth, stride) in enumerate(zip(channels, depths, strides, strict=True)):
+            block_class = ResidualBlock if residuals[index] else PlainBlock
             blocks = []
             for _ in range(depth):
                 blocks.append(

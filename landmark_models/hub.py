@@ -61,13 +61,15 @@ _MAX_EXAMPLE_BYTES = 2**20
 class LoadedModel:
     """A network in evaluation mode (float32), and all that its config says of it.
 
-    `source` is the MODEL that was asked for; for one from the Hub `revision` is the commit that it was loaded from, and
-    `note` says why it is the local cache's copy, where the Hub could not be asked.
+    `source` is the MODEL that was asked for, `weights` the file that its weights come from; for one from the Hub
+    `revision` is the commit that it was loaded from, and `note` says why it is the local cache's copy, where the Hub
+    could not be asked.
     """
 
     network: nn.Module
     config: dict[str, Any]
     source: str
+    weights: Path
     revision: str | None = None
     note: str = ""
 
@@ -110,7 +112,8 @@ def load(model: str | os.PathLike[str] = "default", *, cached_only: bool = False
             if not (folder / name).is_file():
                 raise ModelError(f"{folder} has no {name}, so it is no model folder.")
     config = read_config(folder / CONFIG_FILE, source)
-    return LoadedModel(build(config, folder / WEIGHTS_FILE, source), config, source, revision, note)
+    weights = folder / WEIGHTS_FILE
+    return LoadedModel(build(config, weights, source), config, source, weights, revision, note)
 
 
 def _download(name: str, cached_only: bool) -> tuple[Path, str]:

@@ -11,7 +11,7 @@ import os
 import warnings
 from collections.abc import Sequence
 from pathlib import Path
-from typing import IO
+from typing import IO, NamedTuple
 
 import numpy as np
 from PIL import ExifTags, Image, ImageCms, ImageOps
@@ -24,9 +24,11 @@ __all__ = [
     "MAX_PIXELS",
     "PHOTO_SUFFIXES",
     "Photo",
+    "ReadPhoto",
     "open_photo",
     "photo_name",
     "photo_position",
+    "read_photo",
 ]
 
 # Pillow warns of odd metadata and of many pixels; here a photo is either read or refused with a `PhotoError`.
@@ -127,9 +129,8 @@ def _to_rgb(image: Image.Image) -> Image.Image:
     return image.convert("RGB")
 
 
-def _open(photo: str | os.PathLike[str] | bytes | bytearray | memoryview | IO[bytes], name: str) -> Image.Image:
+def _open(data: bytes, name: str) -> Image.Image:
     """The image, not yet decoded."""
-    data = _read(photo, name)
     try:
         return Image.open(io.BytesIO(data), formats=_readable_formats())
     except Image.DecompressionBombError:
@@ -148,9 +149,11 @@ def photo_position(photo: Photo) -> tuple[float, float] | None:
     Raises:
         PhotoError: it does not exist, is empty, too large, or no image.
     """
-    image = photo if isinstance(photo, Image.Image) else _open(photo, photo_name(photo))
+    if not isinstance(photo, Image.Image):
+        name = photo_name(photo)
+        photo = _open(_read(photo, name), name)
     try:
-        gps = image.getexif().get_ifd(ExifTags.IFD.GPSInfo)
+        gps = photo.getexif().get_ifd(ExifTags.IFD.GPSInfo)
         latitude = _degrees(gps[ExifTags.GPS.GPSLatitude], gps[ExifTags.GPS.GPSLatitudeRef], "S")
         longitude = _degrees(gps[ExifTags.GPS.GPSLongitude], gps[ExifTags.GPS.GPSLongitudeRef], "W")
     except Exception:  # none, or malformed
@@ -182,16 +185,40 @@ def open_photo(photo: Photo, min_side: int | None = None) -> Image.Image:
         PhotoError: it does not exist, is empty, over `MAX_BYTES`, `MAX_PIXELS` or `MAX_ASPECT`, no image, or damaged.
     """
     name = photo_name(photo)
-    if isinstance(photo, Image.Image):
-        image = photo
-        _check_pixels(image.size, name)
-    else:
-        image = _open(photo, name)
-        _check_pixels(image.size, name)
+    image = photo if isinstance(photo, Image.Image) else _open(_read(photo, name), name)
+    _check_pixels(image.size, name)
+    return _decode(image, name, None if image is photo else min_side)
+
+
+class ReadPhoto(NamedTuple):
+    """A photo, upright and in RGB, with what its file says: bytes, width and height in pixels as stored, position."""
+
+    image: Image.Image
+    bytes: int
+    size: tuple[int, int]
+    position: tuple[float, float] | None
+
+
+def read_photo(file: str | os.PathLike[str], min_side: int | None = None) -> ReadPhoto:
+    """`open_photo` and `photo_position` of a file that is read once.
+
+    Raises:
+        PhotoError: as `open_photo` does.
+    """
+    name = photo_name(file)
+    data = _read(file, name)
+    image = _open(data, name)
+    _check_pixels(image.size, name)
+    size, position = image.size, photo_position(image)
+    return ReadPhoto(_decode(image, name, min_side), len(data), size, position)
+
+
+def _decode(image: Image.Image, name: str, min_side: int | None) -> Image.Image:
+    """An opened image decoded, at a reduced scale where that suffices, upright and in RGB."""
+    try:
         if min_side is not None and 2 * min_side < min(image.size):
             scale = 2 * min_side / min(image.size)
             image.draft(None, (math.ceil(image.width * scale), math.ceil(image.height * scale)))
-    try:
         image.load()
         with contextlib.suppress(Exception):  # malformed EXIF: the photo itself is fine
             image = ImageOps.exif_transpose(image)

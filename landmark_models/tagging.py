@@ -7,14 +7,13 @@ tags.hashtags  # ['#TajMahal', '#Agra', '#UttarPradesh', '#India']
 import math
 import re
 import unicodedata
-import xml.etree.ElementTree as ElementTree
-from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Any
 
 from landmark_models.classifier import Answer, Prediction
 from landmark_models.gazetteer import Landmark, find
 from landmark_models.text import for_spreadsheet, for_terminal
+from landmark_models.xmp import sidecar
 
 __all__ = ["CSV_COLUMNS", "Tags", "distance_km", "sureness"]
 
@@ -27,17 +26,6 @@ CSV_COLUMNS = (
 
 _EARTH_RADIUS_KM = 6371.0088  # mean, IUGG
 _WORDS = ((0.9, "almost certainly"), (0.7, "probably"), (0.0, "perhaps"))
-
-_RDF = "http://www.w3.org/1999/02/22-rdf-syntax-ns#"
-_NAMESPACES = {
-    "x": "adobe:ns:meta/",
-    "rdf": _RDF,
-    "dc": "http://purl.org/dc/elements/1.1/",
-    "exif": "http://ns.adobe.com/exif/1.0/",
-    "Iptc4xmpExt": "http://iptc.org/std/Iptc4xmpExt/2008-02-29/",
-}
-for _prefix, _uri in _NAMESPACES.items():
-    ElementTree.register_namespace(_prefix, _uri)
 
 
 def sureness(score: float) -> str:
@@ -191,42 +179,20 @@ class Tags:
             escaped["latitude"], escaped["longitude"] = (f"{value:.4f}" for value in landmark.position)
         return escaped
 
-    def xmp(self, camera_position: bool = False) -> str:
-        """An XMP sidecar (ISO 16684-1): keywords, description, and the landmark as the location shown (IPTC).
+    def xmp(self, camera_position: bool = False, existing: bytes | None = None) -> str:
+        """An XMP sidecar: keywords, description, and the landmark as the location shown (IPTC).
 
         Args:
             camera_position: also say, where the photo itself does not, that the camera stood at the landmark.
+            existing: a sidecar to add this to, all that it holds being kept.
+
+        Raises:
+            LandmarkError: what exists is no XMP that can be read safely.
         """
-        root = ElementTree.Element(_name("x", "xmpmeta"))
-        rdf = ElementTree.SubElement(root, _name("rdf", "RDF"))
-        description = ElementTree.SubElement(rdf, _name("rdf", "Description"), {_name("rdf", "about"): ""})
-        if self.recognised:
-            names = [self.name, *(tag.removeprefix("#") for tag in self.hashtags)]
-            _list(description, "dc", "subject", "Bag", [for_terminal(name) for name in dict.fromkeys(names)])
-        _list(description, "dc", "description", "Alt", [self.alt_text])
-        if (landmark := self.landmark) and self.recognised:
-            shown = ElementTree.SubElement(description, _name("Iptc4xmpExt", "LocationShown"))
-            bag = ElementTree.SubElement(shown, _name("rdf", "Bag"))
-            location = ElementTree.SubElement(bag, _name("rdf", "li"), {_name("rdf", "parseType"): "Resource"})
-            _list(location, "Iptc4xmpExt", "LocationName", "Alt", [landmark.name])
-            for tag, value in (
-                ("City", landmark.city),
-                ("ProvinceState", landmark.region),
-                ("CountryName", landmark.country_name),
-                ("CountryCode", landmark.country),
-            ):
-                if value:
-                    ElementTree.SubElement(location, _name("Iptc4xmpExt", tag)).text = value
-            if landmark.wikidata:
-                url = f"http://www.wikidata.org/entity/{landmark.wikidata}"
-                _list(location, "Iptc4xmpExt", "LocationId", "Bag", [url])
-            if landmark.position:
-                _coordinates(location, landmark.position)
-                if camera_position and not self.photo_position:
-                    _coordinates(description, landmark.position)
-        ElementTree.indent(root)
-        packet = ElementTree.tostring(root, encoding="unicode")
-        return f'<?xpacket begin="\ufeff" id="W5M0MpCehiHzreSzNTczkc9d"?>\n{packet}\n<?xpacket end="w"?>\n'
+        landmark = self.landmark if self.recognised else None
+        names = [self.name, *(tag.removeprefix("#") for tag in self.hashtags)] if self.recognised else []
+        stood = landmark.position if landmark and camera_position and not self.photo_position else None
+        return sidecar([for_terminal(name) for name in names], self.alt_text, landmark, stood, existing)
 
 
 def _hashtag(label: str) -> str:
@@ -247,22 +213,3 @@ def _annotation(prediction: Prediction) -> dict[str, Any]:
         latitude, longitude = landmark.position
         annotation["locations"] = [{"latLng": {"latitude": latitude, "longitude": longitude}}]
     return annotation
-
-
-def _name(prefix: str, tag: str) -> str:
-    return f"{{{_NAMESPACES[prefix]}}}{tag}"
-
-
-def _list(parent: ElementTree.Element, prefix: str, tag: str, kind: str, values: Sequence[str]) -> None:
-    """An XMP array property; in an "Alt" one each value is the text in the default language."""
-    array = ElementTree.SubElement(ElementTree.SubElement(parent, _name(prefix, tag)), _name("rdf", kind))
-    language = {"{http://www.w3.org/XML/1998/namespace}lang": "x-default"} if kind == "Alt" else {}
-    for value in values:
-        ElementTree.SubElement(array, _name("rdf", "li"), language).text = value
-
-
-def _coordinates(parent: ElementTree.Element, position: tuple[float, float]) -> None:
-    """GPS properties as XMP writes them: degrees, minutes with a decimal fraction, and the direction."""
-    for tag, value, directions in zip(("GPSLatitude", "GPSLongitude"), position, ("NS", "EW"), strict=True):
-        degrees, minutes = divmod(round(abs(value) * 60, 6), 60)
-        ElementTree.SubElement(parent, _name("exif", tag)).text = f"{degrees:.0f},{minutes:.6f}{directions[value < 0]}"

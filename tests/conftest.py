@@ -191,10 +191,16 @@ def renamed(model: Path, folder: Path, names: dict[str, str]) -> Path:
 
 
 @pytest.fixture(scope="session")
-def famous_url(sure, tmp_path_factory):
-    """Another page, whose model takes red for the Eiffel Tower, which the gazetteer knows."""
+def famous_model(sure, tmp_path_factory) -> Path:
+    """A model that takes red for the Eiffel Tower, which the gazetteer knows."""
     names = {"Red Tower": "Eiffel Tower", "Green Bridge": "Forth Bridge", "Blue Lake": "Dead Sea"}
-    with opened(renamed(sure, tmp_path_factory.mktemp("models") / "famous", names)) as url:
+    return renamed(sure, tmp_path_factory.mktemp("models") / "famous", names)
+
+
+@pytest.fixture(scope="session")
+def famous_url(famous_model):
+    """Another page, with that model serving."""
+    with opened(famous_model) as url:
         yield url
 
 

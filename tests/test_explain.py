@@ -1,3 +1,5 @@
+from pathlib import Path
+
 import numpy as np
 import pytest
 import timm
@@ -18,7 +20,7 @@ def classifier(network, size=64) -> LandmarkClassifier:
     }
     settings |= {"mean": (0.0, 0.0, 0.0), "std": (1.0, 1.0, 1.0)}
     config = {"architecture": "a_network", "label_names": ["red", "blue"], "landmark": {}, "pretrained_cfg": settings}
-    return LandmarkClassifier(hub.LoadedModel(network.eval(), config, "a test's own"))
+    return LandmarkClassifier(hub.LoadedModel(network.eval(), config, "a test's own", Path("none")))
 
 
 class Colors(torch.nn.Module):

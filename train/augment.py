@@ -22,10 +22,13 @@ def training_transform(recipe: Recipe, size: int, interpolation: str) -> v2.Comp
     """
     resize = v2.InterpolationMode(interpolation)  # as in serving, or the network meets another sharpness there
     steps: list[torch.nn.Module] = []
-    if recipe.augment == "none":
+    if recipe.augment == "none" or recipe.crop_padding:
         steps += [v2.Resize(size, resize), v2.CenterCrop(size)]
     else:
         steps.append(v2.RandomResizedCrop(size, scale=(recipe.crop_scale, 1.0), interpolation=resize))
+    if recipe.augment != "none":
+        if recipe.crop_padding:
+            steps.append(v2.RandomCrop(size, padding=round(recipe.crop_padding * size), padding_mode="reflect"))
         if recipe.flip:
             steps.append(v2.RandomHorizontalFlip(recipe.flip))
     if recipe.augment == "classic":

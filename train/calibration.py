@@ -21,11 +21,11 @@ from torchmetrics.functional.classification import multiclass_calibration_error
 
 from landmark_models.classifier import LandmarkClassifier
 from landmark_models.errors import LandmarkError, PhotoError, run_command
+from landmark_models.files import beside, write_json
 from landmark_models.model_folder import CONFIG_FILE
 from landmark_models.photo import open_photo
 from landmark_models.unknown import SCORES, KnownRule
 from train.data import DataError, find_unlabelled
-from train.files import beside, write_json
 from train.run import RunFolder
 from train.views import look
 

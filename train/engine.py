@@ -7,7 +7,6 @@ with start_accelerator(recipe) as accelerator:
 """
 
 import math
-import os
 import random
 import time
 from collections.abc import Iterable, Iterator, Sequence
@@ -32,6 +31,7 @@ from torchmetrics.classification import MulticlassAccuracy
 from torchvision.transforms.v2 import functional
 from tqdm.auto import tqdm
 
+from landmark_models.devices import available_cores
 from landmark_models.errors import LandmarkError
 from train.augment import BatchAugmentation
 from train.network import freeze, frozen_parameters
@@ -39,14 +39,9 @@ from train.recipe import Recipe, RecipeError
 from train.schedule import Schedule
 from train.teacher import Teacher
 
-__all__ = ["Engine", "Progress", "available_cores", "start_accelerator"]
+__all__ = ["Engine", "Progress", "start_accelerator"]
 
 _LOSSES_AT_ONCE = 16  # reading a loss waits for the device, so several are read together
-
-
-def available_cores() -> int:
-    """CPU cores that this process may use."""
-    return len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
 
 
 @contextmanager

@@ -23,13 +23,13 @@ from torch import Tensor
 
 from landmark_models.classifier import LandmarkClassifier
 from landmark_models.errors import run_command
+from landmark_models.files import write_json
 from landmark_models.model_folder import CONFIG_FILE
 from landmark_models.unknown import SCORES
 from train.calibration import expected_calibration_error, find_negatives, perfect_calibration_error
 from train.data import DataError, Photos, find_photos, read_exclusions
 from train.evaluation_report import tables, write_predictions, write_report
 from train.exported import SUFFIXES, ExportedModel
-from train.files import write_json
 from train.pictures import draw_confusion
 from train.robustness import CHANGES
 from train.run import RunFolder, device_name

@@ -13,10 +13,10 @@ from torch import Tensor
 
 from landmark_models.batch import thumbnail
 from landmark_models.errors import PhotoError
+from landmark_models.files import beside, write_text
 from landmark_models.text import for_spreadsheet
 from train.calibration import BINS
 from train.data import Photos
-from train.files import beside, write_text
 from train.html_page import HtmlPage
 from train.pictures import confusion_order, draw_answered, draw_reliability
 

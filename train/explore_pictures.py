@@ -9,9 +9,9 @@ import numpy as np
 from PIL import Image, ImageOps
 from torch import Tensor
 
+from landmark_models.files import beside
 from landmark_models.photo import open_photo
 from train.data import PhotoCache, Photos
-from train.files import beside
 
 if TYPE_CHECKING:
     from matplotlib.figure import Figure

@@ -24,10 +24,10 @@ from tqdm.auto import tqdm
 
 from landmark_models.classifier import LandmarkClassifier
 from landmark_models.errors import LandmarkError, run_command
+from landmark_models.files import beside
 from train.data import DataError, find_unlabelled, label_of
 from train.exported import INFO, in_fresh_process, photo_tensor
 from train.exported_module import Exported
-from train.files import beside
 
 __all__ = ["TOLERANCE", "Agreement", "Format", "check", "export"]
 

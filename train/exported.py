@@ -18,8 +18,8 @@ from torch import Tensor
 
 from landmark_models.classifier import Prediction
 from landmark_models.errors import LandmarkError, ModelError, PhotoError, run_command
+from landmark_models.files import PART
 from landmark_models.photo import open_photo
-from train.files import PART
 
 __all__ = ["INFO", "SUFFIXES", "ExportedModel", "in_fresh_process", "photo_tensor"]
 

@@ -21,11 +21,11 @@ from torch.utils.data import DataLoader, Dataset
 from tqdm.auto import tqdm
 
 from landmark_models.errors import LandmarkError
+from landmark_models.files import beside
 from landmark_models.preprocess import serving_transform
 from train.augment import BatchAugmentation, training_transform
 from train.data import AugmentedPhotos, PhotoCache, Photos, ServedPhotos
 from train.data.cache import default_cache_folder
-from train.files import beside
 from train.network import head_parameters, served_arguments, weights_digest
 from train.prepare import worker_count
 from train.recipe import Recipe

@@ -14,7 +14,7 @@ from html import escape
 from pathlib import Path, PurePath
 from urllib.parse import quote
 
-from train.files import write_text
+from landmark_models.files import write_text
 
 __all__ = ["HtmlPage"]
 

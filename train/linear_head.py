@@ -14,10 +14,10 @@ from accelerate import Accelerator
 from torch import Tensor, nn
 
 from landmark_models.errors import LandmarkError
+from landmark_models.files import beside
 from train.calibration import keep_validation
 from train.data import PhotoCache
 from train.features import backbone_features
-from train.files import beside
 from train.prepare import TrainingPhotos
 from train.recipe import Recipe
 from train.run import RunFolder

@@ -11,8 +11,8 @@ from scipy.spatial.distance import squareform
 from sklearn.metrics import confusion_matrix
 from torch import Tensor
 
+from landmark_models.files import beside
 from landmark_models.text import for_terminal
-from train.files import beside
 
 __all__ = ["confusion_order", "draw_answered", "draw_confusion", "draw_reliability"]
 

@@ -10,6 +10,7 @@ import torch
 from accelerate import Accelerator
 from torch.utils.data import DataLoader
 
+from landmark_models.devices import available_cores
 from landmark_models.preprocess import serving_transform
 from train.augment import training_transform
 from train.data import (
@@ -25,7 +26,6 @@ from train.data import (
     read_exclusions,
     train_and_val,
 )
-from train.engine import available_cores
 from train.recipe import Recipe
 from train.run import RunFolder
 

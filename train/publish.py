@@ -19,12 +19,12 @@ import typer
 
 from landmark_models import LandmarkClassifier, hub, open_photo
 from landmark_models.errors import LandmarkError, PhotoError, run_command
+from landmark_models.files import write_json
 from landmark_models.model_folder import CONFIG_FILE, WEIGHTS_FILE
 from landmark_models.text import for_markdown
 from train.card import Example, write_card
 from train.data import find_photos
 from train.evaluate import evaluate
-from train.files import write_json
 from train.run import RunFolder
 from train.space import publish_space, write_space
 

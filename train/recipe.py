@@ -16,7 +16,7 @@ import typer
 import yaml
 
 from landmark_models.errors import LandmarkError
-from train.files import write_text
+from landmark_models.files import write_text
 
 __all__ = ["Recipe", "RecipeError", "with_knobs"]
 
@@ -81,6 +81,12 @@ class Recipe:
         "classic", "what happens to a training photo; all but none begin with a random resized crop and a flip"
     )
     crop_scale: float = knob(0.35, "smallest part of the photo's area in a random resized crop", low=0.01, high=1)
+    crop_padding: float = knob(
+        0.0,
+        "random crops from the photo as served, padded by this part of its side (reflected), not resized ones; 0: no",
+        low=0,
+        high=0.5,
+    )
     flip: float = knob(0.5, "probability of a left-right flip", low=0, high=1)
     rotation: float = knob(0.0, "classic: largest rotation, degrees", low=0, high=180)
     shear: float = knob(0.0, "classic: largest shear, degrees", low=0, high=60)

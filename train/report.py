@@ -19,7 +19,7 @@ from torch.utils.flop_counter import FlopCounterMode
 
 from landmark_models import hub
 from landmark_models.errors import LandmarkError, run_command
-from train.files import write_text
+from landmark_models.files import write_text
 from train.run import RunFolder
 
 __all__ = ["compare", "duration", "table"]

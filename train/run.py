@@ -19,7 +19,7 @@ from torch import nn
 
 from landmark_models import hub
 from landmark_models.errors import LandmarkError
-from train.files import PART, beside, write_json, write_text
+from landmark_models.files import PART, beside, write_json, write_text
 from train.network import served_arguments
 from train.recipe import Recipe
 

@@ -14,10 +14,10 @@ from torchvision.transforms import v2
 from tqdm.auto import tqdm
 
 from landmark_models.classifier import LandmarkClassifier
+from landmark_models.devices import available_cores
 from landmark_models.errors import PhotoError
 from landmark_models.photo import open_photo
 from landmark_models.preprocess import required_side, serving_transform
-from train.engine import available_cores
 from train.exported import ExportedModel, photo_tensor
 
 __all__ = ["TTA", "Looked", "look", "look_exported"]

@@ -16,9 +16,9 @@ from huggingface_hub import get_session
 from huggingface_hub.file_download import http_get  # retries, resumes and shows a bar; works for any address
 from tqdm.auto import tqdm
 
+from landmark_models.files import write_json
 from landmark_models.photo import PHOTO_SUFFIXES
 from train.data.folders import DataError
-from train.files import write_json
 
 __all__ = ["SOURCES", "Source", "download"]
 

@@ -19,13 +19,13 @@ from torch.utils.data import DataLoader, Dataset
 from tqdm.auto import tqdm
 
 from landmark_models.classifier import LandmarkClassifier
+from landmark_models.devices import available_cores
 from landmark_models.errors import PhotoError
+from landmark_models.files import write_json, write_text
 from landmark_models.photo import open_photo
 from train.data.duplicates import Picture, find_pairs, groups
 from train.data.folders import SPLITS, DataError, Photos, find_photos
 from train.data.mislabelled import suspects
-from train.engine import available_cores
-from train.files import write_json, write_text
 
 __all__ = ["Finding", "Scan", "scan"]
 

@@ -15,6 +15,7 @@ PART = ".part"  # how the name of an unfinished file ends
 def beside(file: Path) -> Iterator[Path]:
     """A path to write to, which takes the name of `file` when the block has ended well; else `file` is as it was."""
     scratch = file.with_name(f".{file.name}{PART}")
+    scratch.unlink(missing_ok=True)  # what a kill left there, or a link that would lead the content elsewhere
     try:
         yield scratch
         scratch.replace(file)

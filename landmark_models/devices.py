@@ -1,0 +1,28 @@
+"""What this machine computes with: cores, and the precision that its hardware is fast in."""
+
+import os
+import platform
+
+import torch
+
+__all__ = ["available_cores", "fast_precision"]
+
+
+def available_cores() -> int:
+    """CPU cores that this process may use."""
+    return len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
+
+
+def fast_precision(device: torch.device) -> torch.dtype:
+    """The type that a network's layers are computed in fastest without being retrained.
+
+    bfloat16 where the hardware has it, on a GPU else float16, on a CPU else float32.
+    """
+    if device.type == "cuda":
+        return torch.bfloat16 if torch.cuda.is_bf16_supported(including_emulation=False) else torch.float16
+    if device.type == "cpu":
+        # oneDNN says yes to every AVX-512, where it would imitate bfloat16, slower than float32
+        on_x86 = platform.machine().lower() in ("x86_64", "amd64")
+        fast = torch.cpu._is_avx512_bf16_supported() if on_x86 else torch.ops.mkldnn._is_mkldnn_bf16_supported()
+        return torch.bfloat16 if fast else torch.float32
+    return torch.float16 if device.type == "mps" else torch.float32

@@ -1,0 +1,324 @@
+"""The output of a long job over photos: a row for each, which neither a kill nor a full disk loses or doubles.
+
+While the job runs, `OUT.parts/` beside its output holds whole lines of JSON, a file for each process and start; at the
+end they become `OUT` by one rename, and the folder goes.
+"""
+
+import contextlib
+import csv
+import hashlib
+import json
+import os
+import shutil
+import sqlite3
+import time
+from collections import Counter
+from collections.abc import Iterable, Iterator, Sequence
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import IO, Any, Protocol
+
+from filelock import FileLock, Timeout
+
+from landmark_models.errors import LandmarkError
+from landmark_models.files import beside, write_json
+
+__all__ = ["Journal", "Seen", "Summary"]
+
+Row = dict[str, Any]
+
+_SYNC_SECONDS = 5.0  # between two times that lines are made to reach the disk
+_MOST_REASONS = 1000
+_NEEDED = {"path", "name", "error", "model", "revision"}
+
+
+class Seen:
+    """A set of texts, kept in a temporary file, so that a hundred million take no more memory than ten."""
+
+    def __init__(self) -> None:
+        self._rows = sqlite3.connect("", isolation_level=None)  # SQLite's own temporary file, which goes with it
+        self._rows.execute("PRAGMA synchronous = OFF")
+        self._rows.execute("CREATE TABLE seen (key BLOB PRIMARY KEY) WITHOUT ROWID")
+        self._rows.execute("BEGIN")
+
+    def add(self, text: str) -> bool:
+        """Take a text in; says whether it is new.
+
+        Raises:
+            LandmarkError: the folder for temporary files is full.
+        """
+        try:
+            return self._rows.execute("INSERT OR IGNORE INTO seen VALUES (?)", (_digest(text),)).rowcount == 1
+        except sqlite3.OperationalError as error:
+            raise LandmarkError(
+                f"The folder for temporary files can't be written: {error}; name another in SQLITE_TMPDIR."
+            ) from None
+
+    def close(self) -> None:
+        """Give back the file."""
+        self._rows.close()
+
+
+@dataclass
+class Summary:
+    """What a job's output holds: photos in all, with a landmark recognised and without, those that failed by reason.
+
+    `new` are those that the last start has done.
+    """
+
+    total: int = 0
+    new: int = 0
+    recognised: int = 0
+    unknown: int = 0
+    failed: int = 0
+    landmarks: Counter[str] = field(default_factory=Counter)
+    reasons: Counter[str] = field(default_factory=Counter)
+
+    def count(self, row: Row) -> None:
+        """Count a row by its `path`, `name` and `error`."""
+        self.total += 1
+        if row["error"]:
+            self.failed += 1
+            reason = row["error"].replace(row["path"], "the photo")
+            self.reasons[reason if reason in self.reasons or len(self.reasons) < _MOST_REASONS else "other"] += 1
+        elif row["name"]:
+            self.recognised += 1
+            self.landmarks[row["name"]] += 1
+        else:
+            self.unknown += 1
+
+
+class _Format(Protocol):
+    """How rows stand in a file."""
+
+    def read(self, file: IO[str]) -> Iterator[Row]: ...
+
+    def write(self, file: IO[str], rows: Iterable[Row]) -> None: ...
+
+
+class _JsonLines:
+    """A JSON object a line. In an `unfinished` file others are passed over: a kill or a power cut has left them."""
+
+    def __init__(self, unfinished: bool = False):
+        self.unfinished = unfinished
+
+    def read(self, file: IO[str]) -> Iterator[Row]:
+        for line in file:
+            try:
+                row = json.loads(line) if line.endswith("\n") else None
+            except ValueError:
+                row = None
+            if isinstance(row, dict) and row.keys() >= _NEEDED:
+                yield row
+            elif not self.unfinished:
+                raise LandmarkError(f"{file.name} was not written by this command; name another output.")
+
+    def write(self, file: IO[str], rows: Iterable[Row]) -> None:
+        for row in rows:
+            file.write(json.dumps(row) + "\n")
+
+
+class _Csv:
+    """A CSV file of these columns, the first line naming them."""
+
+    def __init__(self, columns: Sequence[str]):
+        self.columns = columns
+
+    def read(self, file: IO[str]) -> Iterator[Row]:
+        rows = csv.DictReader(file, strict=True)
+        if list(rows.fieldnames or []) != list(self.columns):
+            raise LandmarkError(f"{file.name} has other columns than are written here; name another output.")
+        yield from rows
+
+    def write(self, file: IO[str], rows: Iterable[Row]) -> None:
+        writer = csv.DictWriter(file, self.columns)
+        writer.writeheader()
+        writer.writerows(rows)
+
+
+class Journal:
+    """The rows of a job on their way to `out`, a .jsonl or a .csv file.
+
+    Each has at least `path`, `name`, `model`, `revision` and `error`.
+
+    Several processes may work on one job: each takes the paths that `is_mine` gives it, and appends to a file of its
+    own. Where `out` is there already, its rows stay, and only what is missing or failed is done; so a library that has
+    grown is done by the same command.
+
+    Args:
+        out: the output.
+        columns: of a CSV file.
+        process: which of the processes this is, from 0.
+        processes: how many there are.
+
+    Raises:
+        LandmarkError: `out` has another suffix, or is a folder.
+    """
+
+    def __init__(self, out: Path, columns: Sequence[str], process: int = 0, processes: int = 1):
+        self.out, self.process, self.processes = out, process, processes
+        if out.suffix.lower() not in (".jsonl", ".csv") or out.is_dir():
+            raise LandmarkError(f"The output {out} must be a file whose name ends in .jsonl or .csv.")
+        self.format: _Format = _JsonLines() if out.suffix.lower() == ".jsonl" else _Csv(columns)
+        self.parts = out.with_name(f"{out.name}.parts")
+        self.lock = FileLock(self.parts / "lock", blocking=False)
+        self._seen = Seen()
+        self._shard: IO[str] | None = None
+        self._before = 0  # rows, of all processes, when this one opened it
+        self._synced = time.monotonic()
+
+    def begin(self, job: Row) -> None:
+        """Make the folder, and hold it against others; by one of the processes, before the others go on.
+
+        Args:
+            job: what decides how rows look; the same job alone is gone on with.
+
+        Raises:
+            LandmarkError: another job stands there, is running, or nothing can be written.
+        """
+        try:
+            self.parts.mkdir(parents=True, exist_ok=True)
+            self.lock.acquire()
+            stated = self.parts / "job.json"
+            if stated.is_file():
+                _refuse_other(json.loads(stated.read_text(encoding="utf-8")), job, self.parts)
+            elif self.out.is_file() and (first := next(self._finished(), None)):
+                made = {name: first[name] or None for name in ("model", "revision")}
+                _refuse_other(made, {name: job[name] for name in made}, self.out)
+            write_json(stated, job)
+        except Timeout:
+            raise LandmarkError(f"Another command is writing {self.out} at this moment.") from None
+        except OSError as error:
+            raise LandmarkError(f"{self.parts} can't be written: {error.strerror or error}.") from None
+        except ValueError as error:
+            raise LandmarkError(f"{self.out} can't be gone on with: {error}.") from None
+        except LandmarkError:
+            self.lock.release()
+            if not (self.parts / "job.json").exists():
+                self._remove()
+            raise
+
+    def open(self) -> int:
+        """Learn what earlier starts have done; says how many of this process's photos are."""
+        done = 0
+        for row in self._rows():
+            done += self.is_mine(row["path"])
+            self._before += 1
+        # a new file each time: what a kill left half-written in another stays alone
+        name = f"{time.time_ns():020}-{self.process}.jsonl"
+        with self._writing():
+            self._shard = (self.parts / name).open("x", encoding="utf-8")
+        return done
+
+    def is_mine(self, path: str) -> bool:
+        """Whether this process has a photo to do: it is among its own, and not done."""
+        if self.processes > 1 and int.from_bytes(_digest(path)[:8]) % self.processes != self.process:
+            return False
+        return self._seen.add(path)
+
+    def append(self, rows: Iterable[Row]) -> None:
+        """Write rows, which a kill of this process can't undo from here on, nor, some seconds later, a power cut.
+
+        Raises:
+            LandmarkError: they can't be written.
+        """
+        assert self._shard is not None, "open comes first"
+        with self._writing():
+            self._shard.write("".join(json.dumps(row) + "\n" for row in rows))
+            self._shard.flush()
+            if time.monotonic() - self._synced > _SYNC_SECONDS:
+                os.fsync(self._shard.fileno())
+                self._synced = time.monotonic()
+
+    def close(self) -> None:
+        """End this process's part; what is written stays for the next start."""
+        if self._shard:
+            with contextlib.suppress(OSError):
+                self._shard.close()
+            self._shard = None
+        self._seen.close()
+
+    def finish(self) -> Summary:
+        """Make the output of all that was written; by the process that began, once the others have closed.
+
+        Raises:
+            LandmarkError: it can't be written; the parts then stay.
+        """
+        summary, seen = Summary(), Seen()
+
+        def counted() -> Iterator[Row]:
+            for row in self._rows():
+                if seen.add(row["path"]):
+                    summary.count(row)
+                    yield row
+
+        with (
+            self._writing(),
+            beside(self.out) as scratch,
+            scratch.open("w", encoding="utf-8", errors="backslashreplace", newline="") as file,
+        ):
+            self.format.write(file, counted())
+            file.flush()
+            os.fsync(file.fileno())
+        seen.close()
+        self._remove()
+        summary.new = summary.total - self._before
+        return summary
+
+    def release(self) -> None:
+        """Let another command go on; for all processes, at the end, however it comes."""
+        self.close()
+        self.lock.release()
+
+    def _remove(self) -> None:
+        shutil.rmtree(self.parts, ignore_errors=True)
+        self.lock.release()
+
+    def _rows(self) -> Iterator[Row]:
+        """All rows so far: of the output less those that failed, which are tried again, then of the parts."""
+        if self.out.is_file():
+            yield from (row for row in self._finished() if not row["error"])
+        for part in sorted(self.parts.glob("*.jsonl")):
+            with part.open(encoding="utf-8", errors="replace") as file:
+                yield from _JsonLines(unfinished=True).read(file)
+
+    def _finished(self) -> Iterator[Row]:
+        """The rows of the output as it is.
+
+        Raises:
+            LandmarkError: it is none that was written here.
+        """
+        try:
+            with self.out.open(encoding="utf-8", newline="") as file:
+                yield from self.format.read(file)
+        except (OSError, UnicodeDecodeError, csv.Error) as error:
+            raise LandmarkError(f"{self.out} can't be read: {error}; name another output.") from None
+
+    @contextlib.contextmanager
+    def _writing(self) -> Iterator[None]:
+        """Turn a full or read-only disk into a sentence."""
+        try:
+            yield
+        except OSError as error:
+            raise LandmarkError(
+                f"{self.out} can't be written: {error.strerror or error}. What is done so far is kept in {self.parts}: "
+                "make room, and the same command goes on."
+            ) from None
+
+
+def _digest(text: str) -> bytes:
+    return hashlib.blake2b(text.encode("utf-8", "surrogatepass"), digest_size=16).digest()
+
+
+def _refuse_other(stated: Row, job: Row, where: Path) -> None:
+    """Raise a LandmarkError that says in what a job differs from the one that stands there."""
+    differences = [
+        f"{name} {stated.get(name)!r}, now {job.get(name)!r}"
+        for name in sorted(stated.keys() | job.keys())
+        if stated.get(name) != job.get(name)
+    ]
+    if differences:
+        raise LandmarkError(
+            f"{where} was begun with {'; '.join(differences)}. Go on as it was begun, name another output, or "
+            "delete it."
+        )
