@@ -19,6 +19,7 @@ import numpy as np
 import torch
 from accelerate import PartialState
 from accelerate.utils import parse_flag_from_env
+from numpy.typing import NDArray
 from tqdm.auto import tqdm
 
 from landmark_models import hub
@@ -32,14 +33,14 @@ from landmark_models.sidecars import Sidecars
 from landmark_models.tagging import CSV_COLUMNS, Tags
 from landmark_models.text import for_spreadsheet
 
-__all__ = ["COLUMNS", "tag_library"]
+__all__ = ["BATCH", "COLUMNS", "recognise", "tag_library"]
 
 COLUMNS = (
     *CSV_COLUMNS[:-1], "bytes", "width", "height", "photo_latitude", "photo_longitude", "model", "revision", "sidecar",
     "error",
 )  # fmt: skip
 
-_BATCH = 64
+BATCH = 64
 _TOP_K = 5
 
 
@@ -157,9 +158,16 @@ def tag_library(
         journal.release()
 
 
+def recognise(classifier: LandmarkClassifier, images: NDArray[np.float32]) -> list[Answer]:
+    """Preprocessed images `(B, 3, H, W)` to their answers, in the precision that the device is fast in."""
+    precision = fast_precision(classifier.device)
+    with torch.autocast(classifier.device.type, precision, enabled=precision != torch.float32):
+        logits = classifier.logits(torch.from_numpy(images))
+    return classifier.rank(logits, _TOP_K)
+
+
 def _rows(photos: Iterable[Decoded], classifier: LandmarkClassifier, writer: _Writer) -> Iterator[list[Row]]:
     """Rows as they come: a batch's when it is full, with those of the photos that could not be read on the way."""
-    precision = fast_precision(classifier.device)
     failed: list[Row] = []
     batch: list[Decoded] = []
     for photo in itertools.chain(photos, [None]):
@@ -168,13 +176,10 @@ def _rows(photos: Iterable[Decoded], classifier: LandmarkClassifier, writer: _Wr
                 failed.append(writer(photo, None))
             else:
                 batch.append(photo)
-        if len(batch) == _BATCH or len(failed) == _BATCH or (photo is None and (batch or failed)):
+        if len(batch) == BATCH or len(failed) == BATCH or (photo is None and (batch or failed)):
             rows, failed = failed, []
-            if batch and (photo is None or len(batch) == _BATCH):
-                images = torch.from_numpy(np.stack([photo.image for photo in batch if photo.image is not None]))
-                with torch.autocast(classifier.device.type, precision, enabled=precision != torch.float32):
-                    logits = classifier.logits(images)
-                answers = classifier.rank(logits, _TOP_K)
+            if batch and (photo is None or len(batch) == BATCH):
+                answers = recognise(classifier, np.stack([photo.image for photo in batch if photo.image is not None]))
                 rows += [writer(photo, answer) for photo, answer in zip(batch, answers, strict=True)]
                 batch = []
             yield rows

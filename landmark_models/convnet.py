@@ -79,15 +79,16 @@ class ResidualBlock(nn.Module):
 
 
 class Stage(nn.Module):
-    """Blocks of one width, then down-sampling by max pooling.
+    """Blocks of one width, then down-sampling by max pooling, then dropout.
 
     Maps `(B, in_channels, H, W)` to `(B, channels, ceil(H / stride), ceil(W / stride))`.
     """
 
-    def __init__(self, blocks: Sequence[nn.Module], stride: int):
+    def __init__(self, blocks: Sequence[nn.Module], stride: int, drop_rate: float):
         super().__init__()
         self.blocks = nn.Sequential(*blocks)
         self.pool = nn.MaxPool2d(stride, ceil_mode=True) if stride > 1 else nn.Identity()
+        self.drop = nn.Dropout(drop_rate)
         self.grad_checkpointing = False
 
     def forward(self, x: Tensor) -> Tensor:
@@ -95,7 +96,7 @@ class Stage(nn.Module):
             x = checkpoint_seq(self.blocks, x)
         else:
             x = self.blocks(x)
-        return self.pool(x)
+        return self.drop(self.pool(x))
 
 
 class Head(nn.Module):
@@ -164,6 +165,7 @@ class ConvNet(nn.Module):
         se_ratio: squeeze-and-excitation in every block, this part of its width wide; 0 for none.
         head_hidden: widths of fully connected layers between pooling and classifier.
         drop_rate: dropout before every linear layer of the head.
+        stage_drop_rate: dropout behind every stage.
         drop_path_rate: stochastic depth at the last block, rising linearly from 0 at the first.
         weight_init: "default" is He et al. 2015 for convolutions, and a residual branch that starts at zero where
             normalised (Goyal et al. 2017); "normal" is a normal distribution with standard deviation
@@ -185,6 +187,7 @@ class ConvNet(nn.Module):
         se_ratio: float = 0.0,
         head_hidden: Sequence[int] = (),
         drop_rate: float = 0.0,
+        stage_drop_rate: float = 0.0,
         drop_path_rate: float = 0.0,
         weight_init: WeightInit = "default",
     ):
@@ -219,7 +222,7 @@ class ConvNet(nn.Module):
                     block_class(width, channel, norm=norm, act=act, se_ratio=se_ratio, drop_path=next(drop_path))
                 )
                 width = channel
-            stages.append(Stage(blocks, stride))
+            stages.append(Stage(blocks, stride, stage_drop_rate))
             reduction *= stride
             self.feature_info.append({"num_chs": channel, "reduction": reduction, "module": f"stages.{index}"})
         self.stages = nn.Sequential(*stages)
@@ -313,9 +316,13 @@ default_cfgs = generate_default_cfgs(
 def _create(variant: str, pretrained: bool, defaults: dict[str, Any], kwargs: dict[str, Any]) -> ConvNet:
     arguments = defaults | kwargs
     out_indices = tuple(range(len(arguments["channels"])))
-    return build_model_with_cfg(
+    network: ConvNet = build_model_with_cfg(
         ConvNet, variant, pretrained, feature_cfg={"out_indices": out_indices, "flatten_sequential": True}, **arguments
     )
+    if isinstance(network, ConvNet):  # its arguments decide what comes first; timm's wrapper for features has no config
+        convolutions = (name for name, module in network.named_modules() if isinstance(module, nn.Conv2d))
+        network.pretrained_cfg["first_conv"] = next(convolutions)
+    return network
 
 
 @register_model

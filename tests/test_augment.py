@@ -41,6 +41,19 @@ def test_knobs_act():
     assert apply(1, **plain | {"blur": 1.0}).float().std() < apply(1, **plain).float().std()
 
 
+def test_crops_from_a_padded_photo_are_shifts_of_what_is_served():
+    served = apply(0, augment="none")
+    padded = v2.functional.pad(served, 4, padding_mode="reflect")
+    places = set()
+    for seed in range(30):
+        crop = apply(seed, augment="classic", crop_padding=0.125, flip=0)
+        found = [(y, x) for y in range(9) for x in range(9) if torch.equal(crop, padded[:, y : y + 32, x : x + 32])]
+        assert len(found) == 1
+        places.update(found)
+    assert len(places) > 15
+    assert torch.equal(apply(0, augment="none", crop_padding=0.125), served)
+
+
 def test_a_batch_is_normalised_as_it_is_served():
     photo = noisy_photo((200, 40, 40), 0, (32, 32))
     cfg = {"input_size": (3, 32, 32), "crop_pct": 1.0, "interpolation": "bilinear", "mean": (0.4, 0.5, 0.6)}

@@ -37,6 +37,20 @@ def test_features_only_gives_every_stage_as_its_info_says(name):
     assert len(timm.create_model(name, features_only=True, out_indices=(1, 2))(torch.randn(1, 3, 64, 64))) == 2
 
 
+def test_stages_may_be_residual_one_by_one_and_drop_what_they_hand_on():
+    arguments = {"channels": (8, 8), "depths": (1, 1), "strides": (2, 1)}
+    mixed = timm.create_model(
+        "landmark_resnet", residual=[False, True], stage_drop_rate=0.9, num_classes=2, **arguments
+    )
+    assert [isinstance(stage.blocks[0], ResidualBlock) for stage in mixed.stages] == [False, True]
+    assert isinstance(mixed.get_submodule(mixed.pretrained_cfg["first_conv"]), nn.Conv2d)
+    features = mixed.train().forward_features(torch.randn(2, 3, 32, 32))
+    assert 0.8 < (features == 0).float().mean() < 1
+    assert torch.equal(mixed.eval()(features[:, :3]), mixed(features[:, :3]))
+    with pytest.raises(ValueError, match="of one length"):
+        ConvNet(residual=[True], **arguments)
+
+
 def test_the_named_networks_are_what_they_are_called():
     plain = timm.create_model("landmark_cnn")
     widths = [m.out_channels for m in plain.modules() if isinstance(m, nn.Conv2d)]

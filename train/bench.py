@@ -4,6 +4,7 @@ python -m train.bench loop train/recipes/default.yaml --data photos/
 python -m train.bench head train/recipes/effnetv2_b0_frozen.yaml --data photos/
 python -m train.bench page holiday.jpg --users 32
 python -m train.bench explain holiday.jpg
+python -m train.bench tag holiday.jpg
 """
 
 import json
@@ -27,6 +28,7 @@ from landmark_models import open_photo
 from landmark_models.errors import LandmarkError, run_command
 from train.augment import BatchAugmentation
 from train.bench_page import explanation, latencies, page, quantiles
+from train.bench_tag import tagging
 from train.engine import Engine, start_accelerator
 from train.fit import fit
 from train.linear_head import trains_linear_head_alone
@@ -231,6 +233,31 @@ def explain_command(
     ratio = times["explain"] / times["predict"]
     shown = ", ".join(f"{name} {1000 * value:.0f} ms" for name, value in times.items())
     print(f"{shown}: {ratio:.2f} times as long (medians of {rounds}).")
+
+
+@app.command("tag")
+def tag_command(
+    photo: PhotoArgument,
+    model: ModelOption = "default",
+    photos: Annotated[int, typer.Option(min=64, help="How many copies of it are tagged in each turn.")] = 512,
+    rounds: Annotated[int, typer.Option(min=1, help="How often the three take turns.")] = 3,
+) -> None:
+    """How fast a library is tagged, against decoding alone and the model alone."""
+    _photo_bytes(photo)
+    rates, device = tagging(photo, model, photos, rounds)
+    table = Table("photos/s", "median", "lowest", "highest")
+    for name, values in rates.items():
+        table.add_row(name, *(f"{f(values):.1f}" for f in (statistics.median, min, max)))
+    Console().print(table)
+    turns = list(zip(rates["decode"], rates["model"], rates["tag"], strict=True))
+    alternating = [tag * (1 / decode + 1 / network) for decode, network, tag in turns]
+    overlapped = [tag / min(decode, network) for decode, network, tag in turns]
+    for name, ratios in (("1 / (1 / decode + 1 / model)", alternating), ("the slower of the two", overlapped)):
+        print(
+            f"tag / {name}: {statistics.median(ratios):.2f} (median of {rounds}, {min(ratios):.2f} to "
+            f"{max(ratios):.2f})"
+        )
+    print(f"{photos} copies of {photo.name}, {model}, {device}.")
 
 
 def _photo_bytes(photo: Path) -> bytes:

@@ -1,6 +1,5 @@
 """The card of a model on the Hub, made from what its run measured."""
 
-import json
 import re
 import shlex
 from collections.abc import Sequence
@@ -13,8 +12,7 @@ from huggingface_hub import EvalResult, ModelCard, ModelCardData
 
 from landmark_models import hub
 from landmark_models.text import for_markdown
-from train.report import duration
-from train.run import RunFolder
+from train.run import RunFolder, duration
 
 __all__ = ["Example", "write_card"]
 
@@ -52,8 +50,8 @@ def write_card(
         base_model: the model on the Hub that training started from; without, what the run knows of it.
     """
     model = hub.load(run.path)
-    landmark, test = model.landmark, _json(run.test) if model.landmark.get("test") else None
-    environment, split = _json(run.path / "environment.json"), run.split() or {}
+    landmark, test = model.landmark, run.measured() if model.landmark.get("test") else None
+    environment, split = run.environment(), run.split() or {}
     architecture = model.config["architecture"]
     origin = landmark.get("weights_from", "")
     if origin.endswith(" on the Hub"):
@@ -106,11 +104,6 @@ def write_card(
         labels=[for_markdown(label) for label in model.labels],
     )
     (folder / "README.md").write_text(re.sub(r"\n{3,}", "\n\n", str(card)), encoding="utf-8")
-
-
-def _json(file: Path) -> dict[str, Any]:
-    content: dict[str, Any] = json.loads(file.read_text(encoding="utf-8"))
-    return content
 
 
 def _interval(figures: dict[str, Any], key: str) -> tuple[str, str, str]:

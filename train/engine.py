@@ -191,6 +191,7 @@ class Engine:
         if recipe.compile:
             self.wrapped = torch.compile(self.wrapped)
         self.progress = Progress()
+        self.gradient_norms: dict[str, float] = {}  # of each layer's weights, in the first update of an epoch
         self._unread_losses: list[Tensor] = []
 
     @property
@@ -266,6 +267,8 @@ class Engine:
             else:
                 loss = self.criterion(logits, targets)
             self.accelerator.backward(loss)
+            if self.accelerator.sync_gradients and self.progress.epoch_updates == 0:
+                self.gradient_norms = self._gradient_norms()
             if self.accelerator.sync_gradients and self.recipe.clip_grad:
                 self.accelerator.clip_grad_norm_(self.wrapped.parameters(), self.recipe.clip_grad)
             self.optimizer.step()
@@ -275,6 +278,15 @@ class Engine:
             if self.ema:
                 self.ema.update(self.network, step=self.progress.updates + 1)
         return loss.detach()
+
+    def _gradient_norms(self) -> dict[str, float]:
+        """The Euclidean norm of the gradient of every matrix and kernel in training, from the input on."""
+        scale = self.accelerator.scaler.get_scale() if self.accelerator.scaler else 1.0
+        return {
+            name: parameter.grad.norm().item() / scale
+            for name, parameter in self.network.named_parameters()
+            if parameter.grad is not None and parameter.ndim > 1
+        }
 
     def read_losses(self) -> None:
         """Add the losses since the last call, means over all processes, to `progress`.

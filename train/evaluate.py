@@ -284,7 +284,9 @@ def command(
             help="default, a model or run folder, hf-hub:owner/name\\[@revision], or a FILE of train.export."
         ),
     ],
-    data: Annotated[Path, typer.Option(help="Folder with train/, val/, test/ of CLASS/*, or of bare CLASS/*.")],
+    data: Annotated[
+        Path, typer.Option(help="Folder with train/, val/, test/ of CLASS/*, or of bare CLASS/*; or torch/NAME.")
+    ],
     output: Annotated[Path, typer.Option(help="Folder for metrics.json; made, or used again.")],
     split: Annotated[str, typer.Option(help="train, val, test, or all for bare class folders.")] = "test",
     batch_size: Annotated[int, typer.Option(min=1, help="Photos at a time; changes speed only.")] = 64,

@@ -29,6 +29,7 @@ from train.augment import BatchAugmentation, training_transform
 from train.data import AugmentedPhotos, DataError, EpochSampler, PhotoCache, Photos, channel_statistics, find_photos
 from train.data.folders import SPLITS
 from train.data.scan import KINDS, Finding, Scan, scan
+from train.data.torchvision_sets import data_folder
 from train.explore_pictures import (
     CHANNELS,
     COLUMNS,
@@ -67,7 +68,7 @@ def explore(data: str | Path, output: str | Path, recipe: Recipe, samples: int =
     Raises:
         LandmarkError: the data or the recipe can't be used, no photo can be read, or the output can't be written.
     """
-    data, output = Path(data), Path(output)
+    data, output = data_folder(data), Path(output)
     splits = {split: photos for split in SPLITS if (photos := find_photos(data, split))}
     blocker = next(path for path in (output, *output.absolute().parents) if path.exists())
     if not blocker.is_dir():
@@ -277,7 +278,9 @@ def _name(label: str, width: int) -> str:
 
 
 def command(
-    data: Annotated[Path, typer.Argument(help="Folder with train/, val/, test/ of CLASS/*, or of bare CLASS/*.")],
+    data: Annotated[
+        Path, typer.Argument(help="Folder with train/, val/, test/ of CLASS/*, or of bare CLASS/*; or torch/NAME.")
+    ],
     output: Annotated[Path, typer.Option(help="Folder for index.html and its pictures; made, or used again.")],
     recipe: Annotated[
         Path, typer.Option(help="A YAML recipe, whose batches are shown.", show_default="train/recipes/default.yaml")

@@ -100,7 +100,7 @@ def run_epochs(
                 if improved:
                     validation = {"top1": metrics["val_top1"], "n": metrics["val_photos"], "epoch": epoch}
                     run.save_model(engine.best_guess, engine.labels, recipe, validation)
-                run.log(metrics)
+                run.log(metrics | {"gradient_norms": engine.gradient_norms})
                 run.draw_curves()
             checkpoints.save()
         accelerator.log({name: metrics[name] for name in metrics.keys() - {"update"}}, step=progress.updates)

@@ -6,7 +6,12 @@ from typing import Annotated
 import typer
 
 RecipeFile = Annotated[Path, typer.Argument(help="A YAML recipe, e.g. train/recipes/default.yaml.")]
-Data = Annotated[Path, typer.Option(help="Folder with train/ (and val/) of CLASS/*, or of bare CLASS/*.")]
+Data = Annotated[
+    Path,
+    typer.Option(
+        help="Folder with train/ (and val/) of CLASS/*, or of bare CLASS/*; or torch/NAME, e.g. torch/cifar10."
+    ),
+]
 Output = Annotated[Path, typer.Option(help="The run folder to make, or with --resume to go on with.")]
 PretrainedWeights = Annotated[
     Path | None, typer.Option(help="Safetensors file to start from, in place of timm's weights from the Hub.")

@@ -1,11 +1,11 @@
 """Tables over several runs and comparisons of two, from what the runs themselves have left.
 
 python -m train.report table runs/small runs/large --into README.md
+python -m train.report ladder runs/1-baseline runs/2-batchnorm --output ladder.png
 python -m train.report compare runs/small runs/large
 """
 
 import csv
-import json
 import re
 from collections import Counter
 from collections.abc import Sequence
@@ -20,15 +20,15 @@ from torch.utils.flop_counter import FlopCounterMode
 from landmark_models import hub
 from landmark_models.errors import LandmarkError, run_command
 from landmark_models.files import write_text
-from train.run import RunFolder
+from train.ladder import draw_ladder, find_rungs, ladder
+from train.run import RunFolder, duration
 
-__all__ = ["compare", "duration", "table"]
+__all__ = ["compare", "table"]
 
 _HEADER = (
     "model", "parameters, M", "GFLOPs", "input, px", "weights from", "test top-1, % (95 % interval)", "macro F1, %",
     "trained in", "photos/s",
 )  # fmt: skip
-_BEGIN, _END = "<!-- results: begin -->", "<!-- results: end -->"
 
 
 def table(runs: Sequence[Path]) -> str:
@@ -59,7 +59,7 @@ def compare(run_a: Path, run_b: Path) -> dict[str, Any]:
     """
     tables, digests = [], []
     for run in map(RunFolder, (run_a, run_b)):
-        digests.append(_read(run.test)["digest"])
+        digests.append(run.measured()["digest"])
         file = run.test.with_name("predictions.csv")
         if not file.is_file():
             raise LandmarkError(f"{run.path} has no {file.name} of its test photos; run train.evaluate on it again.")
@@ -79,11 +79,7 @@ def compare(run_a: Path, run_b: Path) -> dict[str, Any]:
 
 def _row(run: RunFolder) -> tuple[list[str], str, str]:
     """The cells of a run's row, the digest of its test photos, and what these are in words."""
-    if not run.recipe.is_file():
-        raise LandmarkError(f"{run.path} is no run folder: it has no {run.recipe.name}.")
-    test, environment = _read(run.test), _read(run.path / "environment.json")
-    if test["split"] != "test" or test.get("tta"):
-        raise LandmarkError(f"{run.test} does not hold plain figures of the test split; evaluate {run.path} again.")
+    test, environment = run.measured(), run.environment()
     model = hub.load(run.path)
     parameters = sum(parameter.numel() for parameter in model.network.parameters())
     with FlopCounterMode(display=False) as counter, torch.inference_mode():
@@ -107,31 +103,16 @@ def _row(run: RunFolder) -> tuple[list[str], str, str]:
     return cells, test["digest"], f"{test['n']} of {test['data']}"
 
 
-def _read(file: Path) -> dict[str, Any]:
-    try:
-        content: dict[str, Any] = json.loads(file.read_text(encoding="utf-8"))
-    except FileNotFoundError:
-        what = "evaluate it: python -m train.evaluate RUN --data DATA --split test --output RUN/test"
-        raise LandmarkError(f"There is no {file}; {what}.") from None
-    except (OSError, ValueError) as error:
-        raise LandmarkError(f"{file} can't be read: {error}") from None
-    return content
-
-
-def duration(seconds: float) -> str:
-    """A time as a person says it."""
-    return f"{seconds:.0f} s" if seconds < 120 else f"{seconds / 60:.0f} min"
-
-
-def _put_into(file: Path, text: str) -> None:
-    """Replace what stands between the two marks in a Markdown file."""
+def _put_into(file: Path, text: str, name: str) -> None:
+    """Replace what stands in a Markdown file between the two marks of this name."""
+    begin, end = f"<!-- {name}: begin -->", f"<!-- {name}: end -->"
     try:
         before = file.read_text(encoding="utf-8")
     except OSError as error:
         raise LandmarkError(f"{file} can't be read: {error.strerror or error}.") from None
-    pattern = re.compile(f"(?<={re.escape(_BEGIN)}\n).*?(?={re.escape(_END)})", re.DOTALL)
+    pattern = re.compile(f"(?<={re.escape(begin)}\n).*?(?={re.escape(end)})", re.DOTALL)
     if not pattern.search(before):
-        raise LandmarkError(f"{file} has no lines {_BEGIN} and {_END} to put the table between.")
+        raise LandmarkError(f"{file} has no lines {begin} and {end} to put the table between.")
     write_text(file, pattern.sub(lambda _: f"\n{text}\n", before, count=1))
 
 
@@ -153,7 +134,25 @@ def table_command(
     """A Markdown table of the runs: size, cost, accuracy with its interval, training time, speed."""
     text = table(runs)
     if into:
-        _put_into(into, text)
+        _put_into(into, text, "results")
+    print(text, end="")
+
+
+@app.command("ladder")
+def ladder_command(
+    runs: Annotated[list[Path], typer.Argument(help="Run folders, rung by rung; those of one recipe are averaged.")],
+    output: Annotated[Path | None, typer.Option(help="PNG file for all rungs' curves.")] = None,
+    into: Annotated[
+        Path | None, typer.Option(help="Markdown file with the marks that the table is put between.")
+    ] = None,
+) -> None:
+    """What each ingredient gives: a Markdown table of rungs, and their curves in one picture."""
+    rungs = find_rungs(runs)
+    text = ladder(rungs)
+    if output:
+        draw_ladder(rungs, output)
+    if into:
+        _put_into(into, text, "ladder")
     print(text, end="")
 
 

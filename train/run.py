@@ -23,7 +23,7 @@ from landmark_models.files import PART, beside, write_json, write_text
 from train.network import served_arguments
 from train.recipe import Recipe
 
-__all__ = ["RunFolder", "device_name"]
+__all__ = ["RunFolder", "device_name", "duration"]
 
 _ORIGIN = {"weights_from": "the start of its weights", "teacher": "its teacher", "method": "its way of training"}
 _HARMLESS_KNOBS = frozenset(["workers", "threads"])  # they change how long a run takes, not where it ends
@@ -176,6 +176,32 @@ class RunFolder:
         lines = file.read_text(encoding="utf-8").splitlines(keepends=True) if file.is_file() else []
         return [json.loads(line) for line in lines if line.endswith("\n")]
 
+    def environment(self) -> dict[str, Any]:
+        """What `environment.json` says: commit, versions, device, command.
+
+        Raises:
+            LandmarkError: it can't be read.
+        """
+        return _read_json(self.path / "environment.json")
+
+    def measured(self) -> dict[str, Any]:
+        """What was measured on the test split, one crop.
+
+        Raises:
+            LandmarkError: this is no run, or nothing was.
+        """
+        if not self.recipe.is_file():
+            raise LandmarkError(f"{self.path} is no run folder: it has no {self.recipe.name}.")
+        if not self.test.is_file():
+            what = "evaluate it: python -m train.evaluate RUN --data DATA --split test --output RUN/test"
+            raise LandmarkError(f"There is no {self.test}; {what}.")
+        test = _read_json(self.test)
+        if test["split"] != "test" or test.get("tta"):
+            raise LandmarkError(
+                f"{self.test} does not hold plain figures of the test split; evaluate {self.path} again."
+            )
+        return test
+
     def forget_after(self, epoch: int) -> None:
         """Take back the metrics of later epochs, which will be trained again; of all, where there are no epochs."""
         kept = [json.dumps(line) + "\n" for line in self.metrics() if line.get("epoch", 1) <= epoch]
@@ -203,6 +229,19 @@ class RunFolder:
             axes.grid(alpha=0.3)
         with beside(self.path / "curves.png") as scratch:
             figure.savefig(scratch, dpi=100, format="png")
+
+
+def duration(seconds: float) -> str:
+    """A time as a person says it."""
+    return f"{seconds:.0f} s" if seconds < 120 else f"{seconds / 60:.0f} min"
+
+
+def _read_json(file: Path) -> dict[str, Any]:
+    try:
+        content: dict[str, Any] = json.loads(file.read_text(encoding="utf-8"))
+    except (OSError, ValueError) as error:
+        raise LandmarkError(f"{file} can't be read: {getattr(error, 'strerror', None) or error}.") from None
+    return content
 
 
 def _differences(there: dict[str, int], here: dict[str, int]) -> list[str]:

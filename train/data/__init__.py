@@ -4,8 +4,8 @@
 """
 
 from train.data.cache import PhotoCache
+from train.data.errors import DataError
 from train.data.folders import (
-    DataError,
     Photos,
     find_photos,
     find_unlabelled,

@@ -14,7 +14,8 @@ from rich.table import Table
 
 from landmark_models.errors import run_command
 from train.data.download import SOURCES, download
-from train.data.folders import SPLITS, DataError
+from train.data.errors import DataError
+from train.data.folders import SPLITS
 from train.data.scan import KINDS, Scan, scan
 
 app = typer.Typer(no_args_is_help=True, add_completion=False)
@@ -42,7 +43,9 @@ def download_command(
 
 @app.command("scan")
 def scan_command(
-    data: Annotated[Path, typer.Argument(help="Folder with train/, val/, test/ of CLASS/*, or of bare CLASS/*.")],
+    data: Annotated[
+        Path, typer.Argument(help="Folder with train/, val/, test/ of CLASS/*, or of bare CLASS/*; or torch/NAME.")
+    ],
     model: Annotated[str, typer.Option(help="MODEL whose features tell what looks mislabelled.")] = "default",
     min_side: Annotated[int, typer.Option(min=1, help="A shorter side below this is tiny, px.")] = 64,
     fix: Annotated[Path | None, typer.Option(help="Folder for exclude.txt (what to leave out) and scan.json.")] = None,

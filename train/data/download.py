@@ -18,7 +18,7 @@ from tqdm.auto import tqdm
 
 from landmark_models.files import write_json
 from landmark_models.photo import PHOTO_SUFFIXES
-from train.data.folders import DataError
+from train.data.errors import DataError
 
 __all__ = ["SOURCES", "Source", "download"]
 

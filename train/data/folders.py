@@ -1,6 +1,7 @@
 """Which photos there are, of which class, in which split.
 
-DATA is a folder with any of `train/`, `val/`, `test/`, each of `CLASS/*`, or a folder of bare `CLASS/*`.
+DATA is a folder with any of `train/`, `val/`, `test/`, each of `CLASS/*`, or a folder of bare `CLASS/*`; or it is
+`torch/NAME`, one of torchvision's own sets.
 """
 
 import os
@@ -11,11 +12,11 @@ from pathlib import Path
 
 import numpy as np
 
-from landmark_models.errors import LandmarkError
 from landmark_models.photo import PHOTO_SUFFIXES
+from train.data.errors import DataError
+from train.data.torchvision_sets import data_folder
 
 __all__ = [
-    "DataError",
     "Photos",
     "find_photos",
     "find_unlabelled",
@@ -26,10 +27,6 @@ __all__ = [
 ]
 
 SPLITS = ("train", "val", "test")
-
-
-class DataError(LandmarkError):
-    """A data folder that can't be used as it is."""
 
 
 @dataclass(frozen=True)
@@ -86,16 +83,14 @@ def find_photos(data: str | Path, split: str, labels: Sequence[str] | None = Non
     A folder of bare classes is its own `train` and, for evaluation, whatever split is asked for by `split="all"`.
 
     Args:
-        data: the folder. Links are followed once.
+        data: the folder, or `torch/NAME`. Links are followed once.
         split: `train`, `val`, `test`, or `all` for a folder of bare classes.
         labels: the labels to number by; without, those of the folder, in the order of the folders' names.
 
     Raises:
         DataError: no such folder, no photo in it, two folders of one label, or a label that is not among `labels`.
     """
-    root = Path(data)
-    if not root.is_dir():
-        raise DataError(f"There is no data folder {root}.")
+    root = data_folder(data)
     has_splits = any((root / name).is_dir() for name in SPLITS)
     if not has_splits and split not in ("train", "all"):
         return None
@@ -138,7 +133,7 @@ def find_unlabelled(folders: Sequence[Path], data: str | Path) -> tuple[list[str
     Raises:
         DataError: one is no folder, or has no photo.
     """
-    root = Path(data).resolve()
+    root = data_folder(data).resolve()
     splits = [root / split for split in SPLITS if (root / split).is_dir()] or [root]
     found: dict[Path, None] = {}
     for folder in folders:

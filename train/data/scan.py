@@ -24,8 +24,10 @@ from landmark_models.errors import PhotoError
 from landmark_models.files import write_json, write_text
 from landmark_models.photo import open_photo
 from train.data.duplicates import Picture, find_pairs, groups
-from train.data.folders import SPLITS, DataError, Photos, find_photos
+from train.data.errors import DataError
+from train.data.folders import SPLITS, Photos, find_photos
 from train.data.mislabelled import suspects
+from train.data.torchvision_sets import data_folder
 
 __all__ = ["Finding", "Scan", "scan"]
 
@@ -127,7 +129,7 @@ def _find_all(data: str | Path) -> tuple[Photos, list[str]]:
     index = {label: position for position, label in enumerate(labels)}
     paths = tuple(path for photos in found.values() for path in photos.paths)
     targets = tuple(index[photos.labels[target]] for photos in found.values() for target in photos.targets)
-    return Photos(Path(data), paths, targets, labels), [s for s, photos in found.items() for _ in photos.paths]
+    return Photos(data_folder(data), paths, targets, labels), [s for s, photos in found.items() for _ in photos.paths]
 
 
 def scan(data: str | Path, model: str | Path = "default", min_side: int = 64) -> Scan:

@@ -1,0 +1,80 @@
+"""Torchvision's own sets as DATA: `torch/cifar10` is fetched once, and is from then on a folder like any other."""
+
+import shutil
+import tempfile
+from pathlib import Path
+from typing import Any
+
+from torchvision import datasets
+from tqdm.auto import tqdm
+
+from train.data.cache import default_cache_folder
+from train.data.errors import DataError
+
+__all__ = ["SETS", "data_folder"]
+
+_PREFIX = "torch"
+_TRAIN_OR_NOT: dict[str, dict[str, Any]] = {"train": {"train": True}, "test": {"train": False}}
+_TWO: dict[str, dict[str, Any]] = {name: {"split": name} for name in ("train", "test")}
+_THREE: dict[str, dict[str, Any]] = {name: {"split": name} for name in ("train", "val", "test")}
+
+# By name, torchvision's class, and how it is asked for each split.
+SETS = {
+    "cifar10": ("CIFAR10", _TRAIN_OR_NOT),
+    "cifar100": ("CIFAR100", _TRAIN_OR_NOT),
+    "mnist": ("MNIST", _TRAIN_OR_NOT),
+    "fashionmnist": ("FashionMNIST", _TRAIN_OR_NOT),
+    "kmnist": ("KMNIST", _TRAIN_OR_NOT),
+    "stl10": ("STL10", _TWO),
+    "food101": ("Food101", _TWO),
+    "flowers102": ("Flowers102", _THREE),
+    "fgvcaircraft": ("FGVCAircraft", _THREE),
+    "dtd": ("DTD", _THREE),
+}
+
+
+def data_folder(data: str | Path) -> Path:
+    """The folder of DATA: its own, or for `torch/NAME` that which torchvision's set is fetched and unpacked into.
+
+    Raises:
+        DataError: there is no such folder or set, or the set can't be fetched.
+    """
+    folder = Path(data)
+    if folder.is_dir():
+        return folder
+    if len(folder.parts) != 2 or folder.parts[0] != _PREFIX:
+        raise DataError(f"There is no data folder {folder}.")
+    name = folder.parts[1].lower()
+    if name not in SETS:
+        raise DataError(
+            f"There is neither a folder {folder} nor such a set of torchvision; there are: {', '.join(SETS)}."
+        )
+    target = default_cache_folder() / _PREFIX / name
+    return target if target.is_dir() else _fetch(name, target)
+
+
+def _fetch(name: str, target: Path) -> Path:
+    """Write a set as `SPLIT/CLASS/NUMBER.png`, all of it or nothing."""
+    kind, splits = SETS[name]
+    try:
+        target.parent.mkdir(parents=True, exist_ok=True)
+        scratch = Path(tempfile.mkdtemp(dir=target.parent, prefix=".fetching-"))
+        try:
+            for split, arguments in splits.items():
+                _unpack(getattr(datasets, kind)(scratch / "download", download=True, **arguments), scratch / split)
+            shutil.rmtree(scratch / "download", ignore_errors=True)
+            scratch.rename(target)
+        finally:
+            shutil.rmtree(scratch, ignore_errors=True)
+    except (OSError, RuntimeError) as error:  # URLError is an OSError; torchvision raises RuntimeError on a bad archive
+        if not target.is_dir():  # else another process has fetched it meanwhile
+            raise DataError(f"{kind} can't be fetched to {target}: {error}.") from None
+    return target
+
+
+def _unpack(photos: Any, folder: Path) -> None:
+    names = [str(label).replace("/", "-") for label in photos.classes]
+    for name in names:
+        (folder / name).mkdir(parents=True)
+    for index, (image, target) in enumerate(tqdm(photos, desc=f"unpacking {folder.name}", unit="photo")):
+        image.convert("RGB").save(folder / names[int(target)] / f"{index:05}.png")
