@@ -116,10 +116,12 @@ def tag(
 
 def _print_summary(summary: "Summary", out: Path, seconds: float) -> None:
     typer.echo(
-        f"{out}: {summary.total:,} photos; a landmark in {summary.recognised:,}, none that is known in "
-        f"{summary.unknown:,}; {summary.failed:,} failed. This time {summary.new:,} in {seconds:,.0f} s, "
+        f"{for_terminal(str(out))}: {summary.total:,} photos; a landmark in {summary.recognised:,}, none that is known "
+        f"in {summary.unknown:,}; {summary.failed:,} failed. This time {summary.new:,} in {seconds:,.0f} s, "
         f"{summary.new / seconds:.1f} photos/s."
     )
+    if before := summary.total - summary.new:
+        typer.echo(f"{before:,} of them stood there before and are as they were, without new sidecars.")
     for title, counts in (("Most seen", summary.landmarks), ("Failed", summary.reasons)):
         if counts:
             typer.echo(f"{title}:")

@@ -8,6 +8,7 @@ Photos are decoded in worker processes ahead of the model. Whatever is wrong wit
 import hashlib
 import itertools
 import os
+import sys
 import threading
 from collections.abc import Iterable, Iterator, Sequence
 from contextlib import suppress
@@ -61,8 +62,9 @@ class _Writer:
             if self.sidecars and tags.recognised:
                 try:
                     sidecar = self.sidecars.write(photo.entry.path, tags)
-                except LandmarkError as reason:
-                    error = f"Its sidecar can't be written: {reason}."
+                except Exception as reason:  # what stands there may be made to break whatever reads it
+                    why = reason if isinstance(reason, LandmarkError) else f"{type(reason).__name__}: {reason}"
+                    error = f"Its sidecar can't be written: {why}."
         width, height = photo.size or (None, None)
         latitude, longitude = photo.position or (None, None)
         if self.csv:
@@ -71,7 +73,6 @@ class _Writer:
                 "photo_longitude": longitude, "sidecar": sidecar, **self.origin,
             }  # fmt: skip
             cells = {name: "" if fact is None else str(fact) for name, fact in facts.items()}
-            cells["model"] = for_spreadsheet(cells["model"])
             row = dict.fromkeys(COLUMNS, "") | (tags.row(path) if tags else {"path": path})
             return row | cells | {"error": for_spreadsheet(error)}
         record: Row = {"path": path, "size": {"bytes": photo.bytes, "width": width, "height": height}}
@@ -110,6 +111,8 @@ def tag_library(
         LandmarkError: a source, the model or the output can't be used, or there is no photo. What is done is kept.
     """
     check_sources(sources)
+    if not 0 <= min_confidence <= 1:
+        raise LandmarkError(f"min_confidence={min_confidence} must be from 0 to 1.")
     on_cpu = parse_flag_from_env("ACCELERATE_USE_CPU") or not torch.accelerator.is_available()
     state = PartialState(on_cpu, timeout=timedelta(days=30))  # nobody knows how long the last process takes
     main, processes = state.is_main_process, state.num_processes
@@ -122,18 +125,24 @@ def tag_library(
     with state.main_process_first():  # it downloads, the others find it there
         loaded = hub.load(model)
     classifier = LandmarkClassifier(loaded, state.device)
+    name = loaded.source.partition("@")[0] if loaded.source.startswith(hub.PREFIX) else loaded.source
     revision = loaded.revision or f"sha256:{_sha256(loaded.weights)[:16]}"
+    job = {
+        "model": name,
+        "revision": revision,
+        "min_confidence": min_confidence,
+        "sidecars": str(sidecars.folder or "beside the photos") if sidecars else None,
+    }
     journal = Journal(out, COLUMNS, state.process_index, processes)
     try:
         if main:
-            about_sidecars = repr(sidecars and str(sidecars.folder or "beside the photos"))
-            journal.begin(
-                {"model": loaded.source, "revision": revision, "min_confidence": min_confidence, "xmp": about_sidecars}
-            )
+            journal.begin(job)
+            if loaded.note:
+                print(loaded.note, file=sys.stderr)
         state.wait_for_everyone()
-        done = journal.open()
+        done = journal.open(job)
         state.wait_for_everyone()  # so that each has counted before any goes on
-        writer = _Writer(out.suffix.lower() == ".csv", loaded.source, revision, min_confidence, sidecars)
+        writer = _Writer(out.suffix.lower() == ".csv", name, revision, min_confidence, sidecars)
         entries = (entry for entry in find_entries(sources) if journal.is_mine(written_path(entry.path)))
         workers = workers or max(available_cores() // here, 1)
         with (

@@ -6,7 +6,7 @@ model = timm.create_model("landmark_resnet", num_classes=50)
 
 from collections import OrderedDict
 from collections.abc import Sequence
-from typing import Any, Literal, get_args
+from typing import Any, Literal, cast, get_args
 
 import torch
 from timm.data import IMAGENET_DEFAULT_MEAN, IMAGENET_DEFAULT_STD
@@ -321,7 +321,7 @@ def _create(variant: str, pretrained: bool, defaults: dict[str, Any], kwargs: di
     )
     if isinstance(network, ConvNet):  # its arguments decide what comes first; timm's wrapper for features has no config
         convolutions = (name for name, module in network.named_modules() if isinstance(module, nn.Conv2d))
-        network.pretrained_cfg["first_conv"] = next(convolutions)
+        cast(dict[str, Any], network.pretrained_cfg)["first_conv"] = next(convolutions)
     return network
 
 

@@ -85,10 +85,14 @@ class Decoders:
                 under_way.popleft()
                 yield from photos
             except BrokenProcessPool:
-                suspects = [entry for chunk, _ in under_way for entry in chunk]
+                broken = list(under_way)
                 under_way.clear()
                 self._pool = self._start()
-                yield from self._one_by_one(suspects)
+                for chunk, future in broken:
+                    if future.done() and future.exception() is None:
+                        yield from future.result()
+                    else:
+                        yield from self._one_by_one(chunk)
 
     def _one_by_one(self, suspects: list[Entry]) -> Iterator[Decoded]:
         """Decode photos one of which has killed a process, so that it is known by which."""
@@ -103,7 +107,7 @@ class Decoders:
         # A copy of this process has everything imported already; elsewhere than on Linux that is not safe.
         context = multiprocessing.get_context("fork" if sys.platform == "linux" else "spawn")
         pool = ProcessPoolExecutor(self.workers, context, _start_worker, (self.transform, self.min_side))
-        pool.submit(_decode, [])  # they start now, before there are threads to copy in the midst of something
+        pool.submit(_decode, [])  # they start now, before there is a thread for the bar
         return pool
 
 

@@ -20,13 +20,13 @@ class ModelError(LandmarkError):
 def run_command(command: Callable[[], object]) -> None:
     """Run a command line; a `LandmarkError` becomes one sentence on standard error and exit status 1.
 
-    Of several processes that one launcher started on a machine, the first alone prints it.
+    Of several processes that one launcher started on a machine, those after the first say which they are.
     """
     try:
         command()
     except LandmarkError as error:
-        if os.environ.get("LOCAL_RANK", "0") == "0":
-            print(f"Error: {error}", file=sys.stderr)
+        rank = os.environ.get("LOCAL_RANK", "0")
+        print(f"Error: {error}" if rank == "0" else f"Process {rank}: {error}", file=sys.stderr)
         raise SystemExit(1) from None
     except KeyboardInterrupt:
         print("Stopped.", file=sys.stderr)

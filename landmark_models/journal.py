@@ -7,8 +7,10 @@ end they become `OUT` by one rename, and the folder goes.
 import contextlib
 import csv
 import hashlib
+import itertools
 import json
 import os
+import re
 import shutil
 import sqlite3
 import time
@@ -29,6 +31,7 @@ Row = dict[str, Any]
 
 _SYNC_SECONDS = 5.0  # between two times that lines are made to reach the disk
 _MOST_REASONS = 1000
+_OURS = re.compile(r"^(lock|job\.json|.*\.jsonl|.*\.part)$")
 _NEEDED = {"path", "name", "error", "model", "revision"}
 
 
@@ -128,7 +131,10 @@ class _Csv:
         rows = csv.DictReader(file, strict=True)
         if list(rows.fieldnames or []) != list(self.columns):
             raise LandmarkError(f"{file.name} has other columns than are written here; name another output.")
-        yield from rows
+        for row in rows:
+            if None in row or None in row.values():
+                raise LandmarkError(f"{file.name} was changed: line {rows.line_num} has other columns than the first.")
+            yield row
 
     def write(self, file: IO[str], rows: Iterable[Row]) -> None:
         writer = csv.DictWriter(file, self.columns)
@@ -157,7 +163,7 @@ class Journal:
 
     def __init__(self, out: Path, columns: Sequence[str], process: int = 0, processes: int = 1):
         self.out, self.process, self.processes = out, process, processes
-        if out.suffix.lower() not in (".jsonl", ".csv") or out.is_dir():
+        if out.suffix.lower() not in (".jsonl", ".csv") or os.path.isdir(out):
             raise LandmarkError(f"The output {out} must be a file whose name ends in .jsonl or .csv.")
         self.format: _Format = _JsonLines() if out.suffix.lower() == ".jsonl" else _Csv(columns)
         self.parts = out.with_name(f"{out.name}.parts")
@@ -177,33 +183,48 @@ class Journal:
             LandmarkError: another job stands there, is running, or nothing can be written.
         """
         try:
+            if self.parts.is_dir() and any(not _OURS.search(file.name) for file in self.parts.iterdir()):
+                raise LandmarkError(f"{self.parts} holds something else; name another output.")
             self.parts.mkdir(parents=True, exist_ok=True)
             self.lock.acquire()
-            stated = self.parts / "job.json"
-            if stated.is_file():
-                _refuse_other(json.loads(stated.read_text(encoding="utf-8")), job, self.parts)
-            elif self.out.is_file() and (first := next(self._finished(), None)):
-                made = {name: first[name] or None for name in ("model", "revision")}
-                _refuse_other(made, {name: job[name] for name in made}, self.out)
-            write_json(stated, job)
+            if begun := self._job():
+                _refuse_other(begun, job, self.parts)
+            elif self.out.is_file():
+                try:
+                    made = {name: row[name] for row in self._finished() for name in ("model", "revision")}
+                    _refuse_other(made, {name: job[name] for name in made}, self.out)
+                except LandmarkError:
+                    self._remove()
+                    raise
+            write_json(self.parts / "job.json", job)
         except Timeout:
             raise LandmarkError(f"Another command is writing {self.out} at this moment.") from None
         except OSError as error:
             raise LandmarkError(f"{self.parts} can't be written: {error.strerror or error}.") from None
-        except ValueError as error:
-            raise LandmarkError(f"{self.out} can't be gone on with: {error}.") from None
         except LandmarkError:
             self.lock.release()
-            if not (self.parts / "job.json").exists():
-                self._remove()
             raise
 
-    def open(self) -> int:
-        """Learn what earlier starts have done; says how many of this process's photos are."""
+    def _job(self) -> Row | None:
+        """The job that was begun here; None where none was, or a power cut has left its file empty."""
+        try:
+            job = json.loads((self.parts / "job.json").read_text(encoding="utf-8"))
+        except (FileNotFoundError, ValueError):
+            return None
+        return job if isinstance(job, dict) else None
+
+    def open(self, job: Row) -> int:
+        """Learn what earlier starts have done; says how many of this process's photos are.
+
+        Raises:
+            LandmarkError: this process has another job than the one that began, or nothing can be written.
+        """
+        _refuse_other(self._job() or job, job, self.parts)
         done = 0
         for row in self._rows():
-            done += self.is_mine(row["path"])
-            self._before += 1
+            if self._seen.add(row["path"]):
+                self._before += 1
+                done += self._is_among_its_own(row["path"])
         # a new file each time: what a kill left half-written in another stays alone
         name = f"{time.time_ns():020}-{self.process}.jsonl"
         with self._writing():
@@ -212,9 +233,10 @@ class Journal:
 
     def is_mine(self, path: str) -> bool:
         """Whether this process has a photo to do: it is among its own, and not done."""
-        if self.processes > 1 and int.from_bytes(_digest(path)[:8]) % self.processes != self.process:
-            return False
-        return self._seen.add(path)
+        return self._is_among_its_own(path) and self._seen.add(path)
+
+    def _is_among_its_own(self, path: str) -> bool:
+        return int.from_bytes(_digest(path)[:8]) % self.processes == self.process
 
     def append(self, rows: Iterable[Row]) -> None:
         """Write rows, which a kill of this process can't undo from here on, nor, some seconds later, a power cut.
@@ -247,7 +269,8 @@ class Journal:
         summary, seen = Summary(), Seen()
 
         def counted() -> Iterator[Row]:
-            for row in self._rows():
+            failed = (row for row in self._finished() if row["error"]) if self.out.is_file() else ()
+            for row in itertools.chain(self._rows(), failed):  # a failure stays until its photo is done again
                 if seen.add(row["path"]):
                     summary.count(row)
                     yield row
@@ -260,6 +283,10 @@ class Journal:
             self.format.write(file, counted())
             file.flush()
             os.fsync(file.fileno())
+        with contextlib.suppress(OSError, AttributeError):  # so that a power cut does not undo the rename
+            folder = os.open(self.out.parent, os.O_DIRECTORY)
+            os.fsync(folder)
+            os.close(folder)
         seen.close()
         self._remove()
         summary.new = summary.total - self._before
@@ -320,5 +347,5 @@ def _refuse_other(stated: Row, job: Row, where: Path) -> None:
     if differences:
         raise LandmarkError(
             f"{where} was begun with {'; '.join(differences)}. Go on as it was begun, name another output, or "
-            "delete it."
+            "delete it; a revision is named by MODEL@REVISION."
         )

@@ -4,6 +4,7 @@ for entry in find_entries(["photos/", "more.txt"]):
     entry.path, entry.error
 """
 
+import codecs
 import io
 import os
 import re
@@ -74,21 +75,20 @@ def find_entries(sources: Sequence[str]) -> Iterator[Entry]:
 
 
 def written_path(path: str) -> str:
-    """A path as the output has it, on one line and in UTF-8, and the same for all ways to write it.
+    """A path as the output has it: absolute, on one line and in UTF-8, so that it says which photo it is.
 
-    A name with control characters or bytes that are no UTF-8 becomes a `file:` URI (RFC 8089). One that a spreadsheet
-    would take for a formula begins with "./".
+    A name with control characters or bytes that are no UTF-8 becomes a `file:` URI (RFC 8089).
     """
-    if os.pardir not in path.split(os.sep):
-        path = os.path.normpath(path)
-    if _UNWRITABLE.search(path):
-        return Path(os.path.abspath(path)).as_uri()
-    return os.path.join(os.curdir, path) if path.startswith(("=", "+", "-", "@")) else path
+    # beyond a link ".." is not where the path seems to lead
+    path = os.path.join(os.getcwd(), path) if os.pardir in path.split(os.sep) else os.path.abspath(path)
+    return Path(path).as_uri() if _UNWRITABLE.search(path) else path
 
 
 def _listed(file: io.BufferedReader, name: str) -> Iterator[Entry]:
     """The paths of a list."""
     start = file.read1(_LONGEST_PATH).removeprefix(b"\xef\xbb\xbf")
+    if b"\0\0" in start or start.startswith((codecs.BOM_UTF16_LE, codecs.BOM_UTF16_BE)):
+        raise LandmarkError(f"{name} is no list of paths: they must be text in UTF-8, one a line.")
     end = b"\0" if b"\0" in start else b"\n"
     while start:
         *lines, rest = start.split(end)
@@ -173,8 +173,13 @@ class _Walk:
             self.starts.add(identity)
 
     def _walked(self, path: str) -> bool:
-        """Whether a real path lies in a folder that a walk has started in."""
-        return any(_identity(str(folder)) in self.starts for folder in [path, *Path(path).parents])
+        """Whether a walk comes by a real path: it has started above, and no hidden folder lies between."""
+        for folder in [Path(path), *Path(path).parents]:
+            if _identity(str(folder)) in self.starts:
+                return True
+            if folder.name.startswith("."):
+                return False
+        return False
 
 
 def _identity(path: str) -> tuple[int, int] | None:

@@ -72,7 +72,7 @@ def _read(photo: str | os.PathLike[str] | bytes | bytearray | memoryview | IO[by
         data = bytes(photo)
     elif isinstance(photo, str | os.PathLike):
         path = Path(photo)
-        if path.is_dir():
+        if os.path.isdir(path):
             raise PhotoError(f"{name} is a folder, not a photo.")
         try:
             with path.open("rb") as file:
@@ -206,11 +206,16 @@ def read_photo(file: str | os.PathLike[str], min_side: int | None = None) -> Rea
         PhotoError: as `open_photo` does.
     """
     name = photo_name(file)
+    if os.path.exists(file) and not os.path.isfile(file) and not os.path.isdir(file):
+        raise PhotoError(f"{name} is a pipe, a socket or a device, not a photo.")  # opening it could wait for ever
     data = _read(file, name)
     image = _open(data, name)
     _check_pixels(image.size, name)
-    size, position = image.size, photo_position(image)
-    return ReadPhoto(_decode(image, name, min_side), len(data), size, position)
+    size = image.size
+    # Pillow decodes a PNG to find its EXIF, and what is wrong with its pixels would go by unnoticed.
+    position = None if image.format == "PNG" else photo_position(image)
+    decoded = _decode(image, name, min_side)
+    return ReadPhoto(decoded, len(data), size, photo_position(image) if image.format == "PNG" else position)
 
 
 def _decode(image: Image.Image, name: str, min_side: int | None) -> Image.Image:

@@ -36,7 +36,7 @@ class Sidecars:
             return Path(f"{path}.xmp")
         photo = PurePath(os.path.abspath(path) if os.pardir in PurePath(path).parts else path)
         file = self.folder / photo.relative_to(photo.anchor).with_name(f"{photo.name}.xmp")
-        if not file.parent.resolve().is_relative_to(self.folder.resolve()):
+        if not Path(os.path.realpath(file.parent)).is_relative_to(os.path.realpath(self.folder)):
             raise LandmarkError(f"it would lie outside {self.folder}")
         return file
 
@@ -51,7 +51,9 @@ class Sidecars:
             if file.is_symlink():
                 raise LandmarkError("a link stands in its place")
             existing: bytes | None = None
-            if file.exists():
+            if file.exists() and not file.is_file():
+                raise LandmarkError("what stands in its place is no file")
+            if file.exists() and file.stat().st_size:  # an empty one is what a power cut has left
                 if not self.overwrite:
                     return "kept"
                 with file.open("rb") as content:

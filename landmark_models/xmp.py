@@ -91,15 +91,18 @@ def sidecar(
     if camera and not _has(rdf, "exif", "GPSLatitude"):
         _coordinates(_descriptions(rdf)[0], camera)
     ElementTree.indent(root)
-    packet = ElementTree.tostring(root, encoding="unicode")
+    packet = ElementTree.tostring(root, encoding="unicode").replace("\r", "&#13;")  # else read back as a line feed
     return f'<?xpacket begin="\ufeff" id="W5M0MpCehiHzreSzNTczkc9d"?>\n{packet}\n<?xpacket end="w"?>\n'
 
 
 def _parsed(existing: bytes) -> Element:
     """The root of an XMP packet: `x:xmpmeta` or `rdf:RDF`."""
     try:
-        root: Element = defusedxml.ElementTree.fromstring(existing, forbid_dtd=True)
-    except (ElementTree.ParseError, DefusedXmlException, ValueError) as error:
+        builder = ElementTree.TreeBuilder(insert_comments=True, insert_pis=True)
+        parser = defusedxml.ElementTree.DefusedXMLParser(target=builder, forbid_dtd=True)
+        parser.feed(existing)
+        root: Element = parser.close()
+    except (ElementTree.ParseError, DefusedXmlException, LookupError, ValueError) as error:
         raise LandmarkError(f"it is no XML that can be read safely ({type(error).__name__})") from None
     if root.tag not in (_name("x", "xmpmeta"), _name("x", "xapmeta"), _name("rdf", "RDF")):
         raise LandmarkError("it is XML, but no XMP")
@@ -130,7 +133,10 @@ def _array(rdf: Element, prefix: str, tag: str, kind: str) -> Element:
     for name in ("Bag", "Seq", "Alt"):
         if (array := found.find(_name("rdf", name))) is not None:
             return array
-    return SubElement(found, _name("rdf", kind))
+    array = SubElement(found, _name("rdf", kind))
+    if found.text and found.text.strip():  # one value, where there should be a list
+        SubElement(array, _name("rdf", "li")).text, found.text = found.text, None
+    return array
 
 
 def _texts(item: Element, prefix: str, tag: str) -> Iterator[str]:

@@ -39,6 +39,8 @@ def library(tmp_path) -> Path:
     (folder / "empty.jpg").touch()
     (folder / "broken.jpg").write_bytes((folder / "a.jpg").read_bytes()[:-500])
     (folder / "gone.jpg").symlink_to(folder / "nowhere.jpg")
+    (folder / "flaw.png").write_bytes(flawed((folder / "deep" / "b.png").read_bytes()))
+    os.mkfifo(folder / "pipe.jpg")
     (folder / "huge.png").write_bytes(png_of(30_000, 30_000))
     with open(os.fsencode(folder) + b"/caf\xe9.jpg", "wb") as file:
         file.write(b"no photo")
@@ -53,6 +55,12 @@ def png_of(width: int, height: int) -> bytes:
     data = b"IDAT" + zlib.compress(b"\0" * 100)
     chunks += pack(">I", len(data) - 4) + data + pack(">I", zlib.crc32(data))
     return b"\x89PNG\r\n\x1a\n" + chunks
+
+
+def flawed(png: bytes) -> bytes:
+    """The file with zeros amid its pixels."""
+    middle = len(png) // 2
+    return png[:middle] + bytes(500) + png[middle + 500 :]
 
 
 def lines(out: Path) -> list[dict]:
@@ -76,6 +84,8 @@ def test_each_photo_has_its_line_and_each_fault_its_reason(library, famous_model
         "broken.jpg": "can't be decoded (",
         "gone.jpg": "leads nowhere",
         "huge.png": "million pixels",
+        "flaw.png": "damaged",
+        "pipe.jpg": "is a pipe",
         f"{uri}/caf%E9.jpg": "not an image",
     }
     assert found.keys() == good | reasons.keys()
@@ -95,7 +105,7 @@ def test_each_photo_has_its_line_and_each_fault_its_reason(library, famous_model
     assert elsewhere["agrees"] is False
     assert elsewhere["gps"]["latitude"] == pytest.approx(27.175)
     assert elsewhere["name"] is None
-    assert "9 photos; a landmark in 3, none that is known in 1; 5 failed" in result.stdout
+    assert "11 photos; a landmark in 3, none that is known in 1; 7 failed" in result.stdout
     assert "Eiffel Tower" in result.stdout
     assert {file: file.read_bytes() for file in library.rglob("*") if file.is_file()} == before
     assert sorted(file.name for file in tmp_path.iterdir()) == ["photos", "tags.jsonl"]
@@ -104,17 +114,17 @@ def test_each_photo_has_its_line_and_each_fault_its_reason(library, famous_model
 def test_a_table_has_the_same_and_ends_well_once_all_is_mended(library, famous_model, tmp_path):
     out = tmp_path / "tags.csv"
     assert invoke(library, "--out", out, "--model", famous_model).exit_code == 1
-    for name in ("empty.jpg", "broken.jpg", "gone.jpg", "huge.png"):
+    for name in ("empty.jpg", "broken.jpg", "gone.jpg", "huge.png", "flaw.png", "pipe.jpg"):
         (library / name).unlink()
         noisy_photo(GREEN, 9).save(library / name)
     shutil.copy(library / "a.jpg", os.fsencode(library) + b"/caf\xe9.jpg")
     again = invoke(library, "--out", out, "--model", famous_model)
     assert again.exit_code == 0, again.output
-    assert "This time 5 in" in again.stdout
+    assert "This time 7 in" in again.stdout
     with out.open(newline="", encoding="utf-8") as file:
         rows = list(csv.DictReader(file))
-    assert len(rows) == len({row["path"] for row in rows}) == len(out.read_text().splitlines()) - 1 == 9
-    assert Counter(row["name"] for row in rows) == {"Forth Bridge": 5, "Eiffel Tower": 3, "": 1}
+    assert len(rows) == len({row["path"] for row in rows}) == len(out.read_text().splitlines()) - 1 == 11
+    assert Counter(row["name"] for row in rows) == {"Forth Bridge": 7, "Eiffel Tower": 3, "": 1}
     assert {row["error"] for row in rows} == {""}
     assert next(row["photo_latitude"] for row in rows if "agra" in row["path"]).startswith("27.17")
     assert next(row["width"] for row in rows) == "64"
@@ -138,7 +148,7 @@ def test_sidecars_are_of_what_is_recognised_and_added_to_when_asked(library, fam
     said = {Path(line["path"]).name: line["sidecar"] for line in lines(tmp_path / "1.jsonl")}
     assert said == {
         "a.jpg": "kept", "b.png": "written", "new%0Aline.jpg": "written", "agra.jpg": None, "empty.jpg": None,
-        "broken.jpg": None, "gone.jpg": None, "huge.png": None, "caf%E9.jpg": None,
+        "broken.jpg": None, "gone.jpg": None, "huge.png": None, "caf%E9.jpg": None, "flaw.png": None, "pipe.jpg": None,
     }  # fmt: skip
     assert own.read_text() == before
     assert (library / "new\nline.jpg.xmp").is_file()
@@ -157,9 +167,12 @@ def test_a_sidecar_that_can_t_be_written_is_a_fault_of_its_photo(tmp_path, famou
     out = tmp_path / "tags.jsonl"
     summary = tag_library([str(tmp_path / "a.jpg")], out, str(famous_model), sidecars=Sidecars(overwrite=True))
     (line,) = lines(out)
-    assert line["error"] == "Its sidecar can't be written: Is a directory."
+    assert line["error"] == "Its sidecar can't be written: what stands in its place is no file."
     assert line["name"] == "Eiffel Tower"
     assert summary.failed == 1
+    (tmp_path / "a.jpg.xmp").rmdir()
+    (tmp_path / "a.jpg.xmp").write_bytes(b"<a>" * 5000 + b"</a>" * 5000)  # deeper than Python can follow
+    assert tag_library([str(tmp_path / "a.jpg")], out, str(famous_model), sidecars=Sidecars(overwrite=True)).failed == 1
 
 
 def test_what_is_not_sure_enough_is_not_recognised(library, famous_model, tmp_path):

@@ -19,7 +19,7 @@ def start(out, **options) -> Journal:
     journal = Journal(out, COLUMNS, **options)
     if journal.process == 0:
         journal.begin(JOB)
-    journal.open()
+    journal.open(JOB)
     return journal
 
 
@@ -75,7 +75,8 @@ def test_a_kill_between_the_rename_and_the_end_doubles_nothing(out, monkeypatch)
     journal.release()
     again = start(out)
     assert not again.is_mine("a.jpg")
-    assert finish(again).total == 1
+    summary = finish(again)
+    assert (summary.total, summary.new) == (1, 0)
     assert written(out) == [("a.jpg", "")]
 
 
@@ -90,6 +91,17 @@ def test_a_second_time_adds_what_is_new_and_tries_again_what_failed(out):
     again.append([row("b.jpg"), row("c.jpg")])
     assert finish(again).failed == 0
     assert sorted(written(out)) == [("a.jpg", ""), ("b.jpg", ""), ("c.jpg", "")]
+
+
+def test_a_failure_stays_until_its_photo_is_done_again(out):
+    journal = start(out)
+    journal.append([row("a.jpg"), row("b.jpg", "b.jpg is empty (0 bytes).")])
+    finish(journal)
+    elsewhere = start(out)  # another folder, into the same output
+    elsewhere.append([row("c.jpg")])
+    assert finish(elsewhere).failed == 1
+    assert [path for path, error in written(out) if error] == ["b.jpg"]
+    assert len(written(out)) == 3
 
 
 def test_processes_share_the_photos_and_their_number_may_change(out):
@@ -136,6 +148,12 @@ def test_a_file_of_somebody_else_is_left_alone(out):
             journal.begin(JOB)
     assert out.read_text() == "my diary\n"
     assert not journal.parts.exists()
+    out.unlink()
+    journal.parts.mkdir()
+    (journal.parts / "diary.txt").touch()
+    with pytest.raises(LandmarkError, match="holds something else"):
+        journal.begin(JOB)
+    assert (journal.parts / "diary.txt").exists()
     with pytest.raises(LandmarkError, match=r"ends in .jsonl or .csv"):
         Journal(out.with_suffix(".txt"), COLUMNS)
 
@@ -154,6 +172,24 @@ def test_a_full_disk_is_a_sentence_and_what_is_done_is_kept(out, monkeypatch):
             journal.finish()
     journal.release()
     assert not out.exists()
+    assert finish(start(out)).total == 1
+
+
+def test_a_table_that_somebody_changed_is_refused_before_any_work(tmp_path):
+    out = tmp_path / "tags.csv"
+    journal = start(out)
+    journal.append([row("a.jpg"), row("b.jpg")])
+    finish(journal)
+    out.write_text(out.read_text() + "c.jpg,Tower,default,1,,one more\n")
+    with pytest.raises(LandmarkError, match=r"tags.csv was changed: line 4"):
+        start(out)
+
+
+def test_a_job_file_that_a_power_cut_has_emptied_is_written_again(out):
+    journal = start(out)
+    journal.append([row("a.jpg")])
+    journal.release()
+    (journal.parts / "job.json").write_text("")
     assert finish(start(out)).total == 1
 
 

@@ -42,6 +42,14 @@ def test_an_existing_one_is_kept_or_added_to(tmp_path):
     assert file.read_text() == "no XML"
 
 
+def test_what_a_power_cut_has_emptied_is_written_again(tmp_path):
+    (tmp_path / "a.jpg.xmp").touch()
+    assert Sidecars().write(str(tmp_path / "a.jpg"), TAJ) == "written"
+    os.mkfifo(tmp_path / "b.jpg.xmp")
+    with pytest.raises(LandmarkError, match="is no file"):
+        Sidecars(overwrite=True).write(str(tmp_path / "b.jpg"), TAJ)
+
+
 def test_none_leaves_the_folder_whatever_links_stand_there(tmp_path):
     secret, xmp = tmp_path / "secret", tmp_path / "xmp"
     secret.mkdir()

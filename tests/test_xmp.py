@@ -1,4 +1,5 @@
 import json
+import re
 import shutil
 import subprocess
 
@@ -63,6 +64,18 @@ def test_a_second_time_changes_nothing():
     assert both.count("LocationName>") == 4  # opened and closed, twice
 
 
+def test_comments_line_ends_and_a_single_keyword_stay():
+    existing = EXISTING.replace(
+        b"<dc:subject><rdf:Seq><rdf:li>honeymoon</rdf:li><rdf:li>Agra</rdf:li></rdf:Seq>",
+        b"""<!-- mine -->
+      <dc:subject>honeymoon""",
+    ).replace(b"We two, at dawn", b"We two&#13;at dawn")
+    merged = TAJ.xmp(existing=existing)
+    assert "<!-- mine -->" in merged
+    assert "We two&#13;at dawn" in merged
+    assert re.search(r"<dc:subject>\s*<rdf:Bag>\s*<rdf:li>honeymoon</rdf:li>\s*<rdf:li>Taj Mahal</rdf:li>", merged)
+
+
 def test_a_bare_rdf_or_an_empty_packet_will_do():
     rdf = b'<rdf:RDF xmlns:rdf="http://www.w3.org/1999/02/22-rdf-syntax-ns#"/>'
     for existing in (
@@ -80,6 +93,7 @@ def test_a_bare_rdf_or_an_empty_packet_will_do():
         (b"", "no XML"),
         (b"<svg/>", "no XMP"),
         (b'<!DOCTYPE x [<!ENTITY a "b">]><x>&a;</x>', "no XML that can be read safely"),
+        (b'<?xml version="1.0" encoding="foo"?><x/>', "no XML that can be read safely"),
         (b'<!DOCTYPE x SYSTEM "file:///etc/passwd"><x/>', "no XML that can be read safely"),
     ],
 )
