@@ -191,8 +191,9 @@ class Journal:
                 _refuse_other(begun, job, self.parts)
             elif self.out.is_file():
                 try:
-                    made = {name: row[name] for row in self._finished() for name in ("model", "revision")}
-                    _refuse_other(made, {name: job[name] for name in made}, self.out)
+                    first = next(self._finished(), job)
+                    made, wanted = ({name: row[name] for name in ("model", "revision")} for row in (first, job))
+                    _refuse_other(made, wanted, self.out)
                 except LandmarkError:
                     self._remove()
                     raise
