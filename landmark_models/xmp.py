@@ -7,9 +7,6 @@ import xml.etree.ElementTree as ElementTree
 from collections.abc import Iterator, Sequence
 from xml.etree.ElementTree import Element, SubElement
 
-import defusedxml.ElementTree
-from defusedxml.common import DefusedXmlException
-
 from landmark_models.errors import LandmarkError
 from landmark_models.gazetteer import Landmark
 
@@ -97,6 +94,9 @@ def sidecar(
 
 def _parsed(existing: bytes) -> Element:
     """The root of an XMP packet: `x:xmpmeta` or `rdf:RDF`."""
+    import defusedxml.ElementTree
+    from defusedxml.common import DefusedXmlException
+
     try:
         builder = ElementTree.TreeBuilder(insert_comments=True, insert_pis=True)
         parser = defusedxml.ElementTree.DefusedXMLParser(target=builder, forbid_dtd=True)

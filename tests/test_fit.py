@@ -191,6 +191,13 @@ def test_the_command_trains_under_accelerate(data, tmp_path):
     assert "Traceback" not in refused.stderr
 
 
+def test_training_needs_none_of_what_only_serving_does():
+    code = "import sys, train.fit, train.distill, train.evaluate; print(*sys.modules)"
+    loaded = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True).stdout.split()
+    assert "torch" in loaded
+    assert not {"captum", "defusedxml", "gradio", "pi_heif"} & set(loaded)
+
+
 def launch(recipe: Recipe, data: Path, output: Path, processes: int, *options: str) -> subprocess.CompletedProcess:
     """Train on so many CPU processes, as a user would start them."""
     file = output.with_suffix(".yaml")
