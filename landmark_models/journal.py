@@ -7,7 +7,6 @@ end they become `OUT` by one rename, and the folder goes.
 import contextlib
 import csv
 import hashlib
-import itertools
 import json
 import os
 import re
@@ -271,10 +270,12 @@ class Journal:
 
         def counted() -> Iterator[Row]:
             failed = (row for row in self._finished() if row["error"]) if self.out.is_file() else ()
-            for row in itertools.chain(self._rows(), failed):  # a failure stays until its photo is done again
-                if seen.add(row["path"]):
-                    summary.count(row)
-                    yield row
+            for rows, old in ((self._rows(), 0), (failed, 1)):  # a failure stays until its photo is done again
+                for row in rows:
+                    if seen.add(row["path"]):
+                        summary.count(row)
+                        self._before += old
+                        yield row
 
         with (
             self._writing(),

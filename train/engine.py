@@ -191,7 +191,7 @@ class Engine:
         if recipe.compile:
             self.wrapped = torch.compile(self.wrapped)
         self.progress = Progress()
-        self.gradient_norms: dict[str, float] = {}  # of each layer's weights, in the first update of an epoch
+        self.gradient_norms: dict[str, float] = {}  # of each layer's weights, in the last update of an epoch
         self._unread_losses: list[Tensor] = []
 
     @property
@@ -267,7 +267,7 @@ class Engine:
             else:
                 loss = self.criterion(logits, targets)
             self.accelerator.backward(loss)
-            if self.accelerator.sync_gradients and self.progress.epoch_updates == 0:
+            if self.accelerator.sync_gradients and self.progress.epoch_updates == self.updates_per_epoch - 1:
                 self.gradient_norms = self._gradient_norms()
             if self.accelerator.sync_gradients and self.recipe.clip_grad:
                 self.accelerator.clip_grad_norm_(self.wrapped.parameters(), self.recipe.clip_grad)

@@ -94,8 +94,8 @@ def ladder(rungs: Sequence[Rung]) -> str:
 def draw_ladder(rungs: Sequence[Rung], file: Path) -> None:
     """Draw all rungs' curves in one picture, a PNG: accuracy, loss, and how far gradients reach down a network.
 
-    The last is the Euclidean norm of the gradient of each layer's weights, in the first update of the first epoch and
-    of the last. Where a network does not learn, its layers near the input get next to none, or far too much.
+    The last is the Euclidean norm of the gradient of each layer's weights, at the end of the first epoch and of the
+    last. Where a network does not learn, its layers near the input get next to none, or far too much.
     """
     from matplotlib.figure import Figure
 
@@ -112,8 +112,8 @@ def draw_ladder(rungs: Sequence[Rung], file: Path) -> None:
         _draw_norms(last, lines[-1].get("gradient_norms"), style)
     accuracy.set(title="Validation accuracy, %", xlabel="epoch")
     loss.set(title="Loss: training (solid), validation (dashed)", xlabel="epoch")
-    first.set(title="Gradient norm by layer, at the start", xlabel="layer, from the input on")
-    last.set(title="Gradient norm by layer, in the last epoch", xlabel="layer, from the input on")
+    first.set(title="Gradient norm by layer, first epoch", xlabel="layer, from the input on")
+    last.set(title="Gradient norm by layer, last epoch", xlabel="layer, from the input on")
     accuracy.legend()
     for axes in (accuracy, loss, first, last):
         axes.grid(alpha=0.3)

@@ -133,8 +133,6 @@ def find_unlabelled(folders: Sequence[Path], data: str | Path) -> tuple[list[str
     Raises:
         DataError: one is no folder, or has no photo.
     """
-    root = data_folder(data).resolve()
-    splits = [root / split for split in SPLITS if (root / split).is_dir()] or [root]
     found: dict[Path, None] = {}
     for folder in folders:
         if not folder.is_dir():
@@ -147,6 +145,8 @@ def find_unlabelled(folders: Sequence[Path], data: str | Path) -> tuple[list[str
         if not here:
             raise DataError(f"{folder} has no photo in it or below it.")
         found |= dict.fromkeys(sorted(here))
+    root = data_folder(data).resolve()
+    splits = [root / split for split in SPLITS if (root / split).is_dir()] or [root]
     own = [str(file) for file in found if any(file.is_relative_to(split) for split in splits)]
     known = set(own)
     return [str(file) for file in found if str(file) not in known], own
