@@ -32,7 +32,7 @@ ModelOption = Annotated[
 
 @app.command()
 def predict(
-    photos: Annotated[list[str], typer.Argument(help="Photos to recognise.", metavar="PHOTO...", show_default=False)],
+    photos: Annotated[list[str], typer.Argument(help="Photos to recognise.", metavar="PHOTO", show_default=False)],
     model: ModelOption = "default",
     top_k: Annotated[int, typer.Option("-k", "--top-k", min=1, help="Candidates for each photo.")] = 5,
     as_json: Annotated[bool, typer.Option("--json", help="Print a JSON array instead of a table.")] = False,
@@ -73,11 +73,11 @@ def tag(
         typer.Argument(
             help="Folders, searched with all that is in them; photos; text files of paths, one a line; "
             "or - for such a list on standard input.",
-            metavar="FOLDER_OR_LIST...",
+            metavar="FOLDER_OR_LIST",
             show_default=False,
         ),
     ],
-    out: Annotated[Path, typer.Option(help="File to write, .jsonl or .csv; one that is there is gone on with.")],
+    out: Annotated[Path, typer.Option(help="File to write, .jsonl or .csv; one that is there is continued.")],
     model: ModelOption = "default",
     xmp: Annotated[bool, typer.Option("--xmp", help="Write an XMP sidecar beside each photo recognised.")] = False,
     xmp_dir: Annotated[Path | None, typer.Option(help="Write the sidecars under this folder instead.")] = None,
