@@ -1,6 +1,7 @@
 """The page as a person with one photo uses it, in a real Chromium, at a phone's and at a desk's width."""
 
 import base64
+import contextlib
 import io
 import json
 import time
@@ -10,6 +11,7 @@ import pytest
 import torch
 from conftest import noisy_photo
 from PIL import Image
+from playwright.sync_api import TimeoutError
 from test_photo import RED_HEIC
 from test_tagging import with_gps
 
@@ -92,8 +94,13 @@ def test_a_pasted_photo_is_named(page, photo):
         }""",
         f"data:image/png;base64,{base64.b64encode(content.getvalue()).decode()}",
     )
-    page.get_by_label("Paste from clipboard").click()
-    page.locator("#card h2").filter(has_text="Red Tower").wait_for()
+    named = page.locator("#card h2").filter(has_text="Red Tower")
+    with contextlib.suppress(TimeoutError):  # on a busy machine a click may come before the page listens
+        page.get_by_label("Paste from clipboard").click()
+        named.wait_for(timeout=10_000)
+    if not named.is_visible():
+        page.get_by_label("Paste from clipboard").click()
+    named.wait_for()
 
 
 def test_the_camera_takes_a_photo(page):
