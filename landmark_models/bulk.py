@@ -28,8 +28,9 @@ from landmark_models.classifier import Answer, LandmarkClassifier
 from landmark_models.decoding import Decoded, Decoders
 from landmark_models.devices import available_cores, fast_precision
 from landmark_models.errors import LandmarkError
-from landmark_models.journal import Journal, Row, Summary
+from landmark_models.journal import Journal, Summary
 from landmark_models.listing import can_be_read_twice, check_sources, find_entries, written_path
+from landmark_models.row_files import Row
 from landmark_models.sidecars import Sidecars
 from landmark_models.tagging import CSV_COLUMNS, Tags
 from landmark_models.text import for_spreadsheet
@@ -42,7 +43,7 @@ COLUMNS = (
 )  # fmt: skip
 
 BATCH = 64
-_TOP_K = 5
+_MOST_WAITING = 16 * BATCH  # photos whose rows are held back until a batch is full
 
 
 class _Writer:
@@ -172,26 +173,22 @@ def recognise(classifier: LandmarkClassifier, images: NDArray[np.float32]) -> li
     precision = fast_precision(classifier.device)
     with torch.autocast(classifier.device.type, precision, enabled=precision != torch.float32):
         logits = classifier.logits(torch.from_numpy(images))
-    return classifier.rank(logits, _TOP_K)
+    return classifier.rank(logits)
 
 
 def _rows(photos: Iterable[Decoded], classifier: LandmarkClassifier, writer: _Writer) -> Iterator[list[Row]]:
-    """Rows as they come: a batch's when it is full, with those of the photos that could not be read on the way."""
-    failed: list[Row] = []
-    batch: list[Decoded] = []
+    """Rows, in turn, a batch of the model at a time; photos that could not be read take no place in it."""
+    waiting: list[Decoded] = []
+    readable = 0
     for photo in itertools.chain(photos, [None]):
         if photo is not None:
-            if photo.image is None:
-                failed.append(writer(photo, None))
-            else:
-                batch.append(photo)
-        if len(batch) == BATCH or len(failed) == BATCH or (photo is None and (batch or failed)):
-            rows, failed = failed, []
-            if batch and (photo is None or len(batch) == BATCH):
-                answers = recognise(classifier, np.stack([photo.image for photo in batch if photo.image is not None]))
-                rows += [writer(photo, answer) for photo, answer in zip(batch, answers, strict=True)]
-                batch = []
-            yield rows
+            waiting.append(photo)
+            readable += photo.image is not None
+        if waiting and (photo is None or readable == BATCH or len(waiting) == _MOST_WAITING):
+            images = [each.image for each in waiting if each.image is not None]
+            answers = iter(recognise(classifier, np.stack(images)) if images else [])
+            yield [writer(each, None if each.image is None else next(answers)) for each in waiting]
+            waiting, readable = [], 0
 
 
 def _count(sources: Sequence[str], processes: int, bar: "tqdm[Any]") -> None:

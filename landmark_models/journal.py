@@ -17,21 +17,19 @@ from collections import Counter
 from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import IO, Any, Protocol
+from typing import IO
 
 from filelock import FileLock, Timeout
 
 from landmark_models.errors import LandmarkError
 from landmark_models.files import beside, write_json
+from landmark_models.row_files import Csv, JsonLines, Row, RowFile
 
 __all__ = ["Journal", "Seen", "Summary"]
-
-Row = dict[str, Any]
 
 _SYNC_SECONDS = 5.0  # between two times that lines are made to reach the disk
 _MOST_REASONS = 1000
 _OURS = re.compile(r"^(lock|job\.json|.*\.jsonl|.*\.part)$")
-_NEEDED = {"path", "name", "error", "model", "revision"}
 
 
 class Seen:
@@ -90,57 +88,6 @@ class Summary:
             self.unknown += 1
 
 
-class _Format(Protocol):
-    """How rows stand in a file."""
-
-    def read(self, file: IO[str]) -> Iterator[Row]: ...
-
-    def write(self, file: IO[str], rows: Iterable[Row]) -> None: ...
-
-
-class _JsonLines:
-    """A JSON object a line. In an `unfinished` file others are passed over: a kill or a power cut has left them."""
-
-    def __init__(self, unfinished: bool = False):
-        self.unfinished = unfinished
-
-    def read(self, file: IO[str]) -> Iterator[Row]:
-        for line in file:
-            try:
-                row = json.loads(line) if line.endswith("\n") else None
-            except ValueError:
-                row = None
-            if isinstance(row, dict) and row.keys() >= _NEEDED:
-                yield row
-            elif not self.unfinished:
-                raise LandmarkError(f"{file.name} was not written by this command; name another output.")
-
-    def write(self, file: IO[str], rows: Iterable[Row]) -> None:
-        for row in rows:
-            file.write(json.dumps(row) + "\n")
-
-
-class _Csv:
-    """A CSV file of these columns, the first line naming them."""
-
-    def __init__(self, columns: Sequence[str]):
-        self.columns = columns
-
-    def read(self, file: IO[str]) -> Iterator[Row]:
-        rows = csv.DictReader(file, strict=True)
-        if list(rows.fieldnames or []) != list(self.columns):
-            raise LandmarkError(f"{file.name} has other columns than are written here; name another output.")
-        for row in rows:
-            if None in row or None in row.values():
-                raise LandmarkError(f"{file.name} was changed: line {rows.line_num} has other columns than the first.")
-            yield row
-
-    def write(self, file: IO[str], rows: Iterable[Row]) -> None:
-        writer = csv.DictWriter(file, self.columns)
-        writer.writeheader()
-        writer.writerows(rows)
-
-
 class Journal:
     """The rows of a job on their way to `out`, a .jsonl or a .csv file.
 
@@ -164,7 +111,7 @@ class Journal:
         self.out, self.process, self.processes = out, process, processes
         if out.suffix.lower() not in (".jsonl", ".csv") or os.path.isdir(out):
             raise LandmarkError(f"The output {out} must be a file whose name ends in .jsonl or .csv.")
-        self.format: _Format = _JsonLines() if out.suffix.lower() == ".jsonl" else _Csv(columns)
+        self.format: RowFile = JsonLines() if out.suffix.lower() == ".jsonl" else Csv(columns)
         self.parts = out.with_name(f"{out.name}.parts")
         self.lock = FileLock(self.parts / "lock", blocking=False)
         self._seen = Seen()
@@ -309,7 +256,7 @@ class Journal:
             yield from (row for row in self._finished() if not row["error"])
         for part in sorted(self.parts.glob("*.jsonl")):
             with part.open(encoding="utf-8", errors="replace") as file:
-                yield from _JsonLines(unfinished=True).read(file)
+                yield from JsonLines(unfinished=True).read(file)
 
     def _finished(self) -> Iterator[Row]:
         """The rows of the output as it is.

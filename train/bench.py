@@ -167,11 +167,7 @@ def loop_command(
     """The loop of train.fit against bare forward and backward of the same network on data already in memory."""
     read = Recipe.read(recipe, **knobs)
     result = loop(read, data, rounds, updates, pretrained_weights)
-    table = Table("photos/s", "median", "lowest", "highest")
-    for name in ("loop", "bare"):
-        values = result[name]
-        table.add_row(name, *(f"{f(values):.1f}" for f in (statistics.median, min, max)))
-    Console().print(table)
+    _print_rates({name: result[name] for name in ("loop", "bare")})
     print(
         f"loop / bare: {result['ratio']:.3f} (median of {rounds} rounds, {min(result['ratios']):.3f} to "
         f"{max(result['ratios']):.3f}); {read.model}, {read.image_size} px, batch {read.batch_size}, "
@@ -245,10 +241,7 @@ def tag_command(
     """How fast a library is tagged, against decoding alone and the model alone."""
     _photo_bytes(photo)
     rates, device = tagging(photo, model, photos, rounds)
-    table = Table("photos/s", "median", "lowest", "highest")
-    for name, values in rates.items():
-        table.add_row(name, *(f"{f(values):.1f}" for f in (statistics.median, min, max)))
-    Console().print(table)
+    _print_rates(rates)
     turns = list(zip(rates["decode"], rates["model"], rates["tag"], strict=True))
     alternating = [tag * (1 / decode + 1 / network) for decode, network, tag in turns]
     overlapped = [tag / min(decode, network) for decode, network, tag in turns]
@@ -258,6 +251,13 @@ def tag_command(
             f"{max(ratios):.2f})"
         )
     print(f"{photos} copies of {photo.name}, {model}, {device}.")
+
+
+def _print_rates(rates: dict[str, list[float]]) -> None:
+    table = Table("photos/s", "median", "lowest", "highest")
+    for name, values in rates.items():
+        table.add_row(name, *(f"{f(values):.1f}" for f in (statistics.median, min, max)))
+    Console().print(table)
 
 
 def _photo_bytes(photo: Path) -> bytes:
