@@ -10,15 +10,17 @@ from torchvision.transforms import v2
 
 from train.recipe import Recipe
 
-__all__ = ["BatchAugmentation", "jitter_colors", "training_transform"]
+__all__ = ["DRAWS", "BatchAugmentation", "jitter_colors", "shift", "training_transform"]
+
+DRAWS = 6  # random numbers in -1..1 that each photo brings: three for its colours, one for the flip, two for the shift
 
 
 def training_transform(recipe: Recipe, size: int, interpolation: str) -> v2.Compose:
     """The transform from a uint8 tensor `(3, height, width)` to one of `(3, size, size)`.
 
-    `classic` is random resized crop, flip, rotation and shear, and blur, with colour jitter to come on the batch;
-    `randaugment` is Cubuk et al. 2020 and `trivialaugment` Müller and Hutter 2021, both behind crop and flip. What is
-    random is drawn from PyTorch's generator.
+    `classic` is random resized crop, rotation and shear, and blur; `randaugment` is Cubuk et al. 2020 and
+    `trivialaugment` Müller and Hutter 2021, both behind the crop. What is random is drawn from PyTorch's generator.
+    Flips, shifts and colours come on the batch, which is cheaper: see `BatchAugmentation`.
     """
     resize = v2.InterpolationMode(interpolation)  # as in serving, or the network meets another sharpness there
     steps: list[torch.nn.Module] = []
@@ -26,11 +28,6 @@ def training_transform(recipe: Recipe, size: int, interpolation: str) -> v2.Comp
         steps += [v2.Resize(size, resize), v2.CenterCrop(size)]
     else:
         steps.append(v2.RandomResizedCrop(size, scale=(recipe.crop_scale, 1.0), interpolation=resize))
-    if recipe.augment != "none":
-        if recipe.crop_padding:
-            steps.append(v2.RandomCrop(size, padding=round(recipe.crop_padding * size), padding_mode="reflect"))
-        if recipe.flip:
-            steps.append(v2.RandomHorizontalFlip(recipe.flip))
     if recipe.augment == "classic":
         if recipe.rotation or recipe.shear:
             bilinear = v2.InterpolationMode.BILINEAR
@@ -65,19 +62,39 @@ def jitter_colors(images: Tensor, brightness: Tensor, contrast: Tensor, saturati
     return images.mul_(b * c * s).add_(rest).clamp_(0, 1)
 
 
+def shift(images: Tensor, padding: int, down: Tensor, right: Tensor) -> Tensor:
+    """Crops of their own size out of images padded by reflection, each at a place of its own.
+
+    Args:
+        images: uint8 or float `(B, C, H, W)`.
+        padding: px at each side, below H and W.
+        down: how far the top of each crop is below the top of the padding, `(B,)` in -1..1, which spans all places.
+        right: likewise, from left to right.
+
+    Returns:
+        `(B, C, H, W)` of the same type.
+    """
+    count, _, height, width = images.shape
+    padded = v2.functional.pad(images, [padding], padding_mode="reflect")
+    windows = padded.unfold(2, height, 1).unfold(3, width, 1)  # (B, C, places down, places right, H, W), without a copy
+    top, left = (((place + 1) / 2 * (2 * padding + 1)).long().clamp(max=2 * padding) for place in (down, right))
+    return windows[torch.arange(count, device=images.device), :, top, left]
+
+
 class BatchAugmentation:
     """What is done to a whole batch, on the device it is trained on.
 
-    Colour jitter where `classic` has it, normalisation, random erasing (Zhong et al. 2020), mixup (Zhang et al. 2018)
-    and cutmix (Yun et al. 2019).
+    Shifts where there is `crop_padding`, flips, colour jitter where `classic` has it, normalisation, random erasing
+    (Zhong et al. 2020), mixup (Zhang et al. 2018) and cutmix (Yun et al. 2019).
 
-    It maps uint8 images `(B, 3, H, W)`, targets `(B,)` and the images' draws in -1..1 for brightness, contrast and
-    saturation `(B, 3)` to normalised float32 images and targets; where it mixes, these are smoothed distributions
-    `(B, num_classes)`. What else is random is drawn from the generators of Python, NumPy and PyTorch.
+    It maps uint8 images `(B, 3, H, W)`, targets `(B,)` and the images' draws in -1..1 `(B, DRAWS)` to normalised
+    float32 images and targets; where it mixes, these are smoothed distributions `(B, num_classes)`. What else is random
+    is drawn from the generators of Python, NumPy and PyTorch.
     """
 
     def __init__(self, recipe: Recipe, mean: Sequence[float], std: Sequence[float], num_classes: int):
         self.mean, self.std = list(mean), list(std)
+        self.crop_padding, self.flip = (recipe.crop_padding, recipe.flip) if recipe.augment != "none" else (0.0, 0.0)
         self.color_jitter = recipe.color_jitter if recipe.augment == "classic" else 0.0
         self.erasing_probability = recipe.random_erasing
         self.mix: Mixup | None = None
@@ -91,9 +108,14 @@ class BatchAugmentation:
             )
 
     def __call__(self, images: Tensor, targets: Tensor, draws: Tensor) -> tuple[Tensor, Tensor]:
+        colors, (mirror, down, right) = draws[:, :3], draws[:, 3:].unbind(1)
+        if padding := round(self.crop_padding * images.shape[-1]):
+            images = shift(images, padding, down, right)
+        if self.flip:
+            images = torch.where((mirror < 2 * self.flip - 1).view(-1, 1, 1, 1), images.flip(3), images)
         images = images.float().div_(255)
         if self.color_jitter:
-            images = jitter_colors(images, *(1 + self.color_jitter * draws).unbind(1))
+            images = jitter_colors(images, *(1 + self.color_jitter * colors).unbind(1))
         images = v2.functional.normalize(images, self.mean, self.std, inplace=True)
         if self.erasing_probability:
             images = RandomErasing(self.erasing_probability, mode="pixel", device=images.device)(images)

@@ -31,7 +31,7 @@ from torchmetrics.classification import MulticlassAccuracy
 from torchvision.transforms.v2 import functional
 from tqdm.auto import tqdm
 
-from landmark_models.devices import available_cores
+from landmark_models.devices import available_cores, keep_freed_memory
 from landmark_models.errors import LandmarkError
 from train.augment import BatchAugmentation
 from train.network import freeze, frozen_parameters
@@ -95,6 +95,7 @@ def start_accelerator(
         set_seed(recipe.seed)
         if accelerator.device.type == "cpu":  # accelerate's launcher would leave a process one thread, silently
             torch.set_num_threads(recipe.threads or max(available_cores() // accelerator.num_processes, 1))
+            keep_freed_memory()
         yield accelerator
     except BaseException:
         if accelerator.num_processes == 1:  # of several, the others may be waiting for this one: leave at once

@@ -7,6 +7,7 @@ import random
 from collections import Counter
 from collections.abc import Mapping, Sequence
 from dataclasses import replace
+from functools import partial
 from pathlib import Path
 from tempfile import TemporaryDirectory
 from textwrap import shorten
@@ -25,7 +26,7 @@ from landmark_models.errors import run_command
 from landmark_models.photo import open_photo
 from landmark_models.preprocess import required_side
 from landmark_models.text import for_terminal
-from train.augment import BatchAugmentation, training_transform
+from train.augment import DRAWS, BatchAugmentation, training_transform
 from train.data import AugmentedPhotos, DataError, EpochSampler, PhotoCache, Photos, channel_statistics, find_photos
 from train.data.folders import SPLITS
 from train.data.scan import KINDS, Finding, Scan, scan
@@ -228,7 +229,8 @@ def _add_pixels(
     page.add_table(headers, rows)
 
     page.add_heading("A batch as the network will see it")
-    augmented = AugmentedPhotos(photos, cache, lambda side: training_transform(recipe, side, cfg["interpolation"]))
+    transform_to = partial(training_transform, recipe, interpolation=cfg["interpolation"])
+    augmented = AugmentedPhotos(photos, cache, transform_to, DRAWS)
     batch = BatchAugmentation(recipe, mean, std, len(photos.labels))
     set_seed(recipe.seed)
     tensors, targets, draws = zip(*(augmented[item] for item in items), strict=True)

@@ -23,7 +23,7 @@ from tqdm.auto import tqdm
 from landmark_models.errors import LandmarkError
 from landmark_models.files import beside
 from landmark_models.preprocess import serving_transform
-from train.augment import BatchAugmentation, training_transform
+from train.augment import DRAWS, BatchAugmentation, training_transform
 from train.data import AugmentedPhotos, PhotoCache, Photos, ServedPhotos
 from train.data.cache import default_cache_folder
 from train.network import head_parameters, served_arguments, weights_digest
@@ -58,7 +58,7 @@ def backbone_features(
     views = [_compute(ServedPhotos(photos, cache, serving_transform(cfg)), None, recipe, own, accelerator, "features")]
     if recipe.feature_views > 1:
         transform_to = partial(training_transform, recipe, interpolation=cfg["interpolation"])
-        augmented = AugmentedPhotos(photos, cache, transform_to)
+        augmented = AugmentedPhotos(photos, cache, transform_to, DRAWS)
         for view in range(1, recipe.feature_views):
             seeds = np.random.SeedSequence([recipe.seed, view]).generate_state(len(photos)) >> 1
             order = [(index, int(seed), recipe.image_size) for index, seed in enumerate(seeds)]

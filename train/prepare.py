@@ -12,7 +12,7 @@ from torch.utils.data import DataLoader
 
 from landmark_models.devices import available_cores
 from landmark_models.preprocess import serving_transform
-from train.augment import training_transform
+from train.augment import DRAWS, training_transform
 from train.data import (
     AugmentedPhotos,
     DataError,
@@ -154,7 +154,7 @@ def loaders(
 
     sampler = EpochSampler(train.targets, recipe.batch_size, recipe.seed, recipe.balanced_sampling, side)
     transform_to = partial(training_transform, recipe, interpolation=cfg["interpolation"])
-    train_set = AugmentedPhotos(train, cache, transform_to)
+    train_set = AugmentedPhotos(train, cache, transform_to, DRAWS)
     val_set = ServedPhotos(val, cache, serving_transform(cfg))
     return (
         DataLoader(train_set, micro_batch, sampler=sampler, num_workers=workers, persistent_workers=keep),

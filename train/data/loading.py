@@ -44,12 +44,15 @@ class ServedPhotos(Dataset[tuple[Tensor, int]]):
 class AugmentedPhotos(Dataset[tuple[Tensor, int, Tensor]]):
     """Photos of a cache, augmented, asked for as `(index, seed, side)`: what is random follows from the seed alone.
 
-    The number of workers and of processes therefore changes no pixel. With image and target come three numbers in
-    -1..1, drawn from the same seed, for the colours, which are cheaper to change in a batch.
+    The number of workers and of processes therefore changes no pixel. With image and target come `draws` numbers in
+    -1..1, drawn from the same seed, for what is cheaper to change in a batch.
     """
 
-    def __init__(self, photos: Photos, cache: PhotoCache, transform_to: Callable[[int], Callable[[Tensor], Tensor]]):
+    def __init__(
+        self, photos: Photos, cache: PhotoCache, transform_to: Callable[[int], Callable[[Tensor], Tensor]], draws: int
+    ):
         self.files, self.targets, self.cache, self.transform_to = photos.files(), photos.targets, cache, transform_to
+        self.draws = draws
         self.transforms: dict[int, Callable[[Tensor], Tensor]] = {}  # by side
 
     def __len__(self) -> int:
@@ -61,7 +64,7 @@ class AugmentedPhotos(Dataset[tuple[Tensor, int, Tensor]]):
             self.transforms[side] = self.transform_to(side)
         torch.default_generator.manual_seed(seed)  # `torch.manual_seed` would look for devices, for each photo
         pixels = torch.from_numpy(np.array(self.cache[self.files[index]]))  # a copy, because the cache is read-only
-        return self.transforms[side](pixels.permute(2, 0, 1)), self.targets[index], 2 * torch.rand(3) - 1
+        return self.transforms[side](pixels.permute(2, 0, 1)), self.targets[index], 2 * torch.rand(self.draws) - 1
 
 
 class EpochSampler(Sampler[tuple[int, int, int]]):
