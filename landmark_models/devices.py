@@ -9,7 +9,7 @@ import torch
 
 __all__ = ["available_cores", "fast_precision", "keep_freed_memory"]
 
-_MALLOC_TRIM_THRESHOLD, _MALLOC_MMAP_THRESHOLD = -1, -3  # malloc.h
+_M_TRIM_THRESHOLD, _M_MMAP_MAX = -1, -4  # malloc.h
 
 
 def available_cores() -> int:
@@ -40,5 +40,5 @@ def keep_freed_memory() -> None:
     """
     mallopt = getattr(ctypes.CDLL(None), "mallopt", None) if sys.platform == "linux" else None
     if mallopt is not None:
-        for threshold in (_MALLOC_MMAP_THRESHOLD, _MALLOC_TRIM_THRESHOLD):
-            mallopt(threshold, 2**31 - 1)  # bytes, the largest that it takes
+        mallopt(_M_MMAP_MAX, 0)
+        mallopt(_M_TRIM_THRESHOLD, 2**31 - 1)  # bytes, the largest that it takes

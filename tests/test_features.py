@@ -113,6 +113,7 @@ def test_features_are_computed_once_for_the_same_inputs(data, pretrained, tmp_pa
     assert times("views", feature_views=3, augment="classic") == 3
     assert times("the same views", feature_views=3, augment="classic") == 0
     assert times("other views", feature_views=3, augment="classic", crop_scale=0.9) == 3
+    assert times("shifted views", feature_views=3, augment="classic", crop_padding=0.1) == 3
     assert times("other photos", folder=write_data(tmp_path / "more", train=9)) == 1
 
 

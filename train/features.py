@@ -126,8 +126,8 @@ def _key(recipe: Recipe, network: Any, photos: Photos, cache: PhotoCache) -> str
     serving = {key: cfg.get(key) for key in ("input_size", "mean", "std", "crop_pct", "crop_mode", "interpolation")}
     views: dict[str, Any] = {"views": recipe.feature_views}
     if recipe.feature_views > 1:
-        knobs = ("seed", "image_size", "augment", "crop_scale", "flip", "rotation", "shear", "color_jitter", "blur")
-        views |= {name: getattr(recipe, name) for name in (*knobs, "randaugment_magnitude")}
+        knobs = ("seed", "image_size", "augment", "crop_scale", "crop_padding", "flip", "rotation", "shear")
+        views |= {name: getattr(recipe, name) for name in (*knobs, "color_jitter", "blur", "randaugment_magnitude")}
     built = [_FORMAT, timm.__version__, recipe.model, served_arguments(recipe)]
     digest.update(json.dumps([*built, serving, views, recipe.mixed_precision]).encode())
     digest.update("\0".join([str(cache.pixels_file.parent.name), *photos.paths]).encode(errors="surrogateescape"))

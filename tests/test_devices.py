@@ -1,0 +1,26 @@
+import platform
+import subprocess
+import sys
+
+import pytest
+
+FAULTS = """
+import resource, torch
+from landmark_models.devices import keep_freed_memory
+{before}
+torch.ones(12_000_000)
+before = resource.getrusage(resource.RUSAGE_SELF).ru_minflt
+for _ in range(5):
+    torch.ones(12_000_000)
+print(resource.getrusage(resource.RUSAGE_SELF).ru_minflt - before)
+"""
+
+
+@pytest.mark.skipif(platform.libc_ver()[0] != "glibc", reason="only glibc gives large blocks back at once")
+def test_freed_memory_is_used_again():
+    faults = [
+        int(subprocess.check_output([sys.executable, "-c", FAULTS.format(before=before)], text=True))
+        for before in ("", "keep_freed_memory()")
+    ]
+    assert faults[0] > 1000
+    assert faults[1] < faults[0] / 10
