@@ -38,7 +38,7 @@ from landmark_models.errors import run_command
 from landmark_models.explain import NoExplanationError
 from landmark_models.explain import explain as explained
 from landmark_models.gazetteer import search
-from landmark_models.page_style import BEHAVIOUR, SPOKEN, STYLE, UPLOADING
+from landmark_models.page_style import BEHAVIOUR, FRAMES, SPOKEN, STYLE, UPLOADING
 from landmark_models.photo import MAX_BYTES
 from landmark_models.serving import Serving
 from landmark_models.tagging import Tags
@@ -331,6 +331,7 @@ def main(
         page.launch(
             server_port=port,
             theme=THEME,
+            css=FRAMES,
             max_file_size=MAX_BYTES,
             inbrowser=has_screen(),
             ssr_mode=False,

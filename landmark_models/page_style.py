@@ -1,6 +1,6 @@
 """How the page looks and what it does in the browser: CSS and JavaScript."""
 
-__all__ = ["BEHAVIOUR", "SPOKEN", "STYLE", "UPLOADING"]
+__all__ = ["BEHAVIOUR", "FRAMES", "SPOKEN", "STYLE", "UPLOADING"]
 
 STYLE = """
 h2 { font-size: 2rem; margin: 0 0 .25rem; }
@@ -22,6 +22,9 @@ td.name { overflow-wrap: anywhere; min-width: 6rem; }
 .wide { overflow-x: auto; }
 .links a { text-decoration: underline; color: var(--link-text-color); margin-right: .5rem; }
 """
+
+# Of the whole page: a photo of a few pixels fills its frame, as a large one does.
+FRAMES = ":is(#photo, #reason) .image-frame img { object-fit: contain; }"
 
 SPOKEN = "element.setAttribute('aria-live', 'polite');"  # a screen reader says what comes
 

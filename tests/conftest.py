@@ -162,12 +162,13 @@ def sure(run, tmp_path_factory) -> Path:
 def opened(model: Path):
     """The address of a page with a model serving."""
     import app
+    from landmark_models.page_style import FRAMES
     from landmark_models.serving import Serving
 
     page = app.build(Serving(str(model)))
     _, url, _ = page.launch(
         prevent_thread_lock=True, quiet=True, theme=app.THEME, ssr_mode=False, mcp_server=True,
-        max_file_size=app.MAX_BYTES,
+        max_file_size=app.MAX_BYTES, css=FRAMES,
     )  # fmt: skip
     yield url
     page.close(verbose=False)

@@ -65,6 +65,18 @@ def test_photos_as_phones_and_designers_have_them(page, kind, tmp_path):
     assert (width < height) == (kind == "sideways")
 
 
+def test_a_photo_of_a_few_pixels_fills_its_frame(page, tmp_path):
+    noisy_photo((200, 40, 40), 1, (32, 32)).save(tmp_path / "tiny.png")
+    give(page, tmp_path / "tiny.png", "Red Tower")
+    page.locator("#why").click()
+    page.locator("#reason img").wait_for()
+    for place in ("#photo", "#reason"):
+        image = page.locator(f"{place} img").first
+        assert image.evaluate("image => image.naturalWidth") == 32
+        assert image.evaluate("image => getComputedStyle(image).objectFit") == "contain"
+        assert image.bounding_box()["height"] > 200
+
+
 @pytest.mark.parametrize("kind", ["", "image/heic"], ids=["of no kind to the browser", "heic"])
 def test_a_dropped_photo_is_named(page, kind):
     """Where nothing is installed for HEIC, a browser says of such a file that it is of no kind."""
