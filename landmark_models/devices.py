@@ -1,4 +1,4 @@
-"""What this machine computes with: cores, and the precision that its hardware is fast in."""
+"""What this machine computes with: cores, the precision that its hardware is fast in, memory."""
 
 import ctypes
 import os
@@ -35,8 +35,8 @@ def fast_precision(device: torch.device) -> torch.dtype:
 def keep_freed_memory() -> None:
     """Have this process use again what it frees, where the C library is glibc; elsewhere nothing happens.
 
-    glibc gives large blocks back to the system at once and takes them anew, page by page, for every layer's output: a
-    small network's training spends a fifth of its time on that.
+    glibc gives large blocks back to the system at once and takes them anew, page by page, for every layer's output:
+    training a small network on a CPU spends a tenth of its time on that, or more.
     """
     mallopt = getattr(ctypes.CDLL(None), "mallopt", None) if sys.platform == "linux" else None
     if mallopt is not None:
