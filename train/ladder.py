@@ -110,6 +110,8 @@ def draw_ladder(rungs: Sequence[Rung], file: Path) -> None:
         lines = rung.runs[0].metrics()
         _draw_norms(first, lines[0].get("gradient_norms"), style)
         _draw_norms(last, lines[-1].get("gradient_norms"), style)
+    for axes in (accuracy, loss):
+        axes.xaxis.get_major_locator().set_params(integer=True)
     accuracy.set(title="Validation accuracy, %", xlabel="epoch")
     loss.set(title="Loss: training (solid), validation (dashed)", xlabel="epoch")
     first.set(title="Gradient norm by layer, first epoch", xlabel="layer, from the input on")
