@@ -98,6 +98,7 @@ def draw_ladder(rungs: Sequence[Rung], file: Path) -> None:
     last. Where a network does not learn, its layers near the input get next to none, or far too much.
     """
     from matplotlib.figure import Figure
+    from matplotlib.ticker import MaxNLocator
 
     figure = Figure(figsize=(13, 8), layout="constrained")
     (accuracy, loss), (first, last) = figure.subplots(2, 2)
@@ -111,7 +112,7 @@ def draw_ladder(rungs: Sequence[Rung], file: Path) -> None:
         _draw_norms(first, lines[0].get("gradient_norms"), style)
         _draw_norms(last, lines[-1].get("gradient_norms"), style)
     for axes in (accuracy, loss):
-        axes.xaxis.get_major_locator().set_params(integer=True)
+        axes.xaxis.set_major_locator(MaxNLocator(integer=True))
     accuracy.set(title="Validation accuracy, %", xlabel="epoch")
     loss.set(title="Loss: training (solid), validation (dashed)", xlabel="epoch")
     first.set(title="Gradient norm by layer, first epoch", xlabel="layer, from the input on")
