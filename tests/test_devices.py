@@ -8,9 +8,10 @@ FAULTS = """
 import resource, torch
 from landmark_models.devices import keep_freed_memory
 {before}
-torch.ones(12_000_000)
+for _ in range(3):
+    torch.ones(12_000_000)
 before = resource.getrusage(resource.RUSAGE_SELF).ru_minflt
-for _ in range(5):
+for _ in range(20):
     torch.ones(12_000_000)
 print(resource.getrusage(resource.RUSAGE_SELF).ru_minflt - before)
 """
@@ -23,4 +24,4 @@ def test_freed_memory_is_used_again():
         for before in ("", "keep_freed_memory()")
     ]
     assert faults[0] > 1000
-    assert faults[1] < faults[0] / 10
+    assert faults[1] < faults[0] / 5  # a small block between may cost one large block its place
