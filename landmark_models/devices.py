@@ -33,7 +33,7 @@ def fast_precision(device: torch.device) -> torch.dtype:
 
 
 def keep_freed_memory() -> None:
-    """Have this process use again what it frees, where the C library is glibc; elsewhere nothing happens.
+    """Have this process use again what it frees, where glibc allocates tensors; elsewhere nothing changes.
 
     glibc gives large blocks back to the system at once and takes them anew, page by page, for every layer's output:
     training a small network on a CPU spends a tenth of its time on that, or more.

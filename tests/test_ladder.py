@@ -3,6 +3,7 @@ import shutil
 
 import numpy as np
 import pytest
+from conftest import pretend
 from PIL import Image
 
 from landmark_models.errors import LandmarkError
@@ -18,14 +19,13 @@ def runs(evaluated, tmp_path):
     folders = []
     for name, changes, top1 in (
         ("1-plain-seed0", {"seed": 0}, 0.5),
-        ("1-plain-seed1", {"seed": 1}, 0.7),
+        ("1-plain-seed1", {"seed": 1, "threads": 1}, 0.7),
         ("2-deeper", {"learning_rate": 0.9}, 0.9),
     ):
         folder = shutil.copytree(evaluated.path, tmp_path / name)
         run = RunFolder(folder)
         Recipe.read(run.recipe, **{key: str(value) for key, value in changes.items()}).write(run.recipe)
-        metrics = json.loads(run.test.read_text())
-        run.test.write_text(json.dumps({**metrics, "top1": top1}))
+        pretend(run, top1=top1, top1_ci95=[0.0, 1.0])
         folders.append(folder)
     return folders
 
@@ -75,10 +75,46 @@ def test_the_command_writes_table_and_picture(runs, tmp_path, capsys):
         assert picture.size == (1300, 800)
 
 
-def test_runs_that_make_no_ladder_are_refused(runs, run):
+def test_other_weights_are_no_other_seed(runs):
+    file = runs[1] / "environment.json"
+    environment = json.loads(file.read_text())
+    file.write_text(json.dumps(environment | {"weights_from": "other.safetensors", "device": "abacus"}))
+    assert [len(rung.runs) for rung in find_rungs(runs)] == [1, 1, 1]
+    file.write_text(json.dumps(environment | {"device": "abacus"}))
+    assert f"{environment['device']} and abacus |" in ladder(find_rungs(runs))
+
+
+def test_runs_of_unlike_length_say_so(runs):
+    file = runs[1] / "metrics.jsonl"
+    file.write_text(file.read_text().splitlines(keepends=True)[0])
+    assert "| 1 to 2 |" in ladder(find_rungs(runs))
+
+
+def test_a_rung_without_epochs_and_odd_names_are_drawn(runs, tmp_path):
+    (runs[0] / "metrics.jsonl").write_text('{"seconds": 3}\n')
+    odd = [runs[0], runs[1], runs[2].rename(tmp_path / "_cost$x_$")]
+    assert "| 0 to 2 |" in ladder(find_rungs(odd))
+    draw_ladder(find_rungs(odd), tmp_path / "odd.png")
+    assert (tmp_path / "odd.png").stat().st_size > 1000
+    assert ladder(find_rungs(odd[:1])).splitlines()[2].split("|")[7].strip() == "-"
+    draw_ladder(find_rungs(odd[:1]), tmp_path / "none.png")
+
+
+def test_runs_that_make_no_ladder_are_refused(runs, run, tmp_path):
     with pytest.raises(LandmarkError, match=r"There is no .*metrics.json; evaluate it"):
         find_rungs([run.path])
-    file = RunFolder(runs[0]).test
-    file.write_text(file.read_text().replace('"digest": "', '"digest": "other'))
-    with pytest.raises(LandmarkError, match="different photos"):
+    with pytest.raises(LandmarkError, match=r"1-plain-seed0 and .*1-plain-seed0 are of one recipe and one seed"):
+        find_rungs([runs[0], runs[0]])
+    with pytest.raises(LandmarkError, match=r"no-folder.*can't be written: No such file"):
+        draw_ladder(find_rungs(runs), tmp_path / "no-folder" / "ladder.png")
+    pretend(RunFolder(runs[0]), digest="other")
+    with pytest.raises(LandmarkError, match=r"different photos.*1-plain-seed0: 9 of .*1-plain-seed1: 9 of"):
         find_rungs(runs)
+    file = runs[0] / "metrics.jsonl"
+    for content, reason in (
+        ("", r"no metrics\.jsonl with a line"),
+        ("{\n", r"metrics\.jsonl can't be read: Expecting"),
+    ):
+        file.write_text(content)
+        with pytest.raises(LandmarkError, match=reason):
+            find_rungs(runs[:1])

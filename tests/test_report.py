@@ -2,6 +2,7 @@ import json
 import shutil
 
 import pytest
+from conftest import pretend
 from typer.testing import CliRunner
 
 from landmark_models import hub
@@ -22,10 +23,7 @@ def evaluated(run, shared_data, tmp_path):
 
 def test_the_table_says_what_the_runs_have_measured(evaluated, tmp_path):
     worse = shutil.copytree(evaluated, tmp_path / "worse")
-    file = worse / "test" / "metrics.json"
-    metrics = json.loads(file.read_text())
-    few = {"top1": 0.5, "top1_ci95": [0.2, 0.7], "macro_f1": 0.25, "photos_per_second": 12.4}
-    file.write_text(json.dumps({**metrics, **few}))
+    pretend(RunFolder(worse), top1=0.5, top1_ci95=[0.2, 0.7], macro_f1=0.25, photos_per_second=12.4)
     lines = table([worse, evaluated]).splitlines()
     assert len(lines) == 4
     assert lines[2].startswith("| small |")
@@ -38,13 +36,17 @@ def test_the_table_says_what_the_runs_have_measured(evaluated, tmp_path):
     assert cells[7].endswith(json.loads((worse / "environment.json").read_text())["device"])
 
 
-def test_gflops_are_the_published_ones(run, monkeypatch, tmp_path):
+def test_gflops_are_the_published_ones(evaluated, tmp_path):
     recipe = Recipe(model="resnet18", image_size=224)
-    own = RunFolder(shutil.copytree(run.path, tmp_path / "resnet18"))
+    own = RunFolder(evaluated)
+    own.origin = {"weights_from": "random weights"}
+    noted = hub.load(evaluated).landmark["test"]
     own.save_model(build_network(recipe, 1000), [str(i) for i in range(1000)], recipe, {})
-    figures = {"split": "test", "top1": 0.5, "top1_ci95": [0.4, 0.6], "macro_f1": 0.5, "photos_per_second": 1}
-    own.test.parent.mkdir()
-    own.test.write_text(json.dumps({**figures, "digest": "x", "n": 9, "data": "d"}))
+    with pytest.raises(LandmarkError, match="holds other figures than"):  # those of the network before
+        table([own.path])
+    config = json.loads((own.model / "config.json").read_text())
+    config["landmark"]["test"] = noted
+    (own.model / "config.json").write_text(json.dumps(config))
     cells = table([own.path]).splitlines()[2].split(" | ")
     assert cells[1:4] == ["11.69", "3.63", "224"]  # 1.8 G multiply-adds (He et al. 2016)
 
@@ -62,6 +64,9 @@ def test_it_is_put_between_the_marks_of_a_file(evaluated, tmp_path):
     with pytest.raises(LandmarkError, match="has no lines"):
         app(["table", str(evaluated), "--into", str(file)], standalone_mode=False)
     assert file.read_text() == "no marks"
+    file.write_bytes(b"\xff")
+    with pytest.raises(LandmarkError, match=r"README\.md can't be read: 'utf-8' codec"):
+        app(["table", str(evaluated), "--into", str(file)], standalone_mode=False)
 
 
 def test_mistakes_are_sentences(run, evaluated, tmp_path):
@@ -77,8 +82,7 @@ def test_mistakes_are_sentences(run, evaluated, tmp_path):
         table([evaluated])
     file.write_text(plain)
     other = shutil.copytree(evaluated, tmp_path / "other")
-    file = other / "test" / "metrics.json"
-    file.write_text(json.dumps({**json.loads(file.read_text()), "digest": "x"}))
+    pretend(RunFolder(other), digest="x")
     with pytest.raises(LandmarkError, match="different photos"):
         table([evaluated, other])
 
@@ -98,8 +102,7 @@ def test_two_runs_are_compared_photo_by_photo(evaluated, tmp_path):
     assert (found["n"], found["both"], found["neither"], found["only_a"], found["only_b"]) == (20, 10, 2, 1, 7)
     assert found["p"] == pytest.approx(2 * (1 + 8) / 2**8)
     assert compare(folders[0], folders[0])["p"] == 1.0
-    metrics = json.loads((folders[1] / "test" / "metrics.json").read_text())
-    (folders[1] / "test" / "metrics.json").write_text(json.dumps(metrics | {"digest": "other"}))
+    pretend(RunFolder(folders[1]), digest="other")
     with pytest.raises(LandmarkError, match="not evaluated on the same photos"):
         compare(*folders)
     (folders[0] / "test" / "predictions.csv").unlink()

@@ -98,7 +98,7 @@ def write_card(
         not_measured=test["excluded"] + len(test["left_out"]) if test else 0,
         command=shlex.join(command),
         device=environment["device"],
-        duration=duration(run.metrics()[-1]["seconds"]),
+        duration=duration(run.seconds()),
         versions=", ".join(f"{package} {environment['packages'][package]}" for package in ("torch", "timm")),
         licence=_licence(licence),
         labels=[for_markdown(label) for label in model.labels],

@@ -6,7 +6,7 @@ python -m train.report ladder runs/1-baseline-seed0 runs/1-baseline-seed1 runs/2
 import re
 import statistics
 from collections.abc import Callable, Sequence
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -31,7 +31,7 @@ _FIGURES = {
 
 @dataclass(frozen=True)
 class Rung:
-    """Runs of one recipe, which differ in their seed alone, with what each measured on the test split."""
+    """Runs that differ in their seed alone, with what each measured on the test split."""
 
     runs: tuple[RunFolder, ...]
     tests: tuple[dict[str, Any], ...]
@@ -43,28 +43,34 @@ class Rung:
 
     def over_epochs(self, value: Callable[[dict[str, Any]], float]) -> tuple[list[int], list[float]]:
         """The epochs that all its runs have, and the mean of a figure in each."""
-        histories = [[line for line in run.metrics() if "epoch" in line and "val_top1" in line] for run in self.runs]
-        lines = list(zip(*histories, strict=False))
+        lines = list(zip(*map(_epochs, self.runs), strict=False))
         return [line[0]["epoch"] for line in lines], [statistics.mean(map(value, line)) for line in lines]
 
 
 def find_rungs(runs: Sequence[Path]) -> list[Rung]:
-    """The runs, those of one recipe together, in the order in which they are named.
+    """The runs, those that differ in their seed alone together, in the order in which they are named.
 
     Raises:
-        LandmarkError: one is no run, has not been evaluated on its test split, or on other photos than the rest.
+        LandmarkError: one is no run, has not been evaluated on its test split or on other photos than the rest, or
+            comes twice.
     """
     rungs: dict[str, Rung] = {}
-    digests = set()
+    seen: dict[tuple[str, int], Path] = {}
+    photos: dict[str, str] = {}
     for path in runs:
         run = RunFolder(path)
         test = run.measured()
-        digests.add(test["digest"])
-        recipe = repr(replace(Recipe.read(run.recipe), seed=0))
-        before = rungs.get(recipe, Rung((), ()))
-        rungs[recipe] = Rung((*before.runs, run), (*before.tests, test))
-    if len(digests) > 1:
-        raise LandmarkError("These runs were tested on different photos, so they make no ladder.")
+        run.seconds()  # raises where there is nothing to draw yet
+        photos.setdefault(test["digest"], f"{path}: {test['n']} of {test['data']}")
+        kind, seed = run.but_for_the_seed(), Recipe.read(run.recipe).seed
+        if (kind, seed) in seen:
+            raise LandmarkError(f"{seen[kind, seed]} and {path} are of one recipe and one seed; leave one of them out.")
+        seen[kind, seed] = path
+        before = rungs.get(kind, Rung((), ()))
+        rungs[kind] = Rung((*before.runs, run), (*before.tests, test))
+    if len(photos) > 1:
+        names = "; ".join(photos.values())
+        raise LandmarkError(f"These runs were tested on different photos, so they make no ladder: {names}.")
     return list(rungs.values())
 
 
@@ -73,16 +79,16 @@ def ladder(rungs: Sequence[Rung]) -> str:
     header = ["rung", "seeds", *(f"{name}, %" for name in _FIGURES), "epochs", "time"]
     lines = [header, ["---"] * len(header)]
     for rung in rungs:
-        seconds = [run.metrics()[-1]["seconds"] for run in rung.runs]
-        device = rung.runs[0].environment()["device"]
-        epochs, _ = rung.over_epochs(lambda line: line["val_top1"])
+        seconds = [run.seconds() for run in rung.runs]
+        devices = dict.fromkeys(run.environment()["device"] for run in rung.runs)
+        epochs = sorted({len(_epochs(run)) for run in rung.runs})
         lines.append(
             [
                 for_markdown(rung.name),
                 str(len(rung.runs)),
                 *(_spread([100 * test[key] for test in rung.tests]) for key in _FIGURES.values()),
-                str(len(epochs) or "-"),
-                f"{duration(statistics.mean(seconds))}, {device}",
+                " to ".join(map(str, dict.fromkeys((epochs[0], epochs[-1])))) if any(epochs) else "-",
+                f"{duration(statistics.mean(seconds))}, {' and '.join(devices)}",
             ]
         )
     n, data = rungs[0].tests[0]["n"], rungs[0].tests[0]["data"]
@@ -95,38 +101,58 @@ def draw_ladder(rungs: Sequence[Rung], file: Path) -> None:
     """Draw all rungs' curves in one picture, a PNG: accuracy, loss, and how far gradients reach down a network.
 
     The last is the Euclidean norm of the gradient of each layer's weights, at the end of the first epoch and of the
-    last. Where a network does not learn, its layers near the input get next to none, or far too much.
+    last, in the first run of a rung. Where a network does not learn, its layers near the input get next to none, or far
+    too much. A rung that was fitted without epochs has no curves.
+
+    Raises:
+        LandmarkError: the file can't be written.
     """
+    import matplotlib
     from matplotlib.figure import Figure
     from matplotlib.ticker import MaxNLocator
 
     figure = Figure(figsize=(13, 8), layout="constrained")
     (accuracy, loss), (first, last) = figure.subplots(2, 2)
-    for index, rung in enumerate(rungs):
-        style: dict[str, Any] = {"label": for_terminal(rung.name), "color": f"C{index}"}
-        epochs, top1 = rung.over_epochs(lambda line: 100 * line["val_top1"])
-        accuracy.plot(epochs, top1, **style)
-        loss.plot(*rung.over_epochs(lambda line: line["train_loss"]), **style)
-        loss.plot(*rung.over_epochs(lambda line: line["val_loss"]), linestyle="--", color=f"C{index}")
-        lines = rung.runs[0].metrics()
-        _draw_norms(first, lines[0].get("gradient_norms"), style)
-        _draw_norms(last, lines[-1].get("gradient_norms"), style)
-    for axes in (accuracy, loss):
+    drawn = [rung for rung in rungs if all(map(_epochs, rung.runs))]
+    cycle = matplotlib.colormaps["tab10" if len(drawn) <= 10 else "turbo"]
+    curves = []
+    for index, rung in enumerate(drawn):
+        color = cycle(index if len(drawn) <= 10 else index / (len(drawn) - 1))
+        curves += accuracy.plot(*rung.over_epochs(lambda line: 100 * line["val_top1"]), color=color)
+        loss.plot(*rung.over_epochs(lambda line: line["train_loss"]), color=color)
+        loss.plot(*rung.over_epochs(lambda line: line["val_loss"]), linestyle="--", color=color)
+        lines = _epochs(rung.runs[0])
+        layers = list(lines[-1].get("gradient_norms", ()))
+        _draw_norms(first, layers, lines[0], color)
+        _draw_norms(last, layers, lines[-1], color)
+    for axes in (accuracy, loss, first, last):
         axes.xaxis.set_major_locator(MaxNLocator(integer=True))
+        axes.grid(alpha=0.3)
     accuracy.set(title="Validation accuracy, %", xlabel="epoch")
     loss.set(title="Loss: training (solid), validation (dashed)", xlabel="epoch")
-    first.set(title="Gradient norm by layer, first epoch", xlabel="layer, from the input on")
-    last.set(title="Gradient norm by layer, last epoch", xlabel="layer, from the input on")
-    accuracy.legend()
-    for axes in (accuracy, loss, first, last):
-        axes.grid(alpha=0.3)
-    with beside(file) as scratch:
-        figure.savefig(scratch, dpi=100, format="png")
+    first.set(title="Gradient norm by layer, first epoch", xlabel="trained layer, from the input on")
+    last.set(title="Gradient norm by layer, last epoch", xlabel="trained layer, from the input on")
+    if curves:
+        for text in accuracy.legend(curves, [for_terminal(rung.name) for rung in drawn]).get_texts():
+            text.set_parse_math(False)  # a folder's name is no formula
+    try:
+        with beside(file) as scratch:
+            figure.savefig(scratch, dpi=100, format="png")
+    except OSError as error:
+        raise LandmarkError(f"{file} can't be written: {error.strerror or error}.") from None
 
 
-def _draw_norms(axes: "Axes", norms: dict[str, float] | None, style: dict[str, Any]) -> None:
-    if norms and any(norm > 0 for norm in norms.values()):
-        axes.semilogy(range(1, len(norms) + 1), list(norms.values()), marker="o", **style)
+def _epochs(run: RunFolder) -> list[dict[str, Any]]:
+    """The lines of its metrics that are an epoch's; none where a head was fitted on cached features."""
+    return [line for line in run.metrics() if "epoch" in line and "val_top1" in line]
+
+
+def _draw_norms(axes: "Axes", layers: Sequence[str], line: dict[str, Any], color: Any) -> None:
+    """The norms in a line of metrics, each at its layer's place; zero has none on a logarithmic axis."""
+    norms = line.get("gradient_norms", {})
+    points = [(place, norms[name]) for place, name in enumerate(layers, start=1) if norms.get(name, 0) > 0]
+    if points:
+        axes.semilogy(*zip(*points, strict=True), marker="o", color=color)
 
 
 def _spread(values: Sequence[float]) -> str:

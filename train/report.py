@@ -88,7 +88,6 @@ def _row(run: RunFolder) -> tuple[list[str], str, str]:
     origin = model.landmark.get("weights_from", "")
     if teacher := model.landmark.get("teacher"):
         origin += f"; taught by {teacher}"
-    seconds = run.metrics()[-1]["seconds"]
     cells = [
         run.path.resolve().name,
         f"{parameters / 1e6:.2f}",
@@ -97,7 +96,7 @@ def _row(run: RunFolder) -> tuple[list[str], str, str]:
         origin,
         f"{100 * test['top1']:.2f} ({low:.2f} to {high:.2f})",
         f"{100 * test['macro_f1']:.2f}",
-        f"{duration(seconds)}, {environment['device']}",
+        f"{duration(run.seconds())}, {environment['device']}",
         f"{test['photos_per_second']:.0f}",
     ]
     return cells, test["digest"], f"{test['n']} of {test['data']}"
@@ -108,12 +107,15 @@ def _put_into(file: Path, text: str, name: str) -> None:
     begin, end = f"<!-- {name}: begin -->", f"<!-- {name}: end -->"
     try:
         before = file.read_text(encoding="utf-8")
-    except OSError as error:
-        raise LandmarkError(f"{file} can't be read: {error.strerror or error}.") from None
+    except (OSError, UnicodeDecodeError) as error:
+        raise LandmarkError(f"{file} can't be read: {getattr(error, 'strerror', None) or error}.") from None
     pattern = re.compile(f"(?<={re.escape(begin)}\n).*?(?={re.escape(end)})", re.DOTALL)
     if not pattern.search(before):
         raise LandmarkError(f"{file} has no lines {begin} and {end} to put the table between.")
-    write_text(file, pattern.sub(lambda _: f"\n{text}\n", before, count=1))
+    try:
+        write_text(file, pattern.sub(lambda _: f"\n{text}\n", before, count=1))
+    except OSError as error:
+        raise LandmarkError(f"{file} can't be written: {error.strerror or error}.") from None
 
 
 app = typer.Typer(no_args_is_help=True, add_completion=False)
@@ -140,7 +142,10 @@ def table_command(
 
 @app.command("ladder")
 def ladder_command(
-    runs: Annotated[list[Path], typer.Argument(help="Run folders, rung by rung; those of one recipe are averaged.")],
+    runs: Annotated[
+        list[Path],
+        typer.Argument(help="Run folders, rung by rung; those that differ in their seed alone are averaged."),
+    ],
     output: Annotated[Path | None, typer.Option(help="PNG file for all rungs' curves.")] = None,
     into: Annotated[
         Path | None, typer.Option(help="Markdown file with the marks that the table is put between.")

@@ -20,6 +20,7 @@ from torch import nn
 from landmark_models import hub
 from landmark_models.errors import LandmarkError
 from landmark_models.files import PART, beside, write_json, write_text
+from landmark_models.model_folder import CONFIG_FILE, read_config
 from train.network import served_arguments
 from train.recipe import Recipe
 
@@ -101,11 +102,7 @@ class RunFolder:
             LandmarkError: it can't be read.
         """
         file = self.path / "split.json"
-        try:
-            content: dict[str, Any] | None = json.loads(file.read_text(encoding="utf-8")) if file.is_file() else None
-        except (OSError, ValueError) as error:
-            raise LandmarkError(f"{file} can't be read: {error}") from None
-        return content
+        return _read_json(file) if file.is_file() else None
 
     @contextmanager
     def writing(self) -> Iterator[None]:
@@ -143,7 +140,7 @@ class RunFolder:
         self.origin = origin
         file, environment = self.path / "environment.json", origin | _environment(device, processes)
         if file.is_file():
-            started = json.loads(file.read_text(encoding="utf-8"))
+            started = self.environment()
             for name, words in _ORIGIN.items():
                 there, here = started.get(name), origin.get(name)
                 if there != here:
@@ -171,10 +168,33 @@ class RunFolder:
             file.write(json.dumps(metrics) + "\n")
 
     def metrics(self) -> list[dict[str, Any]]:
-        """The lines of `metrics.jsonl`; one that was cut off as it was written is left out."""
+        """The lines of `metrics.jsonl`; one that was cut off as it was written is left out.
+
+        Raises:
+            LandmarkError: it can't be read.
+        """
         file = self.path / "metrics.jsonl"
-        lines = file.read_text(encoding="utf-8").splitlines(keepends=True) if file.is_file() else []
-        return [json.loads(line) for line in lines if line.endswith("\n")]
+        try:
+            lines = file.read_text(encoding="utf-8").splitlines(keepends=True) if file.is_file() else []
+            return [json.loads(line) for line in lines if line.endswith("\n")]
+        except (OSError, ValueError) as error:
+            raise _unreadable(file, error) from None
+
+    def seconds(self) -> float:
+        """How long it was trained, s.
+
+        Raises:
+            LandmarkError: it has not been trained yet.
+        """
+        if not (lines := self.metrics()):
+            raise LandmarkError(f"{self.path} has no metrics.jsonl with a line in it yet; go on with it by --resume.")
+        return float(lines[-1]["seconds"])
+
+    def but_for_the_seed(self) -> str:
+        """What it has in common with runs that differ from it in their seed alone."""
+        knobs = {name: value for name, value in asdict(Recipe.read(self.recipe)).items() if name not in _HARMLESS_KNOBS}
+        origin = {name: self.environment().get(name) for name in _ORIGIN}
+        return json.dumps([knobs | {"seed": None}, origin], sort_keys=True)
 
     def environment(self) -> dict[str, Any]:
         """What `environment.json` says: commit, versions, device, command.
@@ -188,7 +208,7 @@ class RunFolder:
         """What was measured on the test split, one crop.
 
         Raises:
-            LandmarkError: this is no run, or nothing was.
+            LandmarkError: this is no run, nothing was, or it has been trained on since.
         """
         if not self.recipe.is_file():
             raise LandmarkError(f"{self.path} is no run folder: it has no {self.recipe.name}.")
@@ -196,10 +216,13 @@ class RunFolder:
             what = "evaluate it: python -m train.evaluate RUN --data DATA --split test --output RUN/test"
             raise LandmarkError(f"There is no {self.test}; {what}.")
         test = _read_json(self.test)
-        if test["split"] != "test" or test.get("tta"):
+        if test.get("split") != "test" or test.get("tta"):
             raise LandmarkError(
                 f"{self.test} does not hold plain figures of the test split; evaluate {self.path} again."
             )
+        noted = read_config(self.model / CONFIG_FILE, str(self.path))["landmark"].get("test")
+        if not noted or any(test.get(name) != value for name, value in noted.items()):
+            raise LandmarkError(f"{self.test} holds other figures than {self.model} has noted; evaluate the run again.")
         return test
 
     def forget_after(self, epoch: int) -> None:
@@ -240,8 +263,12 @@ def _read_json(file: Path) -> dict[str, Any]:
     try:
         content: dict[str, Any] = json.loads(file.read_text(encoding="utf-8"))
     except (OSError, ValueError) as error:
-        raise LandmarkError(f"{file} can't be read: {getattr(error, 'strerror', None) or error}.") from None
+        raise _unreadable(file, error) from None
     return content
+
+
+def _unreadable(file: Path, error: Exception) -> LandmarkError:
+    return LandmarkError(f"{file} can't be read: {getattr(error, 'strerror', None) or error}.")
 
 
 def _differences(there: dict[str, int], here: dict[str, int]) -> list[str]:
