@@ -83,7 +83,7 @@ class Recipe:
     crop_scale: float = knob(0.35, "smallest part of the photo's area in a random resized crop", low=0.01, high=1)
     crop_padding: float = knob(
         0.0,
-        "random crops of the middle square, padded by this part of its side (reflected), in place of resized ones; 0: no",
+        "random crops of the middle square, padded by this part of its side (reflected), none resized; 0: no",
         low=0,
         high=0.5,
     )
