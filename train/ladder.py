@@ -81,13 +81,14 @@ def ladder(rungs: Sequence[Rung]) -> str:
     for rung in rungs:
         seconds = [run.seconds() for run in rung.runs]
         devices = dict.fromkeys(run.environment()["device"] for run in rung.runs)
-        epochs = sorted({len(_epochs(run)) for run in rung.runs})
+        epochs = [len(_epochs(run)) for run in rung.runs]
+        few, many = min(epochs), max(epochs)
         lines.append(
             [
                 for_markdown(rung.name),
                 str(len(rung.runs)),
                 *(_spread([100 * test[key] for test in rung.tests]) for key in _FIGURES.values()),
-                " to ".join(map(str, dict.fromkeys((epochs[0], epochs[-1])))) if any(epochs) else "-",
+                f"{few} to {many}" if few < many else str(many or "-"),
                 f"{duration(statistics.mean(seconds))}, {' and '.join(devices)}",
             ]
         )
@@ -114,10 +115,10 @@ def draw_ladder(rungs: Sequence[Rung], file: Path) -> None:
     figure = Figure(figsize=(13, 8), layout="constrained")
     (accuracy, loss), (first, last) = figure.subplots(2, 2)
     drawn = [rung for rung in rungs if all(map(_epochs, rung.runs))]
-    cycle = matplotlib.colormaps["tab10" if len(drawn) <= 10 else "turbo"]
+    colors = matplotlib.colormaps["tab10"] if len(drawn) <= 10 else matplotlib.colormaps["turbo"].resampled(len(drawn))
     curves = []
     for index, rung in enumerate(drawn):
-        color = cycle(index if len(drawn) <= 10 else index / (len(drawn) - 1))
+        color = colors(index)
         curves += accuracy.plot(*rung.over_epochs(lambda line: 100 * line["val_top1"]), color=color)
         loss.plot(*rung.over_epochs(lambda line: line["train_loss"]), color=color)
         loss.plot(*rung.over_epochs(lambda line: line["val_loss"]), linestyle="--", color=color)

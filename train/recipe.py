@@ -78,12 +78,12 @@ class Recipe:
     balanced_sampling: bool = knob(False, "draw every class equally often")
 
     augment: Literal["none", "classic", "randaugment", "trivialaugment"] = knob(
-        "classic", "what happens to a training photo; all but none begin with a random crop and end with a flip"
+        "classic", "what happens to a training photo; all but none have a random crop and a flip"
     )
     crop_scale: float = knob(0.35, "smallest part of the photo's area in a random resized crop", low=0.01, high=1)
     crop_padding: float = knob(
         0.0,
-        "random crops of the middle square, padded by this part of its side (reflected), none resized; 0: no",
+        "random crops of the middle square, padded by this part of its side (reflected); 0: random resized crops",
         low=0,
         high=0.5,
     )

@@ -193,7 +193,8 @@ class RunFolder:
     def but_for_the_seed(self) -> str:
         """What it has in common with runs that differ from it in their seed alone."""
         knobs = {name: value for name, value in asdict(Recipe.read(self.recipe)).items() if name not in _HARMLESS_KNOBS}
-        origin = {name: self.environment().get(name) for name in _ORIGIN}
+        environment = self.environment()
+        origin = {name: environment.get(name) for name in _ORIGIN}
         return json.dumps([knobs | {"seed": None}, origin], sort_keys=True)
 
     def environment(self) -> dict[str, Any]:
