@@ -10,7 +10,7 @@ import importlib.resources
 import os
 import sys
 import tempfile
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator, Mapping
 from pathlib import Path
 from typing import IO, Annotated, Any
 
@@ -38,7 +38,7 @@ from landmark_models.errors import run_command
 from landmark_models.explain import NoExplanationError
 from landmark_models.explain import explain as explained
 from landmark_models.gazetteer import search
-from landmark_models.page_style import BEHAVIOUR, FRAMES, SPOKEN, STYLE, UPLOADING
+from landmark_models.page_style import BEHAVIOUR, FRAMES, SPOKEN, STYLE, when_opened
 from landmark_models.photo import MAX_BYTES
 from landmark_models.serving import Serving
 from landmark_models.tagging import Tags
@@ -50,6 +50,7 @@ ALT_TEXT = "Your photo"  # before it is recognised
 CARD_HEIGHT = 500  # px, so that nothing below moves when an answer comes
 _PROGRESS = gr.Progress()
 SHOWN_SIDE = 1024  # least shorter side of the photo that the page shows, px, where the photo has it
+GRADIO_EXAMPLES = {"tower.jpg": "Eiffel Tower", "lion.jpg": "A lion: not a landmark"}  # with captions
 
 # No web fonts: the page asks nothing of a third party and looks the same without network.
 THEME = gr.themes.Soft(font=["system-ui", "sans-serif"], font_mono=["ui-monospace", "monospace"]).set(
@@ -64,23 +65,26 @@ THEME = gr.themes.Soft(font=["system-ui", "sans-serif"], font_mono=["ui-monospac
 on_gpu: Any = spaces.GPU if ZERO_GPU else lambda function: function
 
 
-def example_photo() -> Path:
-    """Gradio's own photo of the Eiffel Tower, from the installed package."""
-    return Path(str(importlib.resources.files("gradio") / "media_assets" / "images" / "tower.jpg"))
+def gradio_examples() -> dict[Path, str]:
+    """A landmark and something else, photos that come with the installed gradio, each with its caption."""
+    folder = Path(str(importlib.resources.files("gradio") / "media_assets" / "images"))
+    return {folder / name: caption for name, caption in GRADIO_EXAMPLES.items()}
 
 
-def example_photos(serving: Serving) -> list[Path]:
-    """The photos in the model's own folder `examples`, else Gradio's."""
+def example_photos(serving: Serving) -> dict[Path, str]:
+    """The photos in the model's own folder `examples`, then Gradio's, each with its caption."""
     classifier = serving.now.classifier
-    return hub.examples(classifier.source, classifier.revision) or [example_photo()]
+    own = hub.examples(classifier.source, classifier.revision)
+    return {photo: f"Example {number}" for number, photo in enumerate(own, start=1)} | gradio_examples()
 
 
 def _said(sentence: str) -> gr.Error:
     return gr.Error(html.escape(sentence), print_exception=False)
 
 
-def build(serving: Serving, examples: Sequence[Path] = ()) -> gr.Blocks:
-    """The page around what serves, with example photos; without, Gradio's."""
+def build(serving: Serving, examples: Mapping[Path, str] | None = None) -> gr.Blocks:
+    """The page around what serves, with example photos by their captions; without, Gradio's."""
+    examples = examples or gradio_examples()
 
     @contextlib.contextmanager
     def sentences() -> Iterator[None]:
@@ -142,15 +146,16 @@ def build(serving: Serving, examples: Sequence[Path] = ()) -> gr.Blocks:
 
     @on_gpu
     def tag(photo: Any) -> dict[str, Any]:
-        """Tag a photo: landmark, place, Wikidata id, hashtags, alt text, how sure, and whether its own GPS agrees.
+        """Tag a photo: landmark, place, Wikidata id, hashtags, alt text, a verdict, and whether its own GPS agrees.
 
         Args:
             photo: the photo (JPEG, PNG, WebP, GIF, TIFF, BMP, HEIC or AVIF).
 
         Returns:
             `landmarkAnnotations` as Google Cloud Vision has them, `known`, whether the photo shows a landmark that the
-            model knows, `sureness`, `hashtags` and `altText`; `name` and `place`, null where none was recognised;
-            `distanceKm` and `agrees`, null where the photo has no GPS.
+            model knows, `verdict`, the same in a sentence, with how often such answers were right, `hashtags` and
+            `altText`; `name` and `place`, null where none was recognised; `distanceKm` and `agrees`, null where the
+            photo has no GPS.
         """
         with sentences(), uploaded_file(photo, UPLOADS).open("rb") as file:
             tags = recognise(file)
@@ -233,8 +238,8 @@ def build(serving: Serving, examples: Sequence[Path] = ()) -> gr.Blocks:
                     with gr.Accordion("Candidates", open=False):
                         answer = gr.Label(label="Landmark", elem_id="answer")
                         top_k = gr.Slider(1, MAX_CANDIDATES, value=5, step=1, label="Candidates")
-            shown = [[str(file)] for file in examples or [example_photo()]]
-            offered = gr.Examples(shown, [photo], label="Examples", cache_examples=False)
+            # `example_labels` would stand in the photos' place; the captions come with `when_opened`.
+            offered = gr.Examples([[str(file)] for file in examples], [photo], label="Examples", cache_examples=False)
         with gr.Tab("Many"):
             photos = gr.File(label="Photos", file_count="multiple", height=160, elem_id="photos")
             go = gr.Button("Recognise", variant="primary")
@@ -281,7 +286,8 @@ def build(serving: Serving, examples: Sequence[Path] = ()) -> gr.Blocks:
             [found, top_k], answer, **private,
         )  # fmt: skip
         # The model may have changed since the page was built.
-        page.load(lambda: (serving.now.facts, table()), None, [facts, known], js=UPLOADING, **private)
+        opened = when_opened(list(examples.values()))
+        page.load(lambda: (serving.now.facts, table()), None, [facts, known], js=opened, **private)
         go.click(recognise_many, photos, results, preprocess=False, api_visibility="private", **model)
         outputs = [gr.Label(visible=False), gr.Image(visible=False, format="jpeg"), gr.Checkbox(visible=False)]
         gr.Button(visible=False).click(predict, [photo, top_k], outputs, preprocess=False, api_name="predict", **model)
@@ -304,7 +310,7 @@ def main(
     model: Annotated[
         str | None,
         typer.Option(
-            envvar="LANDMARK_MODEL", help="default, a model or run folder, or hf-hub:owner/name\\[@revision]."
+            envvar="LANDMARK_MODEL", help="default, compact, a model or run folder, or hf-hub:owner/name\\[@revision]."
         ),
     ] = None,
     namespace: Annotated[
@@ -322,10 +328,12 @@ def main(
     device = "cuda" if torch.cuda.is_available() else "cpu"
     serving = Serving(model or None, namespace or None, device, look_again=not ZERO_GPU)
     classifier, why = serving.now
-    source = "the embedded model" if classifier.source == "default" else classifier.source
+    source = classifier.source
+    if source in hub.EMBEDDED:
+        source = "the embedded model" if source == "default" else f"the embedded model {source}"
     print(f"Serving {source}. {why}".strip(), flush=True)
     examples = example_photos(serving)
-    keep_sweeping(UPLOADS, examples)
+    keep_sweeping(UPLOADS, list(examples))
     page = build(serving, examples)
     try:
         page.launch(

@@ -4,12 +4,12 @@ import json
 import sys
 import time
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated
+from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 from rich.console import Console
 from rich.markup import escape
-from rich.table import Table
+from rich.table import Column, Table
 
 from landmark_models.classifier import LandmarkClassifier
 from landmark_models.errors import LandmarkError, PhotoError, run_command
@@ -26,7 +26,7 @@ app = typer.Typer(
 )
 
 ModelOption = Annotated[
-    str, typer.Option("--model", help="default, a model or run folder, or hf-hub:owner/name\\[@revision].")
+    str, typer.Option("--model", help="default, compact, a model or run folder, or hf-hub:owner/name\\[@revision].")
 ]
 
 
@@ -38,7 +38,8 @@ def predict(
     as_json: Annotated[bool, typer.Option("--json", help="Print a JSON array instead of a table.")] = False,
 ) -> None:
     """Name the landmark in each photo. The exit status is 1 where a photo could not be read."""
-    answers = list(zip(photos, LandmarkClassifier.load(model).predict_many(photos, top_k), strict=True))
+    classifier = LandmarkClassifier.load(model, engine="cached")
+    answers = list(zip(photos, classifier.predict_many(photos, top_k), strict=True))
     if as_json:
         records = [
             {
@@ -51,15 +52,17 @@ def predict(
         ]
         typer.echo(json.dumps(records, indent=2, ensure_ascii=True))
     else:
-        table = Table("photo", "landmark", "sure")
+        # Piped, a table is 80 characters wide; a path that does not fit goes on in the next line.
+        table = Table(Column("photo", overflow="fold"), Column("landmark", overflow="fold"), "score")
         for path, answer in answers:
             if isinstance(answer, PhotoError):
                 table.add_row(_plain(path), _plain(str(answer)), "-", style="red", end_section=True)
                 continue
             for rank, candidate in enumerate(answer):
                 last = rank == len(answer) - 1
-                name = "" if rank else _plain(path)
-                label = _plain(candidate.label) if answer.known else f"[dim]not known; {_plain(candidate.label)}?[/dim]"
+                name, label = "" if rank else _plain(path), _plain(candidate.label)
+                if not answer.known:
+                    label = f"[dim]{label if rank else f'not recognised (nearest: {label})'}[/dim]"
                 table.add_row(name, label, f"{candidate.score:.1%}", end_section=last)
         Console().print(table)
     if any(isinstance(answer, PhotoError) for _, answer in answers):
@@ -134,16 +137,26 @@ def _print_summary(summary: "Summary", out: Path, seconds: float) -> None:
 @app.command()
 def info(model: ModelOption = "default") -> None:
     """Say what a model is, how accurate it was measured to be, and which landmarks it knows."""
-    classifier = LandmarkClassifier.load(model)
+    classifier = LandmarkClassifier.load(model, engine="cached")
     parameters = sum(parameter.numel() for parameter in classifier.network.parameters())
     typer.echo(f"{classifier.source}: {classifier.config['architecture']}, {parameters / 1e6:.2f} M parameters")
     if test := classifier.landmark.get("test"):
-        low, high = test["top1_ci95"]
-        interval = f"95 % interval {low:.1%} to {high:.1%}, n = {test['n']}, {test['data']}"
-        typer.echo(f"test top-1 {test['top1']:.1%} ({interval})")
+        typer.echo(f"test {_measured(test)}")
     else:
         typer.echo("no test figure")
+    if elsewhere := classifier.landmark.get("elsewhere"):
+        typer.echo(f"photos from elsewhere: {_measured(elsewhere)}")
     typer.echo(f"{len(classifier.labels)} landmarks: " + ", ".join(map(for_terminal, classifier.labels)))
+
+
+def _measured(figures: dict[str, Any]) -> str:
+    """A block of figures in the model's config, in a line."""
+    low, high = figures["top1_ci95"]
+    interval = f"95 % interval {low:.1%} to {high:.1%}, n = {figures['n']}, {for_terminal(figures['data'])}"
+    text = f"top-1 {figures['top1']:.1%} ({interval})"
+    if named := figures.get("named"):
+        text += f"; named {named['named']} of {named['photos']}, {named['right']} of them rightly"
+    return text
 
 
 def _plain(text: str) -> str:

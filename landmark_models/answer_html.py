@@ -1,4 +1,4 @@
-"""Answers as a person reads them, in HTML: name, place, how sure, what it is, hashtags to copy, map, downloads."""
+"""Answers as a person reads them, in HTML: name, place, verdict, what it is, hashtags to copy, map, downloads."""
 
 import base64
 import json
@@ -12,6 +12,7 @@ __all__ = ["EMPTY", "answer_html", "table_html"]
 
 _XMP = "application/rdf+xml"
 _HINT = "It also says that the camera stood at the landmark, where the photo itself says nothing."
+_SCORE = "The probability among the landmarks known here, not how often such answers are right."
 EMPTY = "<p class='hint'>The answer comes here.</p>"
 
 
@@ -23,16 +24,16 @@ def answer_html(photo: Tagged) -> str:
     parts = []
     if tags.photo_position:
         where = "The photo itself says where it was taken: {:.4f}, {:.4f}".format(*tags.photo_position)
-        distance = "" if tags.distance_km is None else f", {tags.distance_km:,.0f} km from {name}"
+        distance = f", {tags.distance_km:,.0f} km from {name}" if tags.recognised and tags.agrees else ""
         parts.append(f"<p>{where}{distance}.</p>")
+    statement = f"{escape(tags.statement)}." if tags.statement else ""
     if known := tags.recognised:
-        place = f"{escape(tags.place)}<br>" if tags.place else ""
-        parts.append(f"<h2>{name}</h2><p class='lead'>{place}{tags.sureness.capitalize()} ({score})</p>")
-    elif tags.agrees is False:
-        parts.append(f"<h2>Not sure</h2><p class='lead'>It looks like {name} ({score}), but was taken elsewhere.</p>")
+        lead = "<br>".join(filter(None, [escape(tags.place), statement]))
+        parts.append(f"<h2>{name}</h2><p class='lead'>{lead}</p><p title='{_SCORE}'>Score {score}</p>")
+    elif tags.contradicted:
+        parts.append(f"<h2>Not recognised</h2><p class='lead'>{statement}</p><p title='{_SCORE}'>Score {score}</p>")
     else:
-        parts.append("<h2>Not recognised</h2><p class='lead'>It looks like none of the landmarks that are known here. ")
-        parts.append(f"The nearest is {name} ({score}).</p>")
+        parts.append(f"<h2>Not recognised</h2><p class='lead'>{statement} The nearest is {name} ({score}).</p>")
     links = []
     if known:
         if landmark:
@@ -57,16 +58,16 @@ def answer_html(photo: Tagged) -> str:
 def table_html(photos: Sequence[Tagged]) -> str:
     """A table of many photos with what is in each, or why it can't be read, and everything to save."""
     failed = sum(not photo.tags for photo in photos)
-    unsure = sum(not photo.tags.recognised for photo in photos if photo.tags)
-    recognised = len(photos) - failed - unsure
-    parts = [f"<p class='lead' role='status'>{len(photos)} photos: {recognised} recognised, {unsure} not, "]
+    recognised = sum(photo.tags.recognised for photo in photos if photo.tags)
+    others = len(photos) - failed - recognised
+    parts = [f"<p class='lead' role='status'>{len(photos)} photos: {recognised} recognised, {others} not, "]
     parts.append(f"{failed} can't be read.</p><p class='links'>")
     parts.append(_download("landmarks.csv", "text/csv", as_csv(photos), "CSV"))
     parts.append(_download("landmarks.jsonl", "application/jsonl", as_jsonl(photos), "JSON lines"))
     parts.append(_download("sidecars.zip", "application/zip", sidecars(photos), "XMP sidecars (zip)"))
     placed = sidecars(photos, camera_position=True)
     parts.append(_download("sidecars.zip", "application/zip", placed, "XMP with positions (zip)", _HINT))
-    parts.append("</p><div class='wide'><table><thead><tr><th>Photo</th><th>File</th><th>Landmark</th><th>Sure</th>")
+    parts.append("</p><div class='wide'><table><thead><tr><th>Photo</th><th>File</th><th>Landmark</th><th>Score</th>")
     parts.append("<th>Place</th><th>Tags</th></tr></thead><tbody>")
     parts += [_row(photo) for photo in photos]
     return "".join([*parts, "</tbody></table></div>"])
@@ -79,10 +80,8 @@ def _row(photo: Tagged) -> str:
     data = base64.b64encode(photo.thumbnail).decode()
     image = f"<td><img alt='{escape(tags.alt_text)}' src='data:image/jpeg;base64,{data}'></td>"
     if not tags.recognised:
-        said = f"Not recognised; the nearest is {tags.name} ({tags.best.score:.0%})"
-        if tags.agrees is False:
-            said = f"Not sure: like {tags.name} ({tags.best.score:.0%}), but taken {tags.distance_km:,.0f} km from it"
-        return f"<tr>{image}{name}<td colspan='4'>{escape(said)}</td></tr>"
+        why = tags.statement if tags.contradicted else f"The nearest is {tags.name} ({tags.best.score:.0%})"
+        return f"<tr>{image}{name}<td colspan='4'>Not recognised. {escape(why)}.</td></tr>"
     cells = [tags.name, f"{tags.best.score:.0%}", tags.place, " ".join(tags.hashtags)]
     return f"<tr>{image}{name}{''.join(f'<td>{escape(cell)}</td>' for cell in cells)}</tr>"
 

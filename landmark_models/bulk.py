@@ -59,7 +59,10 @@ class _Writer:
         tags, sidecar = None, None
         if answer is not None:
             known = answer.known and answer[0].score >= self.min_confidence
-            tags = Tags.of(Answer(answer, known), photo.position)
+            verdict = answer.verdict
+            if known != answer.known:
+                verdict = f"Its score is below the minimum of {self.min_confidence:.0%}"
+            tags = Tags.of(Answer(answer, known, verdict), photo.position)
             if self.sidecars and tags.recognised:
                 try:
                     sidecar = self.sidecars.write(photo.entry.path, tags)
@@ -170,10 +173,7 @@ def tag_library(
 
 def recognise(classifier: LandmarkClassifier, images: NDArray[np.float32]) -> list[Answer]:
     """Preprocessed images `(B, 3, H, W)` to their answers, in the precision that the device is fast in."""
-    precision = fast_precision(classifier.device)
-    with torch.autocast(classifier.device.type, precision, enabled=precision != torch.float32):
-        logits = classifier.logits(torch.from_numpy(images))
-    return classifier.rank(logits)
+    return classifier.rank(classifier.outputs(torch.from_numpy(images), fast_precision(classifier.device)))
 
 
 def _rows(photos: Iterable[Decoded], classifier: LandmarkClassifier, writer: _Writer) -> Iterator[list[Row]]:

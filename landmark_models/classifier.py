@@ -6,22 +6,27 @@ answer.known  # False where the photo shows none of the model's landmarks
 """
 
 import os
-from collections.abc import Iterable, Iterator
+from collections.abc import Callable, Iterable, Iterator
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
 from itertools import islice
-from typing import Any
+from typing import Any, Literal
 
 import torch
 from torch import Tensor
 
 from landmark_models import hub
-from landmark_models.errors import PhotoError
+from landmark_models.errors import LandmarkError, ModelError, PhotoError
+from landmark_models.openvino_engine import openvino_body
 from landmark_models.photo import Photo, open_photo
 from landmark_models.preprocess import required_side, serving_transform
-from landmark_models.unknown import KnownRule
+from landmark_models.rejection import KnownRule
+from landmark_models.served import Outputs, ServedNetwork
 
-__all__ = ["Answer", "LandmarkClassifier", "Prediction"]
+__all__ = ["Answer", "Engine", "LandmarkClassifier", "Prediction"]
+
+Engine = Literal["auto", "cached", "torch"]
+_ENGINES = ("auto", "cached", "torch")
 
 
 @dataclass(frozen=True)
@@ -33,44 +38,82 @@ class Prediction:
 
 
 class Answer(list[Prediction]):
-    """The candidates for a photo, most likely first, and whether it shows a landmark that the model knows at all."""
+    """The candidates for a photo, most likely first, and whether it shows a landmark that the model knows at all.
 
-    def __init__(self, candidates: Iterable[Prediction], known: bool = True):
+    `verdict` says that in a sentence, with how often such answers were measured to be right, where that is known.
+    """
+
+    def __init__(self, candidates: Iterable[Prediction], known: bool = True, verdict: str = ""):
         super().__init__(candidates)
-        self.known = known
+        self.known, self.verdict = known, verdict
 
 
 class LandmarkClassifier:
     """A model with its labels, its preprocessing, its temperature and what it knows: the one serving path.
 
     `labels` are the model's labels by class index, `config` its `config.json`, `source` where it came from, `revision`
-    its commit on the Hub.
+    its commit on the Hub, `network` the plain network of timm, `served` the same with its head and rule, `engine` what
+    computes it: "openvino" or "torch".
+
+    Args:
+        model: the loaded model.
+        device: where it computes.
+        engine: "auto" for OpenVINO on a CPU where it is installed, converting the network once for each machine (3 s);
+            "cached" for OpenVINO where the network has been converted already; "torch" for PyTorch. The environment
+            variable LANDMARK_ENGINE sets what "auto" stands for.
+
+    Raises:
+        LandmarkError: LANDMARK_ENGINE is none of these.
     """
 
-    def __init__(self, model: hub.LoadedModel, device: str | torch.device = "cpu"):
+    def __init__(self, model: hub.LoadedModel, device: str | torch.device = "cpu", engine: Engine = "auto"):
         self.source = model.source
         self.revision = model.revision
         self.config = model.config
         self.landmark = model.landmark
         self.labels = model.labels
         self.device = torch.device(device)
-        self.network = model.network.to(self.device).to(memory_format=torch.channels_last)
         self.temperature = float(self.landmark.get("temperature", 1.0))
         self.known_rule = KnownRule.from_config(self.landmark)
+        try:
+            served = ServedNetwork(model.network, self.temperature, self.known_rule, model.statistics)
+        except ValueError as error:
+            raise ModelError(f"{model.source} can't be served: {error}.") from None
+        self.served = served.eval().requires_grad_(False).to(self.device).to(memory_format=torch.channels_last)
+        self.network = self.served.network
         self.pretrained_cfg = model.pretrained_cfg
         self.min_side = required_side(model.pretrained_cfg)
         self.transform = serving_transform(model.pretrained_cfg)
+        self._verdicts = _verdicts(self.landmark, len(self.labels))
+        self._body: Callable[[Tensor], Tensor] | None = self._converted(model, engine)
 
     @classmethod
     def load(
-        cls, model: str | os.PathLike[str] = "default", device: str | torch.device = "cpu"
+        cls, model: str | os.PathLike[str] = "default", device: str | torch.device = "cpu", engine: Engine = "auto"
     ) -> "LandmarkClassifier":
-        """Load a MODEL: `default`, a model or run folder, or `hf-hub:owner/name[@revision]`.
+        """Load a MODEL: `default`, `compact`, a model or run folder, or `hf-hub:owner/name[@revision]`.
 
         Raises:
             ModelError: it does not exist, can't be downloaded, or its files don't fit together.
         """
-        return cls(hub.load(model), device)
+        return cls(hub.load(model), device, engine)
+
+    def _converted(self, model: hub.LoadedModel, engine: Engine) -> Callable[[Tensor], Tensor] | None:
+        """The body computed by OpenVINO; None where PyTorch does."""
+        wanted = os.environ.get("LANDMARK_ENGINE", "auto") if engine == "auto" else engine
+        if wanted not in _ENGINES:
+            raise LandmarkError(f"The engine {wanted!r} must be one of {', '.join(_ENGINES)}; see LANDMARK_ENGINE.")
+        if self.device.type != "cpu" or wanted == "torch":
+            return None
+        body = _Body(self.served)
+        return openvino_body(
+            body, self.pretrained_cfg, model.weights, self.config["architecture"], convert=wanted == "auto"
+        )
+
+    @property
+    def engine(self) -> str:
+        """What computes the network: "openvino" or "torch"."""
+        return "openvino" if self._body else "torch"
 
     def preprocess(self, photo: Photo) -> Tensor:
         """A photo as the network's input: float32 `(3, H, W)`.
@@ -81,14 +124,37 @@ class LandmarkClassifier:
         return self.transform(open_photo(photo, self.min_side))
 
     @torch.inference_mode()
+    def body(self, images: Tensor, precision: torch.dtype = torch.float32) -> Tensor:
+        """What `ServedNetwork.body` gives for preprocessed images `(B, 3, H, W)`, float32, on the classifier's device.
+
+        Args:
+            images: the images.
+            precision: what PyTorch computes in; OpenVINO has chosen its own.
+        """
+        if self._body:
+            return self._body(images)
+        images = images.to(self.device, memory_format=torch.channels_last)
+        with torch.autocast(self.device.type, precision, enabled=precision != torch.float32):
+            return self.served.body(images).float()
+
+    @torch.inference_mode()
+    def outputs(self, images: Tensor, precision: torch.dtype = torch.float32) -> Outputs:
+        """Logits `(B, classes)`, temperature applied, and scores of the rule `(B,)` for images `(B, 3, H, W)`.
+
+        They are on the CPU; see `body` for the precision, which the head does not share.
+        """
+        logits, scores = self.served.head(self.body(images, precision))
+        return Outputs(logits.cpu(), scores.cpu())
+
     def logits(self, images: Tensor) -> Tensor:
         """Preprocessed images `(B, 3, H, W)` to float32 logits `(B, classes)`, temperature applied, on the CPU."""
-        images = images.to(self.device, memory_format=torch.channels_last)
-        return self.network(images).float().cpu() / self.temperature
+        return self.outputs(images).logits
 
     @torch.inference_mode()
     def features(self, images: Tensor) -> Tensor:
         """Preprocessed images `(B, 3, H, W)` to what the network's last layer sees, float32 `(B, D)`, on the CPU."""
+        if self.served.has_statistics:
+            return self.body(images).cpu()
         images = images.to(self.device, memory_format=torch.channels_last)
         network: Any = self.network  # every network of timm has these two
         return network.forward_head(network.forward_features(images), pre_logits=True).float().cpu()
@@ -101,7 +167,7 @@ class LandmarkClassifier:
             ValueError: `top_k` is below 1.
         """
         _check_top_k(top_k)
-        return self.rank(self.logits(self.preprocess(photo).unsqueeze(0)), top_k)[0]
+        return self.rank(self.outputs(self.preprocess(photo).unsqueeze(0)), top_k)[0]
 
     def predict_many(
         self, photos: Iterable[Photo], top_k: int = 5, batch_size: int = 32
@@ -124,7 +190,7 @@ class LandmarkClassifier:
             while batch := list(islice(remaining, batch_size)):
                 inputs = list(pool.map(self._preprocess_or_error, batch))
                 images = [image for image in inputs if isinstance(image, Tensor)]
-                ranked = iter(self.rank(self.logits(torch.stack(images)), top_k) if images else [])
+                ranked = iter(self.rank(self.outputs(torch.stack(images)), top_k) if images else [])
                 for item in inputs:
                     yield item if isinstance(item, PhotoError) else next(ranked)
 
@@ -134,14 +200,40 @@ class LandmarkClassifier:
         except PhotoError as error:
             return error
 
-    def rank(self, logits: Tensor, top_k: int = 5) -> list[Answer]:
-        """Logits `(B, classes)` to the answer for each photo, of its `top_k` most likely landmarks."""
-        scores, indices = logits.softmax(dim=1).topk(min(top_k, len(self.labels)))
-        rows = zip(indices.tolist(), scores.tolist(), self.known_rule(logits).tolist(), strict=True)
+    def rank(self, outputs: Outputs, top_k: int = 5) -> list[Answer]:
+        """What `outputs` gave to the answer for each photo, of its `top_k` most likely landmarks."""
+        scores, indices = outputs.logits.softmax(dim=1).topk(min(top_k, len(self.labels)))
+        known = (outputs.scores >= self.known_rule.threshold).tolist()
         return [
-            Answer((Prediction(self.labels[index], score) for index, score in zip(*ranked, strict=True)), known)
-            for *ranked, known in rows
+            Answer(
+                (Prediction(self.labels[index], score) for index, score in zip(*ranked, strict=True)),
+                shows,
+                self._verdicts[shows],
+            )
+            for *ranked, shows in zip(indices.tolist(), scores.tolist(), known, strict=True)
         ]
+
+
+class _Body(torch.nn.Module):
+    """The part of a served network that another engine computes, as a module of its own."""
+
+    def __init__(self, served: ServedNetwork):
+        super().__init__()
+        self.served = served
+
+    def forward(self, images: Tensor) -> Tensor:
+        return self.served.body(images)
+
+
+def _verdicts(landmark: dict[str, Any], count: int) -> tuple[str, str]:
+    """What is said of a photo that shows none of the landmarks, and of one that shows one, as it was measured."""
+    known = f"Best match of the {count} landmarks known here"
+    named = next(
+        (landmark[block]["named"] for block in ("elsewhere", "test") if "named" in landmark.get(block, {})), None
+    )
+    if named and named["named"]:
+        known += f"; {100 * named['right'] / named['named']:.0f} of 100 such answers were right"
+    return f"None of the {count} landmarks known here", known
 
 
 def _check_top_k(top_k: int) -> None:

@@ -4,10 +4,11 @@ import ctypes
 import os
 import platform
 import sys
+from typing import Any
 
 import torch
 
-__all__ = ["available_cores", "fast_precision", "keep_freed_memory"]
+__all__ = ["available_cores", "fast_precision", "instruction_set", "keep_freed_memory"]
 
 _M_TRIM_THRESHOLD, _M_MMAP_MAX = -1, -4  # malloc.h
 
@@ -30,6 +31,23 @@ def fast_precision(device: torch.device) -> torch.dtype:
         fast = torch.cpu._is_avx512_bf16_supported() if on_x86 else torch.ops.mkldnn._is_mkldnn_bf16_supported()
         return torch.bfloat16 if fast else torch.float32
     return torch.float16 if device.type == "mps" else torch.float32
+
+
+def instruction_set() -> str:
+    """The CPU's vector instructions that PyTorch uses, e.g. "AVX-512 with bf16", "AVX2" or "NEON".
+
+    Speed depends on them more than on the number of cores, so they are said beside every figure.
+    """
+    capability = torch.backends.cpu.get_cpu_capability()
+    on_arm = platform.machine().lower() in ("aarch64", "arm64")
+    base = "NEON" if on_arm else "SSE2"  # what every CPU of its kind has; PyTorch names no more than "DEFAULT"
+    name = {"DEFAULT": base, "NO AVX": base, "AVX512": "AVX-512"}.get(capability, capability)
+    if not (on_arm or capability == "AVX512"):
+        return name
+    features: dict[str, Any] = getattr(torch.cpu, "get_capabilities", dict)()  # not in every PyTorch that we take
+    extras = {"bf16": ("avx512_bf16", "bf16"), "AMX": ("amx_bf16",)}
+    present = [extra for extra, flags in extras.items() if any(features.get(flag) for flag in flags)]
+    return f"{name} with {' and '.join(present)}" if present else name
 
 
 def keep_freed_memory() -> None:

@@ -25,14 +25,17 @@ from landmark_models.model_folder import (
     CONFIG_FILE,
     MAX_CONFIG_BYTES,
     MAX_WEIGHTS_BYTES,
+    STATISTICS_FILE,
     WEIGHTS_FILE,
     build,
     read_config,
+    read_statistics,
     save,
 )
+from landmark_models.statistics import MAX_STATISTICS_BYTES, FeatureStatistics
 
 __all__ = [
-    "DEFAULT_FOLDER",
+    "EMBEDDED",
     "PREFIX",
     "TAG",
     "Best",
@@ -46,7 +49,9 @@ __all__ = [
     "save",
 ]
 
-DEFAULT_FOLDER = Path(__file__).with_name("default")
+EMBEDDED = {
+    name: Path(__file__).with_name(name) for name in ("default", "compact")
+}  # models that come with the package
 PREFIX = "hf-hub:"
 TAG = "landmark-classification"  # what a model on the Hub is found by
 
@@ -61,9 +66,9 @@ _MAX_EXAMPLE_BYTES = 2**20
 class LoadedModel:
     """A network in evaluation mode (float32), and all that its config says of it.
 
-    `source` is the MODEL that was asked for, `weights` the file that its weights come from; for one from the Hub
-    `revision` is the commit that it was loaded from, and `note` says why it is the local cache's copy, where the Hub
-    could not be asked.
+    `statistics` are those of its features, where it has any. `source` is the MODEL that was asked for, `weights` the
+    file that its weights come from; for one from the Hub `revision` is the commit that it was loaded from, and `note`
+    says why it is the local cache's copy, where the Hub could not be asked.
     """
 
     network: nn.Module
@@ -72,6 +77,7 @@ class LoadedModel:
     weights: Path
     revision: str | None = None
     note: str = ""
+    statistics: FeatureStatistics | None = None
 
     @property
     def labels(self) -> list[str]:
@@ -88,9 +94,9 @@ class LoadedModel:
 
 
 def load(model: str | os.PathLike[str] = "default", *, cached_only: bool = False) -> LoadedModel:
-    """Load a MODEL: `default`, a model folder, a run folder (its `model/`), or `hf-hub:owner/name[@revision]`.
+    """Load a MODEL: `default`, `compact`, a model folder, a run folder (its `model/`), `hf-hub:owner/name[@revision]`.
 
-    Only `config.json` and `model.safetensors` are ever read; nothing is executed or unpickled. Where the Hub can't be
+    Only `config.json` and safetensors files are ever read; nothing is executed or unpickled. Where the Hub can't be
     reached, the copy that was last loaded of that revision serves; with `cached_only` the Hub isn't asked.
 
     Raises:
@@ -101,19 +107,21 @@ def load(model: str | os.PathLike[str] = "default", *, cached_only: bool = False
         folder, note = _download(source.removeprefix(PREFIX), cached_only)
         revision: str | None = folder.name
     else:
-        folder, note, revision = DEFAULT_FOLDER if source == "default" else Path(source), "", None
+        folder, note, revision = EMBEDDED.get(source, Path(source)), "", None
         if not (folder / CONFIG_FILE).is_file() and (folder / "model" / CONFIG_FILE).is_file():
             folder = folder / "model"
         if not folder.is_dir():
             raise ModelError(
-                f"There is no model folder {folder}; take a model or run folder, hf-hub:owner/name or default."
+                f"There is no model folder {folder}; take a model or run folder, hf-hub:owner/name, default or compact."
             )
         for name in (CONFIG_FILE, WEIGHTS_FILE):
             if not (folder / name).is_file():
                 raise ModelError(f"{folder} has no {name}, so it is no model folder.")
     config = read_config(folder / CONFIG_FILE, source)
     weights = folder / WEIGHTS_FILE
-    return LoadedModel(build(config, weights, source), config, source, weights, revision, note)
+    network = build(config, weights, source)
+    statistics = read_statistics(config, network, folder / STATISTICS_FILE, source)
+    return LoadedModel(network, config, source, weights, revision, note, statistics)
 
 
 def _download(name: str, cached_only: bool) -> tuple[Path, str]:
@@ -145,16 +153,17 @@ def _download_now(repo_id: str, revision: str) -> Path:
     A download that ends half-way leaves the earlier commit in place.
     """
     for _ in range(_ATTEMPTS):
-        commit, _ = _look_at(repo_id, revision)
-        hf_hub_download(repo_id, WEIGHTS_FILE, revision=commit)
+        commit, _, has_statistics = _look_at(repo_id, revision)
+        for name in (WEIGHTS_FILE, *[STATISTICS_FILE] * has_statistics):
+            hf_hub_download(repo_id, name, revision=commit)
         folder = Path(hf_hub_download(repo_id, CONFIG_FILE, revision=commit)).parent
         if revision == commit or Path(hf_hub_download(repo_id, CONFIG_FILE, revision=revision)).parent == folder:
             return folder
     raise ModelError(f"{PREFIX}{repo_id} changes faster than it can be downloaded; name one of its commits.")
 
 
-def _look_at(repo_id: str, revision: str | None = None) -> tuple[str, int]:
-    """The commit that a repository is at, and the bytes of its weights.
+def _look_at(repo_id: str, revision: str | None = None) -> tuple[str, int, bool]:
+    """The commit that a repository is at, the bytes of its weights, and whether it has statistics.
 
     Raises:
         ModelError: it has not what a model needs, or more than is served.
@@ -166,7 +175,12 @@ def _look_at(repo_id: str, revision: str | None = None) -> tuple[str, int]:
             raise ModelError(f"{PREFIX}{repo_id} has no {name}, so it is no model that could be loaded safely.")
         if sizes[name] > limit:
             raise ModelError(f"The {name} of {PREFIX}{repo_id} is larger than {limit / 2**20:.0f} MB.")
-    return str(info.sha), sizes[WEIGHTS_FILE]
+    has_statistics = STATISTICS_FILE in sizes
+    if has_statistics and sizes[STATISTICS_FILE] > MAX_STATISTICS_BYTES:
+        raise ModelError(
+            f"The {STATISTICS_FILE} of {PREFIX}{repo_id} is larger than {MAX_STATISTICS_BYTES / 1e6:.0f} MB."
+        )
+    return str(info.sha), sizes[WEIGHTS_FILE], has_statistics
 
 
 def examples(source: str, revision: str | None = None) -> list[Path]:
@@ -177,7 +191,7 @@ def examples(source: str, revision: str | None = None) -> list[Path]:
         revision: its commit, for one from the Hub.
     """
     if revision is None:
-        folder = DEFAULT_FOLDER if source == "default" else Path(source)
+        folder = EMBEDDED.get(source, Path(source))
         return sorted((folder / "examples").glob("*.jpg"))[:_MAX_EXAMPLES]
     repo_id = source.removeprefix(PREFIX).partition("@")[0]
 
@@ -340,7 +354,7 @@ def best(namespace: str) -> Best:
 
 def _candidate(name: str) -> tuple[dict[str, Any], int, str]:
     """The test figures of a model on the Hub, the bytes of its weights, and its commit."""
-    commit, size = _look_at(name)
+    commit, size, _ = _look_at(name)
     config = read_config(Path(hf_hub_download(name, CONFIG_FILE, revision=commit)), f"{PREFIX}{name}")
     test = config["landmark"].get("test")
     if not test or not isinstance(test.get("digest"), str):

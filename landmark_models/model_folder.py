@@ -19,10 +19,22 @@ import landmark_models.convnet
 import landmark_models.mlp_head  # noqa: F401  (both register our architectures)
 from landmark_models.errors import ModelError
 from landmark_models.preprocess import required_side, serving_transform
+from landmark_models.rejection import KnownRule
+from landmark_models.served import linear_classifier
+from landmark_models.statistics import STATISTICS_FILE, FeatureStatistics
 from landmark_models.text import for_terminal
-from landmark_models.unknown import KnownRule
 
-__all__ = ["CONFIG_FILE", "MAX_CONFIG_BYTES", "MAX_WEIGHTS_BYTES", "WEIGHTS_FILE", "build", "read_config", "save"]
+__all__ = [
+    "CONFIG_FILE",
+    "MAX_CONFIG_BYTES",
+    "MAX_WEIGHTS_BYTES",
+    "STATISTICS_FILE",
+    "WEIGHTS_FILE",
+    "build",
+    "read_config",
+    "read_statistics",
+    "save",
+]
 
 CONFIG_FILE = "config.json"
 WEIGHTS_FILE = "model.safetensors"
@@ -47,6 +59,7 @@ def save(
     model_args: dict[str, Any],
     landmark: dict[str, Any],
     half: bool = False,
+    statistics: FeatureStatistics | None = None,
 ) -> None:
     """Write a model folder: `config.json` in timm's format with our `landmark` block, and `model.safetensors`.
 
@@ -56,12 +69,19 @@ def save(
         labels: name of each class, by position.
         model_args: arguments that `timm.create_model` needs to build it again, besides `num_classes`.
         landmark: our block.
-        half: store matrices as float16 (timm widens on load); vectors, such as running statistics, stay float32.
+        half: store matrices as float16 (timm widens on load); vectors, such as running statistics, stay float32, and
+            so does a classifier that belongs to statistics.
+        statistics: of the features, for `statistics.safetensors`; None for a model without.
     """
     folder = Path(folder)
     folder.mkdir(parents=True, exist_ok=True)
+    exact = linear_classifier(network).weight.data_ptr() if statistics else None
     tensors = {
-        name: (tensor.half() if half and tensor.is_floating_point() and tensor.ndim > 1 else tensor).contiguous()
+        name: (
+            tensor.half()
+            if half and tensor.is_floating_point() and tensor.ndim > 1 and tensor.data_ptr() != exact
+            else tensor
+        ).contiguous()
         for name, tensor in network.state_dict().items()
     }
     weights = folder / f".{WEIGHTS_FILE}"
@@ -69,6 +89,10 @@ def save(
     config = folder / f".{CONFIG_FILE}"
     described = {"label_names": labels, "label_descriptions": {label: label for label in labels}}
     save_config_for_hf(network, config, {**described, "landmark": landmark}, model_args)
+    if statistics:
+        statistics.write(folder / STATISTICS_FILE)
+    else:
+        (folder / STATISTICS_FILE).unlink(missing_ok=True)
     weights.replace(folder / WEIGHTS_FILE)
     config.replace(folder / CONFIG_FILE)
 
@@ -110,9 +134,10 @@ def read_config(file: Path, source: str) -> dict[str, Any]:
     try:
         KnownRule.from_config(landmark)
     except ValueError as error:
-        raise ModelError(f"{name} has a rule that can't be: {error}.") from None
-    if "test" in landmark and not _are_test_figures(landmark["test"]):
-        raise ModelError(f"{name} has test figures that are not complete, or can't be.")
+        raise ModelError(f"{name} is invalid: {error}.") from None
+    for block in ("test", "elsewhere"):
+        if block in landmark and not _are_figures(landmark[block]):
+            raise ModelError(f"{name} has incomplete or impossible figures in its block `{block}`.")
     try:
         serving_transform(cfg)
         channels, *sides = resolve_data_config({}, pretrained_cfg=cfg)["input_size"]
@@ -164,6 +189,32 @@ def build(config: dict[str, Any], weights: Path, source: str) -> nn.Module:
     return network.eval()
 
 
+def read_statistics(
+    config: dict[str, Any], network: nn.Module, file: Path | None, source: str
+) -> FeatureStatistics | None:
+    """The statistics of a model's features; None where it has none.
+
+    Args:
+        config: as `read_config` gave it.
+        network: as `build` gave it.
+        file: its `statistics.safetensors`, which may be missing.
+        source: what messages call the model.
+
+    Raises:
+        ModelError: the file is damaged or belongs to another network, or the model's rule needs it and it is missing.
+    """
+    rule = KnownRule.from_config(config["landmark"])
+    if file is None or not file.is_file():
+        if rule.needs_statistics:
+            raise ModelError(f"{source} has no {STATISTICS_FILE}, which its rule, {rule.score}, needs.")
+        return None
+    try:
+        width = linear_classifier(network).in_features
+    except ValueError as error:
+        raise ModelError(f"{source} has a {STATISTICS_FILE} that can't be used: {error}.") from None
+    return FeatureStatistics.read(file, width, source)
+
+
 @contextmanager
 def _modest(name: str) -> Iterator[None]:
     """Stop what is built meanwhile, on the meta device, as soon as it is larger than what is served.
@@ -213,12 +264,29 @@ def _is_number(value: object) -> TypeGuard[int | float]:
     return isinstance(value, int | float) and not isinstance(value, bool)
 
 
-def _are_test_figures(test: object) -> bool:
-    """Whether a stranger's test figures are complete and possible; models are chosen by them."""
-    if not isinstance(test, dict) or not _is_text(test.get("data")):
+def _are_figures(figures: object) -> bool:
+    """Whether a stranger's figures are complete and possible; models are chosen by them, and the page tells them."""
+    if not isinstance(figures, dict) or not _is_text(figures.get("data")):
         return False
-    n, top1, interval = test.get("n"), test.get("top1"), test.get("top1_ci95")
+    n, top1, interval = figures.get("n"), figures.get("top1"), figures.get("top1_ci95")
     if not isinstance(interval, list) or len(interval) != 2 or not isinstance(n, int) or n < 1:
         return False
     low, high = interval
-    return all(map(_is_number, (low, top1, high))) and 0 <= low <= top1 <= high <= 1
+    if not all(map(_is_number, (low, top1, high))) or not 0 <= low <= top1 <= high <= 1:
+        return False
+    if "named" not in figures:  # figures of older models end here
+        return True
+    named = figures["named"]
+    if not isinstance(named, dict):
+        return False
+    others = figures.get("others", {})
+    if not isinstance(others, dict) or not all(isinstance(group, dict) for group in others.values()):
+        return False
+    return _are_counts(named, "right", "named", "photos") and all(_are_counts(g, "named", "n") for g in others.values())
+
+
+def _are_counts(block: dict[str, Any], *names: str) -> bool:
+    """Whether these are whole numbers from 0 on, none above the next."""
+    counts = [block.get(name) for name in names]
+    whole = [count for count in counts if isinstance(count, int) and not isinstance(count, bool)]
+    return len(whole) == len(names) and [0, *whole] == sorted([0, *whole])

@@ -1,6 +1,9 @@
 """How the page looks and what it does in the browser: CSS and JavaScript."""
 
-__all__ = ["BEHAVIOUR", "FRAMES", "SPOKEN", "STYLE", "UPLOADING"]
+import json
+from collections.abc import Sequence
+
+__all__ = ["BEHAVIOUR", "FRAMES", "SPOKEN", "STYLE", "when_opened"]
 
 STYLE = """
 h2 { font-size: 2rem; margin: 0 0 .25rem; }
@@ -23,15 +26,19 @@ td.name { overflow-wrap: anywhere; min-width: 6rem; }
 .links a { text-decoration: underline; color: var(--link-text-color); margin-right: .5rem; }
 """
 
-# Of the whole page: a photo of a few pixels fills its frame, as a large one does.
-FRAMES = ":is(#photo, #reason) .image-frame img { object-fit: contain; }"
+# Of the whole page: a photo of a few pixels fills its frame, as a large one does; below an example stands its caption.
+FRAMES = """
+:is(#photo, #reason) .image-frame img { object-fit: contain; }
+.gallery-item::after { content: attr(aria-label); display: block; max-width: 10rem; padding: .2rem .5rem; }
+"""
 
 SPOKEN = "element.setAttribute('aria-live', 'polite');"  # a screen reader says what comes
 
-# What the page runs when it opens: examples get names, and photos whose kind the browser does not know, such as HEIC
-# on many desks, the one of their file's ending, since gradio takes nothing else for a photo.
-UPLOADING = """() => {
-  document.querySelectorAll('.gallery-item').forEach((item, i) => item.setAttribute('aria-label', `Example ${i + 1}`));
+# Photos whose kind the browser does not know, such as HEIC on many desks, get the one of their file's ending, since
+# gradio takes nothing else for a photo.
+_OPENED = """() => {
+  const captions = CAPTIONS;
+  document.querySelectorAll('.gallery-item').forEach((item, i) => item.setAttribute('aria-label', captions[i]));
   const kinds = {heic: 'heic', heif: 'heif', avif: 'avif', tif: 'tiff', tiff: 'tiff', webp: 'webp', jpg: 'jpeg'};
   const named = files => {
     const all = new DataTransfer();
@@ -54,6 +61,12 @@ UPLOADING = """() => {
     chooser.dispatchEvent(new Event('change', {bubbles: true}));
   }, true);
 }"""
+
+
+def when_opened(captions: Sequence[str]) -> str:
+    """What the page runs when it opens: each example gets its caption, and photos their kind as they are chosen."""
+    return _OPENED.replace("CAPTIONS", json.dumps(captions))
+
 
 # What an answer does: a click on a chip copies it, and the chip says so; the map is asked for by a click alone.
 # A page that is not served encrypted, such as one in a local network, has no `navigator.clipboard`.

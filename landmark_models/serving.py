@@ -6,7 +6,7 @@ import os
 import threading
 from concurrent.futures import Future
 from pathlib import Path
-from typing import NamedTuple
+from typing import Any, NamedTuple
 
 import torch
 from huggingface_hub import cached_assets_path
@@ -42,8 +42,8 @@ class Now(NamedTuple):
         """Which model it is, why, and how accurate it was measured to be, as Markdown."""
         classifier = self.classifier
         name = f"Model **{for_markdown(classifier.source.removeprefix(hub.PREFIX).partition('@')[0])}**"
-        if classifier.source == "default":
-            name = "The embedded model"
+        if classifier.source in hub.EMBEDDED:
+            name = "The embedded model" if classifier.source == "default" else f"The embedded model {classifier.source}"
         revision = f", revision `{classifier.revision[:12]}`," if classifier.revision else ""
         facts = [f"{name}{revision} knows {len(classifier.labels)} landmarks."]
         if test := classifier.landmark.get("test"):
@@ -54,12 +54,35 @@ class Now(NamedTuple):
             )
         else:
             facts.append("It has no test figure.")
+        if elsewhere := classifier.landmark.get("elsewhere"):
+            facts += _elsewhere(elsewhere)
         if classifier.landmark.get("calibration"):
-            facts.append("Its scores are about as often right as they say.")
+            facts.append("Of its answers with a score of 80 % to photos of these landmarks, about 80 in 100 are right.")
         else:
-            facts.append("Its scores say how sure it is, not how often it is right.")
+            facts.append("Its scores are not calibrated: they do not say how often it is right.")
         facts.append(for_markdown(self.why))
         return f"{' '.join(facts).strip()}\n\n{_LIMITS}"
+
+
+def _elsewhere(figures: dict[str, Any]) -> list[str]:
+    """What was measured on photos from elsewhere, in Markdown sentences; whatever a config lacks is left out."""
+    low, high = (100 * bound for bound in figures["top1_ci95"])
+    sentences = [
+        f"On {figures['n']} photos from elsewhere ({for_markdown(figures['data'])}) it is right first time on "
+        f"{100 * figures['top1']:.1f} % (95 % interval {low:.1f} to {high:.1f} %)."
+    ]
+    shares = []
+    if (named := figures.get("named")) and named["photos"]:
+        right = f" ({100 * named['right'] / named['named']:.0f} of 100 such answers right)" if named["named"] else ""
+        shares.append(f"{100 * named['named'] / named['photos']:.0f} % of them{right}")
+    others = figures.get("others", {})
+    for group, what in (("near", "other landmarks, streets and buildings"), ("far", "anything else")):
+        if (part := others.get(group)) and part["n"]:
+            shares.append(f"{100 * part['named'] / part['n']:.0f} % of {part['n']} photos of {what}")
+    if shares:
+        listed = shares[0] if len(shares) == 1 else f"{', '.join(shares[:-1])}, and {shares[-1]}"
+        sentences.append(f"It names {listed}.")
+    return sentences
 
 
 class Serving:

@@ -15,22 +15,16 @@ from landmark_models.gazetteer import Landmark, find
 from landmark_models.text import for_spreadsheet, for_terminal
 from landmark_models.xmp import sidecar
 
-__all__ = ["CSV_COLUMNS", "Tags", "distance_km", "sureness"]
+__all__ = ["CSV_COLUMNS", "Tags", "distance_km"]
 
 CONTRADICTION_KM = 50.0  # from where the photo says it was taken to the landmark
 
 CSV_COLUMNS = (
-    "path", "name", "label", "score", "known", "sureness", "place", "country", "latitude", "longitude", "wikidata",
+    "path", "name", "label", "score", "known", "verdict", "place", "country", "latitude", "longitude", "wikidata",
     "hashtags", "agrees", "error",
 )  # fmt: skip
 
 _EARTH_RADIUS_KM = 6371.0088  # mean, IUGG
-_WORDS = ((0.9, "almost certainly"), (0.7, "probably"), (0.0, "perhaps"))
-
-
-def sureness(score: float) -> str:
-    """A probability in words, e.g. "probably"."""
-    return next(words for least, words in _WORDS if score >= least)
 
 
 def distance_km(here: tuple[float, float], there: tuple[float, float]) -> float:
@@ -47,13 +41,14 @@ def distance_km(here: tuple[float, float], there: tuple[float, float]) -> float:
 class Tags:
     """What is said of one photo: its predictions, most likely first, and where its own metadata puts it.
 
-    `known` says whether it shows a landmark that the model knows. A label that the gazetteer does not know goes by its
-    own name.
+    `known` says whether it shows a landmark that the model knows, `verdict` the same in a sentence; both are the
+    `Answer`'s. A label that the gazetteer does not know goes by its own name.
     """
 
     predictions: tuple[Prediction, ...]
     photo_position: tuple[float, float] | None = None
     known: bool = True
+    verdict: str = ""
 
     @classmethod
     def of(cls, answer: Answer, photo_position: tuple[float, float] | None = None) -> "Tags":
@@ -64,7 +59,7 @@ class Tags:
         """
         if not answer:
             raise ValueError("There are no predictions to make tags of.")
-        return cls(tuple(answer), photo_position, answer.known)
+        return cls(tuple(answer), photo_position, answer.known, answer.verdict)
 
     @property
     def best(self) -> Prediction:
@@ -113,9 +108,16 @@ class Tags:
         return self.distance_km <= CONTRADICTION_KM + self.landmark.reach
 
     @property
-    def sureness(self) -> str:
-        """How sure the answer is, in words; "hardly" where it is not recognised."""
-        return sureness(self.best.score) if self.recognised else "hardly"
+    def contradicted(self) -> bool:
+        """Whether the model knows a landmark here, but the photo was taken elsewhere."""
+        return self.known and self.agrees is False
+
+    @property
+    def statement(self) -> str:
+        """What is said of the answer, without a full stop: the verdict, unless the photo's own position contradicts."""
+        if self.contradicted:
+            return f"Looks like {self.name}, but the photo was taken {self.distance_km:,.0f} km from it"
+        return self.verdict
 
     @property
     def hashtags(self) -> list[str]:
@@ -128,27 +130,26 @@ class Tags:
     @property
     def alt_text(self) -> str:
         """What the photo shows, for somebody who does not see it, at most a sentence."""
-        name, landmark = for_terminal(self.name), self.landmark
-        words = self.sureness
         if not self.recognised:
-            return "A photo in which no landmark was recognised for certain."
-        what = f"{name}, {landmark.kind} in {self.place}" if landmark else name
-        return f"Photo of {what}." if words == "almost certainly" else f"Photo of what is {words} {what}."
+            return "A photo in which no landmark was recognised."
+        name, landmark = for_terminal(self.name), self.landmark
+        return f"Photo of {name}, {landmark.kind} in {self.place}." if landmark else f"Photo of {name}."
 
     def annotations(self) -> dict[str, Any]:
         """The answer in the shape of Google Cloud Vision's `landmarkAnnotations`; `mid` is a Wikidata id, or empty."""
         return {"landmarkAnnotations": [_annotation(prediction) for prediction in self.predictions]}
 
     def record(self) -> dict[str, Any]:
-        """The answer as JSON: `annotations`, known, name, place, sureness, hashtags, alt text, distance, and `agrees`.
+        """The answer as JSON: `annotations`, known, name, place, verdict, hashtags, alt text, distance, and `agrees`.
 
-        Name and place are None where none was recognised, the last two where the photo has no position of its own.
+        The verdict is the `statement`. Name and place are None where none was recognised, the last two where the photo
+        has no position of its own.
         """
         return self.annotations() | {
             "known": self.known,
             "name": self.name if self.recognised else None,
             "place": self.place if self.recognised else None,
-            "sureness": self.sureness,
+            "verdict": self.statement,
             "hashtags": self.hashtags,
             "altText": self.alt_text,
             "distanceKm": None if self.distance_km is None else round(self.distance_km),
@@ -167,7 +168,7 @@ class Tags:
             "label": self.best.label,
             "score": f"{self.best.score:.4f}",
             "known": str(self.known).lower(),
-            "sureness": self.sureness,
+            "verdict": self.statement,
             "place": landmark.place if landmark else "",
             "country": landmark.country if landmark else "",
             "wikidata": (landmark.wikidata if landmark else None) or "",

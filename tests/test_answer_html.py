@@ -21,10 +21,11 @@ def said(tags: Tags, name: str = "photo") -> str:
     return answer_html(Tagged(name, tags))
 
 
-def test_a_sure_answer_says_name_place_how_sure_and_what_it_is():
+def test_an_answer_says_name_place_verdict_score_and_what_it_is():
     text = said(tags_of([Prediction("qutub minar", 0.93), Prediction("iron pillar", 0.04)]), "holiday 'a'.jpg")
     assert "<h2>Qutb Minar</h2>" in text
-    assert "Delhi, India<br>Almost certainly (93%)" in text
+    assert "Delhi, India<br>Best match of the 60 landmarks known here.</p>" in text
+    assert "Score 93%" in text
     assert "data-copy='#QutbMinar'" in text
     assert "data-copy='#QutbMinar #QutubMinar #Delhi #India'>Copy all" in text
     assert html.unescape(re.search(r"<a href='([^']+)'", text)[1]).startswith(
@@ -63,16 +64,16 @@ def test_the_map_is_asked_for_by_a_click_alone():
 def test_what_is_not_recognised_gets_no_tags():
     text = said(tags_of([Prediction("Taj Mahal", 0.2)]))
     assert "<h2>Not recognised</h2>" in text
-    assert "The nearest is Taj Mahal (20%)" in text
+    assert "None of the 60 landmarks known here. The nearest is Taj Mahal (20%)." in text
     assert "data-copy" not in text
     assert list(downloads(text)) == ["JSON"]
 
 
 def test_a_photo_taken_elsewhere_is_said_first():
     text = said(tags_of([Prediction("Taj Mahal", 0.97)], (48.8583, 2.2945)))
-    assert text.index("taken: 48.8583, 2.2945") < text.index("<h2>Not sure</h2>")
-    assert "was taken elsewhere" in text
-    assert re.search(r"taken: 48\.8583, 2\.2945, 6,7\d\d km from Taj Mahal", text)
+    assert text.index("taken: 48.8583, 2.2945.") < text.index("<h2>Not recognised</h2>")
+    assert re.search(r"Looks like Taj Mahal, but the photo was taken 6,7\d\d km from it\.", text)
+    assert "Score 97%" in text
     assert ", 0 km from Taj Mahal." in said(tags_of([Prediction("Taj Mahal", 0.97)], (27.175, 78.0421)))
 
 
@@ -81,14 +82,17 @@ def test_in_a_table_what_is_not_an_answer_says_why():
     text = table_html(
         [Tagged("a", tags_of(taj, (48.8583, 2.2945))), Tagged("b", tags_of([Prediction("Dead Sea", 0.2)]))]
     )
-    assert re.search(r"Not sure: like Taj Mahal \(97%\), but taken 6,7\d\d km from it", text)
-    assert "Not recognised; the nearest is Dead Sea (20%)" in text
+    assert re.search(r"Not recognised\. Looks like Taj Mahal, but the photo was taken 6,7\d\d km from it\.", text)
+    assert "Not recognised. The nearest is Dead Sea (20%)." in text
     assert "2 photos: 0 recognised, 2 not, 0 can't be read." in text
 
 
 def test_a_strange_label_is_escaped_everywhere():
-    text = said(tags_of([Prediction("<img src=x onerror=alert(1)>'", 0.95)]))
+    label = "<img src=x onerror=alert(1)>'"
+    text = said(tags_of([Prediction(label, 0.95)]))
     assert "<img" not in text
+    assert "<img" not in said(tags_of([Prediction(label, 0.2)]))
+    assert "<img" not in answer_html(Tagged("a", Tags((Prediction("Taj Mahal", 0.9),), verdict=label)))
     assert "onerror=alert(1)&gt;&#x27;</h2>" in text
     assert re.search(r"data-copy='#[A-Za-z0-9]+'", text)
 

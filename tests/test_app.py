@@ -1,6 +1,5 @@
 import asyncio
 import base64
-import io
 import json
 import os
 import re
@@ -27,10 +26,11 @@ from test_tagging import with_gps
 from test_uploads import post
 
 import app
-from landmark_models import LandmarkClassifier, photo_position, uploads
+from landmark_models import LandmarkClassifier, hub, photo_position, uploads
 from landmark_models.explain import NoExplanationError
 from landmark_models.hub_failures import in_background
 from landmark_models.serving import Serving
+from landmark_models.tagging import Tags
 from train.bench_page import ask
 
 
@@ -88,6 +88,7 @@ def test_tag_gives_what_a_client_of_cloud_vision_reads_and_more(client, sure, ph
     assert (first["description"], first["score"]) == (best.label, pytest.approx(best.score, abs=1e-5))
     assert answer["hashtags"] == ["#RedTower"]
     assert answer["known"] is True
+    assert answer["verdict"] == "Best match of the 3 landmarks known here"
     assert answer["altText"].startswith("Photo of")
     assert (answer["distanceKm"], answer["agrees"]) == (None, None)
 
@@ -129,7 +130,7 @@ def test_agents_find_and_use_the_tools(sure, photo, monkeypatch):
 
     try:
         tools, answers = asyncio.run(use())
-        uploads.sweep(Path(get_upload_folder()), [app.example_photo()], older_than=-1)
+        uploads.sweep(Path(get_upload_folder()), list(app.gradio_examples()), older_than=-1)
     finally:
         page.close(verbose=False)
     assert set(tools) == {"predict", "tag", "explain", "landmarks"}
@@ -140,7 +141,7 @@ def test_agents_find_and_use_the_tools(sure, photo, monkeypatch):
     assert answers["explain"].content[0].type == "image"
     assert "Blue Lake" in answers["landmarks"].content[0].text
     left = [file.name for file in Path(get_upload_folder()).rglob("*") if file.is_file()]
-    assert set(left) <= {"tower.jpg"}
+    assert set(left) <= set(app.GRADIO_EXAMPLES)
 
 
 def test_the_readmes_examples_of_the_api_run(url, photo, tmp_path):
@@ -190,9 +191,24 @@ def test_a_strange_text_is_escaped_in_the_facts(run):
     assert "90.0 % of 848 test photos" in facts
 
 
-def test_the_example_is_gradios_own_photo():
-    with Image.open(io.BytesIO(app.example_photo().read_bytes())) as image:
-        assert min(image.size) > 200
+def test_a_models_own_examples_come_before_gradios(run, tmp_path):
+    folder = shutil.copytree(run.model, tmp_path / "model")
+    (folder / "examples").mkdir()
+    own = folder / "examples" / "01.jpg"
+    noisy_photo((200, 40, 40), 1).save(own)
+    tower, lion = app.gradio_examples()
+    assert list(app.example_photos(Serving(str(run.model)))) == [tower, lion]
+    assert app.example_photos(Serving(str(folder))) == {
+        own: "Example 1", tower: "Eiffel Tower", lion: "A lion: not a landmark"
+    }  # fmt: skip
+
+
+@pytest.mark.parametrize("model", hub.EMBEDDED)
+def test_an_embedded_model_answers_the_examples_as_their_captions_say(model):
+    classifier = LandmarkClassifier.load(model)
+    tower, lion = (Tags.of(classifier.predict(photo)) for photo in app.gradio_examples())
+    assert (tower.known, tower.name) == (True, "Eiffel Tower")
+    assert not lion.known
 
 
 def test_the_page_says_what_serves_with_the_hub_up_and_going_down(hub_server, owner, run, photo):

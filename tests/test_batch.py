@@ -43,6 +43,7 @@ def test_json_lines_hold_what_the_endpoint_says(tagged):
     records = [json.loads(line) for line in as_jsonl(tagged).splitlines()]
     assert records[0]["path"] == "=cmd().jpg"
     assert records[0]["landmarkAnnotations"][0]["description"] == "Red Tower"
+    assert records[0]["verdict"] == tagged[0].tags.verdict
     assert records[0]["error"] is None
     assert records[1] == {"path": "letter.jpg", "error": tagged[1].error}
 

@@ -4,8 +4,10 @@ import sys
 import pytest
 from conftest import TINY
 
+from landmark_models.devices import instruction_set
 from landmark_models.errors import LandmarkError
 from train.bench import head, loop
+from train.bench_engine import ENGINES, engines
 from train.recipe import Recipe
 
 
@@ -33,6 +35,25 @@ def test_a_head_on_cached_features_is_measured_against_epochs(data):
     assert 0 <= result["epochs_top1"] <= 1
     with pytest.raises(LandmarkError, match="more than a linear head"):
         head(Recipe.from_values(TINY), data)
+
+
+def test_engines_are_measured_in_turns_and_those_that_are_missing_named(run, monkeypatch):
+    result = engines(str(run.path), rounds=2, batch_rounds=1)
+    assert set(result.seconds) == set(result.rates) == set(ENGINES) - set(result.absent)
+    assert {"PyTorch f32", "PyTorch bf16"} <= set(result.seconds)
+    assert all(len(values) == 2 and min(values) > 0 for values in result.seconds.values())
+    assert all(len(values) == 1 and min(values) > 0 for values in result.rates.values())
+    assert (result.architecture, result.size) == ("landmark_net", (32, 32))
+    for package in ("openvino", "onnxruntime"):
+        monkeypatch.setitem(sys.modules, package, None)
+    assert set(engines(str(run.path), rounds=2, batch_rounds=1).absent) == set(ENGINES[2:])
+
+
+def test_the_engines_command_says_what_they_ran_on(run):
+    command = [sys.executable, "-m", "train.bench", "engine", "--model", run.path, "--rounds", "2"]
+    shown = subprocess.run([*command, "--batch-rounds", "1"], capture_output=True, text=True, check=True).stdout
+    assert "landmark_net, 32 x 32 px, 2 and 1 rounds; " in shown
+    assert instruction_set() in shown
 
 
 @pytest.mark.slow

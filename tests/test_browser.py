@@ -16,7 +16,7 @@ from test_photo import RED_HEIC
 from test_tagging import with_gps
 
 import app
-from landmark_models.unknown import KnownRule
+from landmark_models import LandmarkClassifier
 
 pytestmark = pytest.mark.browser
 
@@ -42,7 +42,8 @@ def fits(page) -> bool:
 
 def test_a_photo_is_named_and_shown(page, photo):
     give(page, photo, "Red Tower")
-    assert page.locator("#card").get_by_text("%").first.is_visible()
+    assert page.locator("#card").get_by_text("Best match of the 3 landmarks known here.").is_visible()
+    assert page.locator("#card").get_by_text("Score ").is_visible()
     page.locator("#photo img[alt^='Photo of']").wait_for()
     assert shown(page).get_attribute("src").split("?")[0].endswith((".jpeg", ".jpg"))
     assert fits(page)
@@ -184,10 +185,10 @@ def test_the_map_is_asked_for_by_a_click_alone(famous, photo):
 
 
 def test_where_the_photo_says_it_was_taken_comes_first(famous, tmp_path):
-    give(famous, with_gps(tmp_path / "agra.jpg", image=noisy_photo((200, 40, 40), 1)), "Not sure")
+    give(famous, with_gps(tmp_path / "agra.jpg", image=noisy_photo((200, 40, 40), 1)), "Not recognised")
     text = famous.locator("#card").inner_text()
     assert text.startswith("The photo itself says where it was taken: 27.1750, 78.0421")
-    assert "km from Eiffel Tower" in text
+    assert "Looks like Eiffel Tower, but the photo was taken" in text
     assert famous.locator("#card").get_by_role("button").count() == 0  # nothing to tag it with
 
 
@@ -247,7 +248,7 @@ def test_the_keyboard_alone_suffices(famous):
         page.keyboard.press("Enter")
         page.locator(part).wait_for()
         page.locator("h1").click()
-    tab_to(page, page.get_by_role("button", name="Example 1"))
+    tab_to(page, page.get_by_role("button", name="A lion: not a landmark"))
     page.keyboard.press("Enter")
     page.locator("#card h2").wait_for()
     page.locator("h1").click()
@@ -278,10 +279,12 @@ def test_why_shows_where_the_named_landmark_is(page, photo, monkeypatch):
     assert asked == ["Red Tower"]
 
 
-def test_the_example_answers_on_a_click(page, photo):
+def test_an_example_has_a_caption_and_answers_on_a_click(page, photo):
     give(page, photo, "Red Tower")
+    captions = "[...document.querySelectorAll('.gallery-item')].map(item => getComputedStyle(item, '::after').content)"
+    assert page.evaluate(captions) == ['"Eiffel Tower"', '"A lion: not a landmark"']
     before = page.locator("#photo img").get_attribute("src")
-    page.locator(".gallery-item").first.click()
+    page.get_by_role("button", name="Eiffel Tower").click()
     page.wait_for_function("before => document.querySelector('#photo img')?.src !== before", arg=before)
     page.locator("#card h2").wait_for()
 
@@ -327,7 +330,7 @@ def test_a_reason_does_not_come_under_another_photo(page, photo, monkeypatch):
     explained = app.explained
     monkeypatch.setattr(app, "explained", lambda *given: time.sleep(2) or explained(*given))
     page.locator("#why:not([disabled])").click()
-    page.get_by_role("button", name="Example 1").click()
+    page.get_by_role("button", name="A lion: not a landmark").click()
     page.locator("#card h2").wait_for()
     page.wait_for_timeout(3000)
     assert page.locator("#reason img").count() == 0
@@ -339,7 +342,7 @@ def test_a_photo_has_a_text_in_its_place_before_and_after(page, photo, monkeypat
     page.locator("#photo img[alt='Your photo']").wait_for()
     page.locator("#photo img[alt^='Photo of']").wait_for()
     page.get_by_label("Remove Image").click()
-    page.get_by_role("button", name="Example 1").click()
+    page.get_by_role("button", name="A lion: not a landmark").click()
     page.locator("#photo img[alt='Your photo']").wait_for()
 
 
@@ -355,8 +358,11 @@ def test_a_label_that_a_stranger_chose_is_only_text(open_page, hostile_url, phot
 
 
 def test_what_is_not_recognised_says_so(page, photo, monkeypatch):
-    monkeypatch.setattr(KnownRule, "__call__", lambda _, logits: torch.zeros(len(logits), dtype=torch.bool))
+    outputs = LandmarkClassifier.outputs
+    nothing = torch.tensor([-torch.inf])  # the rule's score of a photo of no landmark
+    monkeypatch.setattr(LandmarkClassifier, "outputs", lambda *given: outputs(*given)._replace(scores=nothing))
     give(page, photo, "Not recognised")
+    page.locator("#card").get_by_text("None of the 3 landmarks known here. The nearest is Red Tower").wait_for()
     assert page.locator("#card").get_by_role("button").count() == 0
 
 

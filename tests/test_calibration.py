@@ -11,12 +11,14 @@ from typer.testing import CliRunner
 
 from landmark_models import LandmarkClassifier, LandmarkError, ModelError
 from landmark_models.errors import run_command
-from landmark_models.unknown import SCORES, KnownRule
+from landmark_models.rejection import LOGIT_SCORES, KnownRule
 from train import calibration
 from train.calibration import (
+    FAR_AIM,
+    NEAR_AIM,
     calibrate,
+    choose_rule,
     expected_calibration_error,
-    fit_known_rule,
     fit_temperature,
     keep_validation,
     perfect_calibration_error,
@@ -65,32 +67,52 @@ def test_even_perfect_scores_show_an_error_on_few_photos_and_less_on_more():
 
 def test_scores_rank_a_sure_photo_above_an_unsure_one():
     logits = torch.tensor([[8.0, 0, 0, 0, 1], [1.0, 0.9, 0, 0.8, 1]])
-    for name, score in SCORES.items():
+    for name, score in LOGIT_SCORES.items():
         sure, unsure = score(logits).tolist()
         assert sure > unsure, name
-    stretched = SCORES["standardized_max_logit"](3 * logits)
-    assert torch.allclose(stretched, SCORES["standardized_max_logit"](logits))
-    assert SCORES["standardized_max_logit"](torch.zeros(1, 3)).isfinite().all()
+    score = LOGIT_SCORES["standardized_max_logit"]
+    assert torch.allclose(score(3 * logits), score(logits))
+    assert score(torch.zeros(1, 3)).isfinite().all()
 
 
-def test_the_rule_is_the_score_that_tells_best_and_keeps_most_landmarks():
+def test_the_rule_names_most_landmarks_rightly_within_the_aim():
     generator = torch.Generator().manual_seed(1)
     known = torch.randn(500, 20, generator=generator)
     known[:, 3] += 6
     others = torch.randn(300, 20, generator=generator) + 5  # large logits that say nothing
-    rule, found = fit_known_rule(known, others)
-    assert rule.score == max(found["auroc"], key=found["auroc"].get)
-    assert rule.score in ("max_softmax", "standardized_max_logit")
-    assert found["auroc"]["energy"] < 0.9 < found["auroc"][rule.score]
-    assert rule(known).float().mean().item() == pytest.approx(found["true_accepts"])
-    assert rule(others).float().mean().item() == pytest.approx(found["false_accepts"])
-    assert found["true_accepts"] >= 0.9
+    near = torch.arange(300) < 100
+    others[:20, 7] += 6  # a fifth of the near ones look like a landmark: more than may be named
+    right = torch.arange(500) % 10 > 0
+    scores, negatives = ({name: score(x) for name, score in LOGIT_SCORES.items()} for x in (known, others))
+    rule, found = choose_rule(scores, right, negatives, near)
+    ranked = found["scores"]
+    assert ranked[rule.score]["named_rightly"] == max(part["named_rightly"] for part in ranked.values())
+    assert ranked["energy"]["auroc"] < 0.9 < ranked[rule.score]["auroc"]
+    named, wrongly = scores[rule.score] >= rule.threshold, negatives[rule.score] >= rule.threshold
+    assert found["named_rightly"] == pytest.approx((named & right).float().mean().item())
+    assert found["others"] == {
+        "far": {"n": 200, "named": int((wrongly & ~near).sum())},
+        "near": {"n": 100, "named": int((wrongly & near).sum())},
+    }
+    assert found["others"]["far"]["named"] <= FAR_AIM * 200
+    assert found["others"]["near"]["named"] <= NEAR_AIM * 100
 
 
-def test_without_others_it_keeps_nineteen_landmarks_of_twenty():
-    logits, _ = sample()
-    rule, _ = fit_known_rule(logits)
-    assert rule(logits).float().mean().item() == pytest.approx(0.95, abs=0.002)
+@pytest.mark.parametrize("kind", ["far", "near"])
+def test_the_rule_holds_with_negatives_of_one_kind_and_among_equal_scores(kind):
+    scores, right = {"max_logit": torch.linspace(0, 1, 50)}, torch.ones(50, dtype=torch.bool)
+    rule, found = choose_rule(scores, right, {"max_logit": torch.full((40,), 0.5)}, torch.full((40,), kind == "near"))
+    assert rule.threshold > 0.5
+    assert found["others"][kind] == {"n": 40, "named": 0}
+
+
+@pytest.mark.parametrize("score", ["max_logit", "whitened_cosine"])
+def test_without_others_it_keeps_nineteen_landmarks_of_twenty(score):
+    logits, targets = sample()
+    scores = {name: logits.amax(1) for name in {"max_logit", score}}
+    rule, _ = choose_rule(scores, logits.argmax(1) == targets)
+    assert rule.score == score
+    assert (scores[score] >= rule.threshold).float().mean().item() == pytest.approx(0.95, abs=0.002)
 
 
 @pytest.mark.parametrize(
@@ -105,7 +127,7 @@ def test_a_strange_rule_is_refused(run, tmp_path, block):
     config = json.loads((folder / "config.json").read_text())
     config["landmark"]["known"] = block
     (folder / "config.json").write_text(json.dumps(config))
-    with pytest.raises(ModelError, match="a rule that can't be"):
+    with pytest.raises(ModelError, match="the rule `known`"):
         LandmarkClassifier.load(folder)
 
 
@@ -141,13 +163,29 @@ def negatives(tmp_path):
 def test_negatives_make_the_rule_and_change_no_weight(copied, negatives):
     before = weights(copied)
     result = calibrate(copied, negatives)
-    assert result["calibration"]["negatives"] == 6
-    assert set(result["calibration"]["auroc"]) == set(SCORES)
+    assert result["calibration"]["others"]["far"]["n"] == 6
+    assert result["calibration"]["rule_chosen_on"] == {"data": "validation", "n": 6, "negatives": "everyday"}
+    assert set(result["calibration"]["scores"]) == set(LOGIT_SCORES)
     config = json.loads((copied.model / "config.json").read_text())["landmark"]
     assert config["known"] == result["known"]
     assert config["validation"]
     assert all(torch.equal(before[name], tensor) for name, tensor in weights(copied).items())
     assert calibrate(copied, negatives) == result  # from the same start each time
+
+
+def test_the_rule_is_chosen_on_photos_from_elsewhere_where_there_are_some(copied, negatives, shared_data):
+    near = negatives / "other_landmarks"
+    near.mkdir()
+    for index in range(5):
+        noisy_photo((200, 40, 40), 70 + index).save(near / f"{index}.png")  # like one of the landmarks
+    result = calibrate(copied, negatives, shared_data)
+    found = result["calibration"]
+    assert found["rule_chosen_on"] == {"data": "photos", "n": 9, "negatives": "everyday"}
+    assert found["others"]["near"] == {"n": 5, "named": 0}
+    assert found["others"]["far"]["n"] == 6
+    (copied.path / "train").mkdir()
+    with pytest.raises(DataError, match="neither a test folder nor bare class folders"):
+        calibrate(copied, validation_from=copied.path)
 
 
 def test_mistakes_are_sentences_and_nothing_is_written(copied, tmp_path):
@@ -163,7 +201,7 @@ def test_mistakes_are_sentences_and_nothing_is_written(copied, tmp_path):
     with pytest.raises(LandmarkError, match="5 validation photos are fewer than two for each of the 3 classes"):
         calibrate(copied)
     copied.validation.unlink()
-    with pytest.raises(LandmarkError, match="holds no"):
+    with pytest.raises(LandmarkError, match="has no validation"):
         calibrate(copied)
     assert (copied.model / "config.json").read_bytes() == config
 
@@ -202,6 +240,6 @@ def test_the_command_says_what_it_found(copied, negatives):
     result = CliRunner().invoke(app, [str(copied.path), "--negatives", str(negatives)])
     assert result.exit_code == 0, result.output
     assert re.search(r"Calibrated on 6 validation photos: temperature \d\.\d+", result.output)
-    assert "of 6 photos of something else" in result.output
+    assert "0 of 6 far ones" in " ".join(result.output.split())
     with pytest.raises(SystemExit, match="1"):
         run_command(lambda: calibration.command(copied.path / "nowhere"))

@@ -7,13 +7,14 @@ import sys
 import numpy as np
 import pytest
 import torch
+from conftest import write_data
 from PIL import Image, ImageOps
 from sklearn.metrics import f1_score, top_k_accuracy_score
 
 from landmark_models import LandmarkClassifier
 from landmark_models.errors import LandmarkError
-from train.data import DataError
-from train.evaluate import TTA, accuracy_with_interval, evaluate, figures, inference_speed
+from train.data import DataError, label_of
+from train.evaluate import TTA, Kind, accuracy_with_interval, evaluate, figures, inference_speed
 
 
 @pytest.fixture
@@ -148,13 +149,13 @@ def test_the_command_prints_a_table(own_run, shared_data, tmp_path):
 @pytest.mark.parametrize(("tta", "views"), [("flip", 2), ("crops", 10)])
 def test_more_views_of_a_photo_are_averaged_and_never_recorded(own_run, shared_data, tmp_path, tta, views, monkeypatch):
     seen = []
-    logits = LandmarkClassifier.logits
+    outputs = LandmarkClassifier.outputs
 
     def noted(self, images):
         seen.append(tuple(images.shape))
-        return logits(self, images)
+        return outputs(self, images)
 
-    monkeypatch.setattr(LandmarkClassifier, "logits", noted)
+    monkeypatch.setattr(LandmarkClassifier, "outputs", noted)
     metrics = evaluate(own_run, shared_data, "test", tmp_path / "out", tta=TTA(tta))
     assert sum(shape[0] for shape in seen if shape[0] != 32) == 9 * views  # 32 at a time is the look at the speed
     assert json.loads((tmp_path / "out" / "metrics.json").read_text())["tta"] == tta
@@ -187,22 +188,53 @@ def test_the_speed_is_that_of_the_network(own_run):
 
 
 def test_it_is_measured_how_sure_and_against_what_is_none(sure, shared_data, tmp_path):
-    for index in range(5):
-        Image.effect_noise((48, 48), 60 + index).save(tmp_path / f"{index}.png")
-    metrics = evaluate(sure, shared_data, "test", tmp_path / "out", negatives=tmp_path)
+    negatives = tmp_path / "negatives"
+    for index, kind in enumerate(["food", "food", "people", "other_landmarks", "other_landmarks"]):
+        (negatives / kind).mkdir(parents=True, exist_ok=True)
+        Image.effect_noise((48, 48), 60 + index).save(negatives / kind / f"{index}.png")
+    metrics = evaluate(sure, shared_data, "test", tmp_path / "out", negatives=negatives)
     assert metrics["temperature"] == 0.05
     assert 0 <= metrics["ece"] <= 1
     assert metrics["ece_if_perfect"] < 0.3
-    found = metrics["negatives"]
-    assert found["n"] == 5
-    assert found["true_accepts_ci95"][0] <= found["true_accepts"] <= found["true_accepts_ci95"][1]
+    found = metrics["rejection"]
+    assert {kind: part["n"] for kind, part in found["kinds"].items()} == {"food": 2, "other_landmarks": 2, "people": 1}
+    assert (found["near"]["n"], found["far"]["n"]) == (2, 3)
+    for part in (found["near"], found["far"], *found["kinds"].values()):
+        assert part["share_ci95"][0] <= part["share"] == part["named"] / part["n"] <= part["share_ci95"][1]
     classifier = LandmarkClassifier.load(sure)
     photos = [*sorted((shared_data / "test").rglob("*.jpg"))]
-    known = [answer.known for answer in classifier.predict_many(photos)]
-    assert found["true_accepts"] == pytest.approx(sum(known) / len(known))  # as the serving path says
-    others = [answer.known for answer in classifier.predict_many(sorted(tmp_path.glob("*.png")))]
-    assert found["false_accepts"] == pytest.approx(sum(others) / 5)
+    answers = list(classifier.predict_many(photos))
+    right = [answer[0].label == label_of(photo.parent.name) for answer, photo in zip(answers, photos, strict=True)]
+    named = metrics["named"]  # as the serving path says
+    assert (named["photos"], named["named"]) == (9, sum(answer.known for answer in answers))
+    assert named["right"] == sum(answer.known and hit for answer, hit in zip(answers, right, strict=True))
+    assert named["rightly"] + named["wrongly"] + named["not"] == pytest.approx(1)
+    others = [answer.known for answer in classifier.predict_many(sorted(negatives.rglob("*.png")))]
+    assert found["near"]["named"] + found["far"]["named"] == sum(others)
     with pytest.raises(DataError, match="no folder"):
         evaluate(sure, shared_data, "test", tmp_path / "out", negatives=tmp_path / "nowhere")
     with pytest.raises(DataError, match="without --tta"):
-        evaluate(sure, shared_data, "test", tmp_path / "out", negatives=tmp_path, tta=TTA.flip)
+        evaluate(sure, shared_data, "test", tmp_path / "out", negatives=negatives, tta=TTA.flip)
+
+
+def test_photos_from_elsewhere_have_a_block_of_their_own(own_run, shared_data, tmp_path):
+    evaluate(own_run, shared_data, "test", tmp_path / "out")
+    test = LandmarkClassifier.load(own_run).landmark["test"]
+    elsewhere = write_data(tmp_path / "elsewhere", test=2)
+    with pytest.raises(DataError, match=r"9 other photos \(photos\).*--as elsewhere"):
+        evaluate(own_run, elsewhere, "test", tmp_path / "out")
+    others = tmp_path / "negatives" / "food"
+    others.mkdir(parents=True)
+    Image.effect_noise((48, 48), 60).save(others / "0.png")
+    metrics = evaluate(own_run, elsewhere, "test", tmp_path / "out", negatives=others.parent, kind=Kind.elsewhere)
+    assert json.loads((own_run / "elsewhere" / "metrics.json").read_text()) == metrics
+    landmark = LandmarkClassifier.load(own_run).landmark
+    assert landmark["test"] == test
+    found = landmark["elsewhere"]
+    assert (found["data"], found["n"], found["digest"]) == ("elsewhere", 6, metrics["digest"])
+    assert found["named"] == {key: metrics["named"][key] for key in ("photos", "named", "right")}
+    assert found["others"] == {"far": {"n": 1, "named": metrics["rejection"]["far"]["named"]}}
+    assert sum(right for _, right in found["per_class"].values()) == round(metrics["top1"] * 6)
+    shutil.rmtree(own_run / "test")  # its owner says that the test split has changed
+    evaluate(own_run, elsewhere, "test", tmp_path / "out")
+    assert LandmarkClassifier.load(own_run).landmark["test"]["n"] == 6

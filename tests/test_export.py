@@ -72,7 +72,8 @@ def test_exporting_leaves_the_classifier_as_it_was(sure, photo):
     classifier = LandmarkClassifier.load(sure)
     weight = next(classifier.network.parameters())
     before = classifier.predict(photo), weight.stride(), weight.requires_grad
-    probabilities = Exported(classifier)(photo_tensor(photo).unsqueeze(0))
+    probabilities, known = Exported(classifier)(photo_tensor(photo).unsqueeze(0))
+    assert known.tolist() == [before[0].known]
     assert (classifier.predict(photo), weight.stride(), weight.requires_grad) == before
     assert probabilities.sum() == pytest.approx(1)
     assert probabilities.max() == pytest.approx(before[0][0].score, abs=0.01)  # the temperature is in it
@@ -82,7 +83,7 @@ def test_exporting_leaves_the_classifier_as_it_was(sure, photo):
 def test_a_file_agrees_with_module_and_serving_path(files, kind):
     agreement = files[1][kind]
     assert agreement.difference <= TOLERANCE
-    assert (agreement.n, agreement.same_top1, agreement.labelled) == (9, 9, 9)
+    assert (agreement.n, agreement.same_top1, agreement.same_known, agreement.labelled) == (9, 9, 9, 9)
     assert agreement.right == agreement.right_served > 4
 
 
@@ -91,12 +92,14 @@ def test_batch_height_and_width_are_free(files, sure, kind):
     module, model = Exported(LandmarkClassifier.load(sure)), ExportedModel(file_of(files[0], kind))
     for height, width in [(48, 64), (64, 48), (1, 1), (5, 7), (32, 32), (400, 300), (30, 900)]:
         photo = random_photo(height, width)
-        probabilities = model.probabilities(photo)
+        probabilities, known = model.probabilities(photo)
+        assert known is bool(module(photo.unsqueeze(0))[1][0])
         assert (probabilities.shape, probabilities.dtype) == ((3,), torch.float32)
-        assert torch.allclose(probabilities, module(photo.unsqueeze(0))[0], atol=TOLERANCE)
+        assert torch.allclose(probabilities, module(photo.unsqueeze(0))[0][0], atol=TOLERANCE)
     for count in (1, 2, 5):
         photos = torch.stack([random_photo(50, 70, seed) for seed in range(count)])
-        assert torch.allclose(model._forward(photos), module(photos), atol=TOLERANCE)
+        for output, expected in zip(model._forward(photos), module(photos), strict=True):
+            assert torch.allclose(output.float(), expected.float(), atol=TOLERANCE)
 
 
 @pytest.mark.parametrize("kind", FORMATS)
@@ -144,9 +147,9 @@ def test_a_fresh_process_answers_for_every_photo_and_says_why_it_can_not(files, 
 @pytest.mark.parametrize(
     ("agreement", "sentence"),
     [
-        (Agreement(9, 2e-3, 9, 9, 9, 9), r"differ by up to 0.002 from the model's, more than 0.0001"),
-        (Agreement(9, float("nan"), 9, 9, 9, 9), r"differ by up to nan"),
-        (Agreement(50, 0.0, 48, 0, 0, 0), r"another landmark than the model as served for 2 of 50 photos"),
+        (Agreement(9, 2e-3, 9, 9, 9, 9, 9), r"differ by up to 0.002 from the model's, more than 0.0001"),
+        (Agreement(9, float("nan"), 9, 9, 9, 9, 9), r"differ by up to nan"),
+        (Agreement(50, 0.0, 48, 50, 0, 0, 0), r"another landmark than the model as served for 2 of 50 photos"),
     ],
 )
 def test_a_file_that_differs_is_not_kept_and_an_earlier_one_stays(
@@ -165,9 +168,9 @@ def test_a_file_that_differs_is_not_kept_and_an_earlier_one_stays(
 
 
 def test_one_in_fifty_may_differ_and_synthetic_photos_are_not_judged(run, shared_data, tmp_path, monkeypatch):
-    monkeypatch.setattr(export_module, "check", lambda *_: Agreement(50, 5e-5, 49, 0, 0, 0))
+    monkeypatch.setattr(export_module, "check", lambda *_: Agreement(50, 5e-5, 49, 50, 0, 0, 0))
     export(str(run.path), Format.torchscript, tmp_path / "a.pt", shared_data)
-    monkeypatch.setattr(export_module, "check", lambda *_: Agreement(50, 5e-5, 30, 0, 0, 0))
+    monkeypatch.setattr(export_module, "check", lambda *_: Agreement(50, 5e-5, 30, 50, 0, 0, 0))
     export(str(run.path), Format.torchscript, tmp_path / "b.pt")
     assert {path.name for path in tmp_path.glob("*.pt")} == {"a.pt", "b.pt"}
 
@@ -244,11 +247,11 @@ def test_onnx_says_its_labels_and_sizes_to_any_reader(files):
     model = onnx.load(file_of(files[0], Format.onnx))
     metadata = {entry.key: entry.value for entry in model.metadata_props}
     assert json.loads(metadata[INFO])["label_names"] == LABELS
-    (photos,), (probabilities,) = model.graph.input, model.graph.output
+    (photos,), (probabilities, known) = model.graph.input, model.graph.output
     assert [axis.dim_param or axis.dim_value for axis in photos.type.tensor_type.shape.dim] == [
         "batch", 3, "height", "width",
     ]  # fmt: skip
-    assert (photos.name, probabilities.name) == ("photos", "probabilities")
+    assert (photos.name, probabilities.name, known.name) == ("photos", "probabilities", "known")
     assert photos.type.tensor_type.elem_type == onnx.TensorProto.UINT8
 
 

@@ -1,8 +1,12 @@
 import json
+import re
+import shutil
 import subprocess
 import sys
 
 import pytest
+from PIL import Image
+from test_hub import describe, figures
 from typer.testing import CliRunner
 
 from landmark_models.__main__ import app
@@ -11,6 +15,13 @@ from landmark_models.errors import LandmarkError, run_command
 
 def invoke(*arguments):
     return CliRunner().invoke(app, [str(argument) for argument in arguments])
+
+
+def changed(run, folder, **landmark):
+    """A copy of the run's model whose config says this, too."""
+    model = shutil.copytree(run.model, folder / "model", dirs_exist_ok=True)
+    describe(model, **landmark)
+    return model
 
 
 def test_json_has_the_agreed_shape_and_a_bad_photo_costs_no_other(run, photo, tmp_path):
@@ -31,7 +42,21 @@ def test_the_table_names_the_landmark_and_success_is_zero(run, photo):
     result = invoke("predict", photo, "--model", run.path)
     assert result.exit_code == 0
     assert "Red Tower" in result.stdout
+    assert "score" in result.stdout
     assert "%" in result.stdout
+
+
+def test_the_table_says_what_is_not_recognised_and_cuts_no_path_off(run, tmp_path):
+    model = changed(run, tmp_path, known={"score": "max_softmax", "threshold": 2.0})
+    deep = tmp_path / "/".join(["a folder of a long name"] * 5) / "photo.png"
+    deep.parent.mkdir(parents=True)
+    Image.new("RGB", (64, 48), (200, 40, 40)).save(deep)
+    result = invoke("predict", deep, "--model", model, "-k", 1)
+    assert result.exit_code == 0
+    cells = [[cell.strip() for cell in line.split("│")[1:3]] for line in result.stdout.splitlines() if "│" in line]
+    path, label = ("".join(column).replace(" ", "") for column in zip(*cells, strict=True))
+    assert path == str(deep).replace(" ", "")
+    assert re.fullmatch(r"notrecognised\(nearest:(RedTower|GreenBridge|BlueLake)\)", label)
 
 
 def test_a_strange_file_name_is_shown_not_obeyed(run, photo, tmp_path, monkeypatch):
@@ -50,6 +75,18 @@ def test_info_says_what_it_knows_and_that_it_was_not_tested(run):
     assert result.exit_code == 0
     assert "3 landmarks: Red Tower, Green Bridge, Blue Lake" in result.stdout
     assert "no test figure" in result.stdout
+    assert "elsewhere" not in result.stdout
+
+
+def test_info_gives_the_test_figure_and_the_one_on_photos_from_elsewhere(run, tmp_path):
+    elsewhere = {"data": "wild60", "n": 211, "top1": 0.924, "top1_ci95": [0.88, 0.955]}
+    named = {"photos": 211, "named": 190, "right": 186}
+    model = changed(run, tmp_path, test=figures(0.9), elsewhere={**elsewhere, "named": named})
+    lines = invoke("info", "--model", model).stdout.splitlines()
+    assert "test top-1 90.0% (95 % interval 85.0% to 95.0%, n = 100, photos)" in lines
+    text = "photos from elsewhere: top-1 92.4% (95 % interval 88.0% to 95.5%, n = 211, wild60)"
+    assert f"{text}; named 190 of 211, 186 of them rightly" in lines
+    assert text in invoke("info", "--model", changed(run, tmp_path, elsewhere=elsewhere)).stdout.splitlines()
 
 
 def test_a_mistake_is_one_sentence_on_standard_error(tmp_path):

@@ -47,6 +47,34 @@ def test_without_a_wish_the_embedded_model_serves(serve):
     assert served.now.why == ""
 
 
+def test_the_facts_tell_the_figures_on_photos_from_elsewhere_as_far_as_they_are_there(serve, folder):
+    now = serve(str(folder)).now
+    assert "elsewhere" not in now.facts
+    elsewhere = {"data": "wild60", "n": 211, "top1": 0.924, "top1_ci95": [0.88, 0.955]}
+    now.classifier.landmark["elsewhere"] = elsewhere
+    assert "of 100 test photos" in now.facts
+    text = "On 211 photos from elsewhere (wild60) it is right first time on 92.4 % (95 % interval 88.0 to 95.5 %). "
+    assert text in now.facts
+    assert "It names" not in now.facts
+    elsewhere["named"] = {"photos": 211, "named": 190, "right": 184}
+    assert "It names 90 % of them (97 of 100 such answers right). " in now.facts
+    elsewhere["others"] = {"far": {"n": 300, "named": 6}}
+    assert "It names 90 % of them (97 of 100 such answers right), and 2 % of 300 photos of anything else." in now.facts
+    elsewhere["others"]["near"] = {"n": 150, "named": 12}
+    assert "such answers right), 8 % of 150 photos of other landmarks, streets and buildings, and 2 % of" in now.facts
+    elsewhere["named"] = {"photos": 211, "named": 0, "right": 0}
+    assert "It names 0 % of them, 8 % of" in now.facts
+
+
+@pytest.mark.parametrize(
+    ("source", "name"), [("default", "The embedded model"), ("compact", "The embedded model compact")]
+)
+def test_the_facts_call_an_embedded_model_so(serve, folder, source, name):
+    now = serve(str(folder)).now
+    now.classifier.source = source
+    assert now.facts.startswith(f"{name} knows 3 landmarks. Right first time on 90.0 % of 100 test photos")
+
+
 def test_a_folder_serves_and_a_missing_one_does_not_keep_the_page_from_starting(serve, run, tmp_path):
     assert serve(str(run.path)).now.classifier.labels == ["Red Tower", "Green Bridge", "Blue Lake"]
     served = serve(str(tmp_path / "nothing"))

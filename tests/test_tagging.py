@@ -1,16 +1,17 @@
 import csv
 import io
 import json
+import re
 import shutil
 import subprocess
 import xml.etree.ElementTree as ElementTree
 
 import pytest
-from conftest import absent, tags_of
+from conftest import VERDICTS, absent, tags_of
 from PIL import ExifTags, Image
 
 from landmark_models import Answer, Prediction, open_photo, photo_position
-from landmark_models.tagging import CSV_COLUMNS, Tags, distance_km, sureness
+from landmark_models.tagging import CSV_COLUMNS, Tags, distance_km
 
 AGRA, PARIS = (27.175, 78.0421), (48.8583, 2.2945)
 TAJ = [Prediction("Taj Mahal", 0.97), Prediction("Humayun s Tomb", 0.02)]
@@ -35,16 +36,22 @@ def test_hashtags_are_the_most_specific_first_and_none_twice():
         Tags.of(Answer([]))
 
 
-def test_the_alt_text_says_what_it_is_and_how_sure():
+def test_the_alt_text_says_what_it_is_without_hedging():
     assert tags_of(TAJ).alt_text == "Photo of Taj Mahal, tomb in Agra, Uttar Pradesh, India."
-    assert tags_of([Prediction("qutub minar", 0.75)]).alt_text.startswith(
-        "Photo of what is probably Qutb Minar, minaret"
-    )
-    assert "no landmark was recognised" in tags_of([Prediction("Taj Mahal", 0.2)]).alt_text
+    assert tags_of([Prediction("qutub minar", 0.55)]).alt_text.startswith("Photo of Qutb Minar, minaret in Delhi")
+    for unrecognised in (tags_of([Prediction("Taj Mahal", 0.2)]), tags_of(TAJ, PARIS)):
+        assert unrecognised.alt_text == "A photo in which no landmark was recognised."
     assert "\x07" not in tags_of(STRANGE).alt_text
-    assert [sureness(score) for score in (1.0, 0.9, 0.89, 0.7, 0.69, 0.0)] == [
-        "almost certainly", "almost certainly", "probably", "probably", "perhaps", "perhaps"
-    ]  # fmt: skip
+
+
+def test_the_verdict_is_the_answers_unless_the_photo_was_taken_elsewhere():
+    nothing = [Prediction("Taj Mahal", 0.2)]
+    assert tags_of(TAJ).statement == tags_of(TAJ, AGRA).statement == VERDICTS[True]
+    assert tags_of(nothing).statement == tags_of(nothing, PARIS).statement == VERDICTS[False]
+    elsewhere = tags_of(TAJ, PARIS)
+    assert re.fullmatch(r"Looks like Taj Mahal, but the photo was taken 6,7\d\d km from it", elsewhere.statement)
+    for tags in (tags_of(TAJ), tags_of(nothing), elsewhere):
+        assert tags.record()["verdict"] == tags.row("a.jpg")["verdict"] == tags.statement
 
 
 def test_json_has_the_shape_that_clients_of_cloud_vision_read():
@@ -58,14 +65,14 @@ def test_json_has_the_shape_that_clients_of_cloud_vision_read():
     json.dumps(tags_of(TAJ).annotations())
 
 
-def test_the_photos_own_position_bears_an_answer_out_or_lowers_it():
+def test_the_photos_own_position_bears_an_answer_out_or_contradicts_it():
     assert distance_km(AGRA, AGRA) == 0
     assert distance_km((51.5074, -0.1278), (48.8566, 2.3522)) == pytest.approx(343.6, rel=0.005)  # London to Paris
     assert distance_km((0, 179.9), (0, -179.9)) == pytest.approx(22.2, rel=0.01)
     near, far, none = tags_of(TAJ, (27.18, 78.04)), tags_of(TAJ, PARIS), tags_of(TAJ)
-    assert (near.agrees, near.sureness) == (True, "almost certainly")
+    assert (near.agrees, near.recognised) == (True, True)
     assert near.distance_km < 1
-    assert (far.agrees, far.sureness) == (False, "hardly")
+    assert (far.agrees, far.recognised) == (False, False)
     assert (none.agrees, none.distance_km) == (None, None)
     assert tags_of(STRANGE, PARIS).agrees is None
 
@@ -108,7 +115,7 @@ def test_what_is_not_recognised_is_tagged_with_nothing(tags):
     assert tags.hashtags == []
     row, record = tags.row("a.jpg"), tags.record()
     assert (row["name"], row["place"], row["wikidata"], row["latitude"]) == ("", "", "", "")
-    assert (row["label"], row["sureness"]) == ("Taj Mahal", "hardly")  # what it was nearest to
+    assert row["label"] == "Taj Mahal"  # what it was nearest to
     assert (record["name"], record["place"], record["hashtags"]) == (None, None, [])
     assert "Taj" not in tags.xmp()
 

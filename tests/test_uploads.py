@@ -30,9 +30,9 @@ def test_what_was_uploaded_is_deleted(client, photo):
     assert old
     uploads.sweep(folder)
     assert all(file.exists() for file in old)  # half an hour has not passed
-    uploads.sweep(folder, [app.example_photo()], older_than=-1)
+    uploads.sweep(folder, list(app.gradio_examples()), older_than=-1)
     left = [file for file in folder.rglob("*") if file.is_file()]
-    assert {file.name for file in left} == {"tower.jpg"}  # the page's own example still shows
+    assert {file.name for file in left} == set(app.GRADIO_EXAMPLES)  # the page's own examples still show
 
 
 @pytest.mark.parametrize("meta", [{}, {"meta": {"_type": "gradio.FileData"}}], ids=["bare", "gradio's own form"])

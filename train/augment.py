@@ -27,7 +27,8 @@ def training_transform(recipe: Recipe, size: int, interpolation: str) -> v2.Comp
     if recipe.augment == "none" or recipe.crop_padding:
         steps += [v2.Resize(size, resize), v2.CenterCrop(size)]
     else:
-        steps.append(v2.RandomResizedCrop(size, scale=(recipe.crop_scale, 1.0), interpolation=resize))
+        ratio = (1 / recipe.crop_ratio, recipe.crop_ratio)
+        steps.append(v2.RandomResizedCrop(size, (recipe.crop_scale, 1.0), ratio, interpolation=resize))
     if recipe.augment == "classic":
         if recipe.rotation or recipe.shear:
             bilinear = v2.InterpolationMode.BILINEAR

@@ -5,6 +5,7 @@ python -m train.bench head train/recipes/effnetv2_b0_frozen.yaml --data photos/
 python -m train.bench page holiday.jpg --users 32
 python -m train.bench explain holiday.jpg
 python -m train.bench tag holiday.jpg
+python -m train.bench engine
 """
 
 import json
@@ -14,6 +15,7 @@ import tempfile
 import time
 from collections.abc import Callable
 from dataclasses import replace
+from importlib.metadata import PackageNotFoundError, version
 from pathlib import Path
 from typing import Annotated, Any, cast
 
@@ -25,8 +27,10 @@ from rich.table import Table
 from torch import nn
 
 from landmark_models import open_photo
+from landmark_models.devices import available_cores, instruction_set
 from landmark_models.errors import LandmarkError, run_command
 from train.augment import BatchAugmentation
+from train.bench_engine import BATCH, ENGINES, engines
 from train.bench_page import explanation, latencies, page, quantiles
 from train.bench_tag import tagging
 from train.engine import Engine, start_accelerator
@@ -251,6 +255,41 @@ def tag_command(
             f"{max(ratios):.2f})"
         )
     print(f"{photos} copies of {photo.name}, {model}, {device}.")
+
+
+@app.command("engine")
+def engine_command(
+    model: ModelOption = "default",
+    rounds: Annotated[int, typer.Option(min=2, help="How often the engines take turns with one photo.")] = 50,
+    batch_rounds: Annotated[int, typer.Option(min=1, help=f"How often they do with a batch of {BATCH}.")] = 5,
+) -> None:
+    """How fast the network alone is by PyTorch, OpenVINO and ONNX Runtime on this CPU."""
+    result = engines(model, rounds, batch_rounds)
+    table = Table("engine", "one photo, median", "p95", f"batch of {BATCH}, median")
+    for name, seconds in result.seconds.items():
+        median, late = quantiles(seconds)
+        rate = statistics.median(result.rates[name])
+        table.add_row(name, f"{1000 * median:.1f} ms", f"{1000 * late:.1f} ms", f"{rate:.1f} photos/s")
+    Console().print(table)
+    for name in ENGINES:
+        if name in result.absent:
+            print(f"{name} was not measured: {result.absent[name]}.")
+    height, width = result.size
+    print(
+        f"{result.architecture}, {width} x {height} px, {rounds} and {batch_rounds} rounds; "
+        f"{device_name(torch.device('cpu'))} on {available_cores()} cores, {instruction_set()}; "
+        f"{_versions('torch', 'openvino', 'onnxruntime')}."
+    )
+
+
+def _versions(*packages: str) -> str:
+    shown = []
+    for package in packages:
+        try:
+            shown.append(f"{package} {version(package)}")
+        except PackageNotFoundError:
+            continue
+    return ", ".join(shown)
 
 
 def _print_rates(rates: dict[str, list[float]]) -> None:

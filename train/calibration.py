@@ -2,11 +2,13 @@
 
 Every training ends with this; the command does it anew, e.g. with photos of other things:
 
-python -m train.calibration runs/first --negatives everyday_photos/
+python -m train.calibration runs/first --negatives negatives/choose --validation-from wild/choose
 """
 
 import contextlib
 import json
+import math
+from collections.abc import Mapping
 from pathlib import Path
 from typing import Annotated, Any
 
@@ -15,7 +17,7 @@ import torch
 import typer
 from rich.console import Console
 from safetensors.torch import load_file, save
-from sklearn.metrics import roc_auc_score, roc_curve
+from sklearn.metrics import roc_auc_score
 from torch import Tensor, nn
 from torchmetrics.functional.classification import multiclass_calibration_error
 
@@ -24,30 +26,45 @@ from landmark_models.errors import LandmarkError, PhotoError, run_command
 from landmark_models.files import beside, write_json
 from landmark_models.model_folder import CONFIG_FILE
 from landmark_models.photo import open_photo
-from landmark_models.unknown import SCORES, KnownRule
-from train.data import DataError, find_unlabelled
+from landmark_models.rejection import LOGIT_SCORES, KnownRule
+from train.data import DataError, find_photos, find_unlabelled
 from train.run import RunFolder
-from train.views import look
+from train.views import look_all_scores
 
 __all__ = [
     "BINS",
+    "FAR_AIM",
+    "NEAR_AIM",
     "calibrate",
+    "choose_rule",
     "expected_calibration_error",
     "find_negatives",
-    "fit_known_rule",
     "fit_temperature",
+    "is_near",
     "keep_validation",
     "perfect_calibration_error",
     "sentences",
 ]
 
 BINS = 15
-_TRUE_ACCEPTS = 0.95  # of validation photos, where no others are given to tell them from
-_LEAST_TRUE_ACCEPTS = 0.9  # and at least, where others are
+FAR_AIM, NEAR_AIM = 0.03, 0.08  # largest shares of far and of near negatives that the rule may name
+_TRUE_ACCEPTS = 0.95  # of validation photos, where no negatives are given
+_NEAR_KINDS = ("other_landmarks", "streets_buildings")
 
 
-def fit_temperature(logits: Tensor, targets: Tensor) -> float:
-    """The temperature at which logits `(N, classes)` have the least mean cross entropy (Guo et al. 2017)."""
+def is_near(kind: str) -> bool:
+    """Whether negatives of this kind (the name of their folder) look like landmarks: other landmarks, city streets.
+
+    Folders are near that are called `other_landmarks`, `streets_buildings`, or `near...`.
+    """
+    return kind in _NEAR_KINDS or kind.startswith("near")
+
+
+def fit_temperature(logits: Tensor, targets: Tensor, least: float = 0.1) -> float:
+    """The temperature, from `least` to 10, at which logits `(N, classes)` have the least mean cross entropy.
+
+    See Guo et al. (2017).
+    """
     logarithm = torch.zeros((), dtype=torch.float64, requires_grad=True)
     optimizer = torch.optim.LBFGS([logarithm], max_iter=100, line_search_fn="strong_wolfe")
 
@@ -58,7 +75,7 @@ def fit_temperature(logits: Tensor, targets: Tensor) -> float:
         return loss
 
     optimizer.step(closure)
-    return float(np.clip(logarithm.exp().item(), 0.1, 10))  # nothing else stops it where all photos are right
+    return float(np.clip(logarithm.exp().item(), least, 10))  # nothing else stops it where all photos are right
 
 
 def expected_calibration_error(logits: Tensor, targets: Tensor) -> float:
@@ -81,26 +98,64 @@ def perfect_calibration_error(logits: Tensor, draws: int = 200) -> float:
     return float(np.mean(errors))
 
 
-def fit_known_rule(logits: Tensor, negatives: Tensor | None = None) -> tuple[KnownRule, dict[str, Any]]:
-    """The rule that tells photos of the model's landmarks from others, and how well it does so on these photos.
+def choose_rule(
+    scores: Mapping[str, Tensor],
+    right: Tensor,
+    negatives: Mapping[str, Tensor] | None = None,
+    near: Tensor | None = None,
+) -> tuple[KnownRule, dict[str, Any]]:
+    """The rule that names most landmarks rightly while it names few photos of anything else, as it is measured here.
 
     Args:
-        logits: of validation photos, `(N, classes)`, temperature applied.
-        negatives: of photos of anything else, `(M, classes)`. With them the score is the one that ranks best (AUROC),
-            and its threshold where the most of either are told right (Youden 1950) while 90 % of the landmarks are
-            still named. Without, it is the maximum logit that 95 % of the validation photos reach.
+        scores: of photos of landmarks, by the name of the score, `(N,)` each.
+        right: whether the most likely label is the right one, bool `(N,)`.
+        negatives: the same scores of photos of anything else, `(M,)` each. Without, the rule is the threshold that 95 %
+            of the landmarks reach, of the whitened cosine where there is one, else of the maximum logit.
+        near: which of these look like landmarks, bool `(M,)`.
+
+    Returns:
+        The rule, and how well it does on these photos. Of the scores the one is chosen that names the largest share of
+        the landmarks rightly where at most `FAR_AIM` of the far and `NEAR_AIM` of the near negatives are named.
     """
-    if negatives is None:
-        threshold = float(SCORES["max_logit"](logits).quantile(1 - _TRUE_ACCEPTS))
-        return KnownRule("max_logit", threshold), {"true_accepts": _TRUE_ACCEPTS}
-    shows = np.r_[np.ones(len(logits)), np.zeros(len(negatives))]
-    both = torch.cat([logits, negatives])
-    ranks = {name: float(roc_auc_score(shows, score(both))) for name, score in SCORES.items()}
-    best = max(ranks, key=lambda name: ranks[name])
-    false, true, thresholds = roc_curve(shows, SCORES[best](both).numpy())
-    where = int(np.argmax(np.where(true >= _LEAST_TRUE_ACCEPTS, true - false, -1.0)))
-    found = {"negatives": len(negatives), "auroc": ranks, "true_accepts": float(true[where])}
-    return KnownRule(best, float(thresholds[where])), found | {"false_accepts": float(false[where])}
+    if negatives is None or near is None:
+        name = "whitened_cosine" if "whitened_cosine" in scores else "max_logit"
+        return KnownRule(name, float(scores[name].quantile(1 - _TRUE_ACCEPTS))), {"true_accepts": _TRUE_ACCEPTS}
+    ranked: dict[str, Any] = {}
+    for name, score in scores.items():
+        others = negatives[name]
+        limits = [_limit(others[~near], FAR_AIM), _limit(others[near], NEAR_AIM), float(score.amin())]
+        threshold = max(limits)
+        named = score >= threshold
+        ranked[name] = {
+            "threshold": threshold,
+            "named_rightly": float((named & right).float().mean()),
+            "named_wrongly": float((named & ~right).float().mean()),
+            "auroc": float(
+                roc_auc_score(np.r_[np.ones(len(score)), np.zeros(len(others))], torch.cat([score, others]))
+            ),
+        }
+    best = max(ranked, key=lambda name: (ranked[name]["named_rightly"], ranked[name]["auroc"]))
+    rule = KnownRule(best, ranked[best]["threshold"])
+    others = negatives[best] >= rule.threshold
+    found = {
+        "aim": {"far": FAR_AIM, "near": NEAR_AIM},
+        "others": {
+            group: {"n": int(members.sum()), "named": int((others & members).sum())}
+            for group, members in (("far", ~near), ("near", near))
+        },
+        "true_accepts": float((scores[best] >= rule.threshold).float().mean()),
+        "named_rightly": ranked[best]["named_rightly"],
+        "scores": ranked,
+    }
+    return rule, found
+
+
+def _limit(scores: Tensor, share: float) -> float:
+    """The least threshold that at most this share of the scores reach; minus infinity where there are none."""
+    if not len(scores):
+        return -math.inf
+    last = scores.sort(descending=True).values[math.floor(share * len(scores))]
+    return float(torch.nextafter(last, torch.tensor(math.inf)))
 
 
 def find_negatives(folder: str | Path) -> list[Path]:
@@ -118,24 +173,26 @@ def find_negatives(folder: str | Path) -> list[Path]:
     raise DataError(f"None of the {len(files)} photos in {folder} can be read.")
 
 
-def calibrate(run: RunFolder, negatives: str | Path | None = None) -> dict[str, Any]:
-    """Fit temperature and rule on the validation logits that the run left, and write them into its model's config.
+def calibrate(
+    run: RunFolder, negatives: str | Path | None = None, validation_from: str | Path | None = None
+) -> dict[str, Any]:
+    """Fit temperature and rule on the validation photos, and write them into the config of the run's model.
 
     Args:
-        run: a run that has ended.
-        negatives: a folder of photos that show none of the landmarks.
+        run: a run that has ended, which left its outputs for the validation photos.
+        negatives: a folder of photos that show none of the landmarks; a folder in it for each kind.
+        validation_from: a DATA folder (its `test`, or bare classes) of photos from elsewhere, on which the rule is
+            chosen instead of the validation photos.
 
     Returns:
         What was found: `temperature`, `known`, and the figures on the validation photos, `calibration`.
 
     Raises:
-        LandmarkError: the run has no validation logits, or too few, or no negative can be read; nothing is written.
+        LandmarkError: the run has no validation logits, or too few, or no photo can be read; nothing is written.
     """
     file = run.validation
     if not file.is_file():
-        raise LandmarkError(
-            f"{run.path} holds no {file.name}, which a training leaves at its end; train it to the end."
-        )
+        raise LandmarkError(f"{run.path} has no {file.name}, which a training leaves at its end; train it to the end.")
     kept = load_file(file)
     logits, targets = kept["logits"], kept["targets"]
     count, classes = logits.shape
@@ -145,13 +202,25 @@ def calibrate(run: RunFolder, negatives: str | Path | None = None) -> dict[str, 
             "take a larger val_fraction, or more photos."
         )
     temperature = fit_temperature(logits, targets)
-    others = None
-    if negatives is not None:
-        classifier = LandmarkClassifier.load(run.path, "cuda" if torch.cuda.is_available() else "cpu")
-        others = look(classifier, find_negatives(negatives), title="negatives").logits
-        others = others * classifier.temperature / temperature
     calibrated = logits / temperature
-    rule, found = fit_known_rule(calibrated, others)
+    right = logits.argmax(1) == targets
+    scores = {name: score(calibrated) for name, score in LOGIT_SCORES.items()}
+    scores |= {name.removeprefix(_SCORE): kept[name] for name in kept if name.startswith(_SCORE)}
+    chosen_on = {"data": "validation", "n": count}
+    others, near, kinds = None, None, {}
+    if negatives is not None or validation_from is not None:
+        classifier = LandmarkClassifier.load(run.path, "cuda" if torch.cuda.is_available() else "cpu", "torch")
+        classifier.served.temperature = temperature
+        if validation_from is not None:
+            scores, right = _scores_elsewhere(classifier, validation_from)
+            chosen_on = {"data": Path(validation_from).resolve().name, "n": len(right)}
+        if negatives is not None:
+            files = find_negatives(negatives)
+            found_scores, readable, _ = look_all_scores(classifier, files, title="negatives")
+            others = {name: found_scores[name] for name in scores}
+            near = torch.tensor([is_near(kind_of(files[index], negatives)) for index in readable])
+            kinds = {"negatives": Path(negatives).resolve().name}
+    rule, found = choose_rule(scores, right, others, near)
     result = {
         "temperature": temperature,
         "known": {"score": rule.score, "threshold": rule.threshold},
@@ -159,6 +228,7 @@ def calibrate(run: RunFolder, negatives: str | Path | None = None) -> dict[str, 
             "n": count,
             "ece_before": expected_calibration_error(logits, targets),
             "ece": expected_calibration_error(calibrated, targets),
+            "rule_chosen_on": chosen_on | kinds,
             **found,
         },
     }
@@ -170,10 +240,45 @@ def calibrate(run: RunFolder, negatives: str | Path | None = None) -> dict[str, 
     return result
 
 
-def keep_validation(run: RunFolder, logits: Tensor, targets: Tensor) -> None:
-    """Write the run's validation logits `(N, classes)`, of a model that was not trained on these photos."""
+_SCORE = "score."  # how names of scores begin in a run's validation.safetensors
+
+
+def kind_of(file: Path, negatives: str | Path) -> str:
+    """The kind of a negative: the folder right below DIR that it is in; empty for one in DIR itself."""
+    parts = file.relative_to(Path(negatives).resolve()).parts
+    return parts[0] if len(parts) > 1 else ""
+
+
+def _scores_elsewhere(classifier: LandmarkClassifier, data: str | Path) -> tuple[dict[str, Tensor], Tensor]:
+    """Every score of the photos in DATA's `test`, or in bare class folders, and whether each is named rightly.
+
+    Raises:
+        DataError: there is no such photo, or it has labels that the model does not know.
+    """
+    photos = find_photos(data, "test", classifier.labels) or find_photos(data, "all", classifier.labels)
+    if photos is None:
+        raise DataError(f"{data} has neither a test folder nor bare class folders.")
+    scores, readable, named = look_all_scores(classifier, photos.files(), title="photos from elsewhere")
+    if not readable:
+        raise DataError(f"None of the {len(photos)} photos in {data} can be read.")
+    return scores, named == torch.tensor(photos.take(readable).targets)
+
+
+def keep_validation(
+    run: RunFolder, logits: Tensor, targets: Tensor, scores: Mapping[str, Tensor] | None = None
+) -> None:
+    """Write what a model says of the run's validation photos, on which it was not trained.
+
+    Args:
+        run: whose `validation.safetensors` is written.
+        logits: `(N, classes)`, without temperature.
+        targets: class indices `(N,)`.
+        scores: further scores for the rule, by name, `(N,)` each.
+    """
+    tensors = {"logits": logits, **{_SCORE + name: score for name, score in (scores or {}).items()}}
     with run.writing(), beside(run.validation) as scratch:
-        scratch.write_bytes(save({"logits": logits.float().cpu().contiguous(), "targets": targets.cpu()}))
+        content = {name: tensor.float().cpu().contiguous() for name, tensor in tensors.items()}
+        scratch.write_bytes(save(content | {"targets": targets.cpu()}))
 
 
 def sentences(result: dict[str, Any]) -> str:
@@ -182,22 +287,30 @@ def sentences(result: dict[str, Any]) -> str:
     text = (
         f"Calibrated on {found['n']} validation photos: temperature {result['temperature']:.3f}, expected calibration "
         f"error {100 * found['ece_before']:.2f} % before, {100 * found['ece']:.2f} % after. "
-        f"Known is what has a {result['known']['score']} of at least {result['known']['threshold']:.3f}: "
-        f"{100 * found['true_accepts']:.1f} % of these photos"
+        f"A photo is named where its {result['known']['score']} is at least {result['known']['threshold']:.3f}: "
     )
-    if "negatives" in found:
-        return f"{text}, and {100 * found['false_accepts']:.1f} % of {found['negatives']} photos of something else."
-    return f"{text}. Photos of other things were not looked at: give some by --negatives."
+    chosen_on = found["rule_chosen_on"]
+    where = "these" if chosen_on["data"] == "validation" else f"{chosen_on['n']} photos of {chosen_on['data']}"
+    text += f"{100 * found['true_accepts']:.1f} % of {where}"
+    if "others" not in found:
+        return f"{text}. No photos of other things were looked at: give some with --negatives."
+    groups = [f"{group['named']} of {group['n']} {name} ones" for name, group in found["others"].items()]
+    return f"{text} ({100 * found['named_rightly']:.1f} % rightly); of photos of other things, {', '.join(groups)}."
 
 
 def command(
     run: Annotated[Path, typer.Argument(help="The folder of a run that has ended.")],
     negatives: Annotated[
-        Path | None, typer.Option(help="Folder of photos that show none of the landmarks, with all below it.")
+        Path | None,
+        typer.Option(help="Folder of photos that show none of the landmarks; a folder in it for each kind."),
+    ] = None,
+    validation_from: Annotated[
+        Path | None,
+        typer.Option(help="DATA of photos from elsewhere to choose the rule on, in place of the split's own."),
     ] = None,
 ) -> None:
     """Fit a model's temperature, and its rule for photos of none of its landmarks, on the run's validation photos."""
-    Console().print(sentences(calibrate(RunFolder(run), negatives)), soft_wrap=True)
+    Console().print(sentences(calibrate(RunFolder(run), negatives, validation_from)), soft_wrap=True)
 
 
 if __name__ == "__main__":

@@ -24,6 +24,7 @@ from train.options import (
     RecipeFile,
     Resume,
     Strict,
+    ValidationFrom,
 )
 from train.publish import publish_trained, reserve
 from train.recipe import Recipe, with_knobs
@@ -43,6 +44,7 @@ def command(
         typer.Option(help="Folder of photos without labels to learn on, too, with all below it; may be repeated."),
     ] = None,
     negatives: Negatives = None,
+    validation_from: ValidationFrom = None,
     pretrained_weights: PretrainedWeights = None,
     resume: Resume = False,
     strict: Strict = False,
@@ -62,6 +64,7 @@ def command(
         teacher=loaded,
         unlabelled=unlabelled or (),
         negatives=negatives,
+        validation_from=validation_from,
         pretrained_weights=pretrained_weights,
         resume=resume,
         strict=strict,

@@ -9,6 +9,7 @@ import json
 import time
 from collections import defaultdict
 from collections.abc import Sequence
+from enum import StrEnum
 from pathlib import Path
 from typing import Annotated, Any
 
@@ -21,23 +22,36 @@ from scipy.stats import binomtest
 from sklearn.metrics import precision_recall_fscore_support, roc_auc_score
 from torch import Tensor
 
+from landmark_models import hub
 from landmark_models.classifier import LandmarkClassifier
 from landmark_models.errors import run_command
 from landmark_models.files import write_json
 from landmark_models.model_folder import CONFIG_FILE
-from landmark_models.unknown import SCORES
-from train.calibration import expected_calibration_error, find_negatives, perfect_calibration_error
+from train.calibration import (
+    expected_calibration_error,
+    find_negatives,
+    is_near,
+    kind_of,
+    perfect_calibration_error,
+)
 from train.data import DataError, Photos, find_photos, read_exclusions
 from train.evaluation_report import tables, write_predictions, write_report
 from train.exported import SUFFIXES, ExportedModel
 from train.pictures import draw_confusion
 from train.robustness import CHANGES
 from train.run import RunFolder, device_name
-from train.views import TTA, look, look_exported
+from train.views import TTA, look, look_at_features, look_exported
 
 __all__ = ["accuracy_with_interval", "evaluate", "figures"]
 
-_RECORDED = ("data", "digest", "n", "excluded", "top1", "top1_ci95", "macro_f1")  # in the model's own config
+_RECORDED = ("data", "digest", "n", "excluded", "top1", "top1_ci95", "macro_f1", "ece")  # in the model's own config
+
+
+class Kind(StrEnum):
+    """What photos a model is measured on: its own test split, or photos from elsewhere."""
+
+    test = "test"
+    elsewhere = "elsewhere"
 
 
 def inference_speed(classifier: LandmarkClassifier, batch_size: int = 32, seconds: float = 1.0) -> float:
@@ -81,32 +95,57 @@ def figures(logits: Tensor, targets: Tensor, labels: Sequence[str]) -> dict[str,
     return result
 
 
-def _calibration(temperature: float, logits: Tensor, targets: Tensor) -> dict[str, float]:
+def _calibration(classifier: LandmarkClassifier | ExportedModel, logits: Tensor, targets: Tensor) -> dict[str, float]:
     """How far confidence is from accuracy: as served, without the temperature, and what could not be less."""
     return {
-        "temperature": temperature,
+        "temperature": classifier.temperature,
         "ece": expected_calibration_error(logits, targets),
-        "ece_uncalibrated": expected_calibration_error(logits * temperature, targets),
+        "ece_uncalibrated": expected_calibration_error(logits * classifier.temperature, targets),
         "ece_if_perfect": perfect_calibration_error(logits),
     }
 
 
-def _against(classifier: LandmarkClassifier, logits: Tensor, others: list[Path]) -> dict[str, Any]:
-    """How well photos of the landmarks are told from photos of anything else, by the model's own rule and at any."""
-    rule = classifier.known_rule
-    of_others = look(classifier, others, title="negatives").logits
-    known, unknown = SCORES[rule.score](logits), SCORES[rule.score](of_others)
-    true, false = (accuracy_with_interval(int(rule(some).sum()), len(some)) for some in (logits, of_others))
-    shows = torch.cat([torch.ones(len(known)), torch.zeros(len(unknown))])
+def _share(flags: Tensor) -> dict[str, Any]:
+    """How many of these photos were named, `n`, `named`, the share and its 95 % interval."""
+    counted = accuracy_with_interval(int(flags.sum()), len(flags))
+    return {"n": len(flags), "named": int(flags.sum()), "share": counted["top1"], "share_ci95": counted["top1_ci95"]}
+
+
+def _named(known: Tensor, right: Tensor) -> dict[str, Any]:
+    """Of photos of landmarks: how many, how many were named, and how many of these rightly; with shares of all."""
+    photos, named, rightly = len(known), int(known.sum()), int((known & right).sum())
+    result: dict[str, Any] = {"photos": photos, "named": named, "right": rightly}
+    for name, count in (("rightly", rightly), ("wrongly", named - rightly), ("not", photos - named)):
+        share = accuracy_with_interval(count, photos)
+        result[name], result[f"{name}_ci95"] = share["top1"], share["top1_ci95"]
+    return result
+
+
+def _rejection(
+    classifier: LandmarkClassifier, scores: Tensor, others: list[Path], folder: str | Path
+) -> dict[str, Any]:
+    """How well photos of the landmarks, by their `scores`, are told from negatives of each kind, near and far apart."""
+    threshold = classifier.known_rule.threshold
+    seen = look(classifier, others, title="negatives")
+    for reason in seen.failures.values():
+        print(f"Left out: {reason}")
+    kinds = [kind_of(others[index], folder) for index in seen.readable]
+
+    def part(members: list[bool]) -> dict[str, Any]:
+        chosen = seen.scores[torch.tensor(members)]
+        shows = torch.cat([torch.ones(len(scores)), torch.zeros(len(chosen))])
+        auroc = float(roc_auc_score(shows, torch.cat([scores, chosen])))
+        return _share(chosen >= threshold) | {"auroc": auroc}
+
+    near = [is_near(kind) for kind in kinds]
+    groups = {"near": near, "far": [not flag for flag in near]}
     return {
-        "n": len(unknown),
-        "score": rule.score,
-        "auroc": float(roc_auc_score(shows, torch.cat([known, unknown]))),
-        "true_accepts": true["top1"],
-        "true_accepts_ci95": true["top1_ci95"],
-        "false_accepts": false["top1"],
-        "false_accepts_ci95": false["top1_ci95"],
-        "false_accepts_at_95": float((unknown >= known.quantile(0.05)).float().mean()),
+        "data": Path(folder).resolve().name,
+        "score": classifier.known_rule.score,
+        "threshold": threshold,
+        "kinds": {kind: part([other == kind for other in kinds]) for kind in sorted(set(kinds))},
+        **{name: part(members) for name, members in groups.items() if any(members)},
+        "left_out": len(seen.failures),
     }
 
 
@@ -160,24 +199,25 @@ def evaluate(
     tta: TTA | None = None,
     negatives: str | Path | None = None,
     robustness: bool = False,
+    kind: Kind = Kind.test,
 ) -> dict[str, Any]:
     """Measure a MODEL, or a file of `train.export`, on one split of DATA; write `output/metrics.json` and pictures.
 
-    `predictions.csv` names every photo, `report/index.html` shows what was found.
-
-    Photos listed in the file `exclude` are left out, and counted in the result. With `negatives`, a folder of photos
-    that show none of the landmarks, it is measured how well they are told from the others; with `robustness`, the
-    accuracy on changed photos, too.
+    `predictions.csv` names every photo, `report/index.html` shows what was found. Photos listed in the file `exclude`
+    are left out, and counted in the result. With `negatives`, a folder of photos that show none of the landmarks, it is
+    measured how well they are told from the others; with `robustness`, the accuracy on changed photos, too.
     For a run's test split the figures also go to the run's `test/metrics.json` and, in short, into its model's config;
-    those with test-time augmentation, which is not how a model is served, do not.
+    with `kind` elsewhere to `elsewhere/metrics.json` and a block of their own. Figures with test-time augmentation,
+    which is not how a model is served, do not.
 
     Returns:
         What `metrics.json` holds.
 
     Raises:
-        LandmarkError: the model or the data can't be had, or the data has labels that the model does not know.
+        LandmarkError: the model or the data isn't available, the data has labels that the model does not know, or the
+            run has test figures of other photos already.
     """
-    named = str(model) == "default" or str(model).startswith("hf-hub:")  # not a folder, whatever lies there
+    named = str(model) in hub.EMBEDDED or str(model).startswith(hub.PREFIX)  # not a folder, whatever lies there
     exported = not named and Path(model).suffix in SUFFIXES and not Path(model).is_dir()
     if exported and (tta or negatives or robustness):
         raise DataError(f"{model} is measured as it is: --tta, --negatives and --robustness are for models.")
@@ -187,7 +227,7 @@ def evaluate(
     if exported:
         classifier = ExportedModel(model)
     else:
-        classifier = LandmarkClassifier.load(model, "cuda" if torch.cuda.is_available() else "cpu")
+        classifier = LandmarkClassifier.load(model, "cuda" if torch.cuda.is_available() else "cpu", "torch")
     others = find_negatives(negatives) if negatives is not None else []
     photos = find_photos(data, split, classifier.labels)
     if photos is None:
@@ -201,10 +241,14 @@ def evaluate(
     sources = _read_sources(photos.root)
     run = RunFolder(model)
     is_run = not named and run.recipe.is_file()
-    if is_run and (tta or split != "test") and Path(output).resolve() == run.test.parent.resolve():
+    recorded = is_run and not tta and (kind is Kind.elsewhere or split == "test")
+    if is_run and not recorded and Path(output).resolve() == run.test.parent.resolve():
         raise DataError(f"{output} is for the run's plain figures on its test split; name another folder for these.")
     if Path(output).exists() and not Path(output).is_dir():
         raise DataError(f"The output {output} is a file; name a folder.")
+    digest = _digest(photos)
+    if recorded and kind is Kind.test:
+        _refuse_other_photos(run, digest, excluded)
     if isinstance(classifier, ExportedModel):
         started = time.perf_counter()
         seen = look_exported(classifier, photos.files())
@@ -220,20 +264,26 @@ def evaluate(
 
     photos = photos.take(seen.readable)
     all_logits, targets = seen.logits, torch.tensor(photos.targets)
+    right = all_logits.argmax(1) == targets
     metrics = figures(all_logits, targets, classifier.labels)
     if tta is None:
-        metrics |= _calibration(classifier.temperature, all_logits, targets)
+        metrics |= _calibration(classifier, all_logits, targets)
+        # A file says 0 or 1 in place of a score.
+        threshold = 0.5 if isinstance(classifier, ExportedModel) else classifier.known_rule.threshold
+        metrics["named"] = _named(seen.scores >= threshold, right)
     if isinstance(classifier, LandmarkClassifier):
-        if others:
-            metrics["negatives"] = _against(classifier, all_logits, others)
+        if others and negatives is not None:
+            metrics["rejection"] = _rejection(classifier, seen.scores, others, negatives)
+        if tta is None and classifier.served.has_statistics:
+            metrics["ece_plain_softmax"] = _plain_calibration_error(classifier, photos)
         if robustness:
             metrics["robustness"] = _robustness(classifier, photos, batch_size)
-    metrics["per_source"] = _per_source(photos, sources, all_logits.argmax(1) == targets)
+    metrics["per_source"] = _per_source(photos, sources, right)
     metrics |= {
         "model": str(model),
         "data": Path(data).resolve().name,
         "split": split,
-        "digest": _digest(photos),
+        "digest": digest if not failures else _digest(photos),
         "tta": tta,
         "device": device_name(device),
         "photos_per_second": round(speed, 1),
@@ -241,9 +291,9 @@ def evaluate(
         "excluded": excluded,
     }
     folders = {Path(output).resolve()}
-    if is_run and split == "test" and not tta:
-        folders.add(run.test.parent.resolve())
-        _record(run.model / CONFIG_FILE, metrics)
+    if recorded:
+        folders.add((run.test if kind is Kind.test else run.elsewhere).parent.resolve())
+        _record(run.model / CONFIG_FILE, kind, metrics)
     try:
         for folder in folders:
             folder.mkdir(parents=True, exist_ok=True)
@@ -256,10 +306,40 @@ def evaluate(
     return metrics
 
 
-def _record(config_file: Path, metrics: dict[str, Any]) -> None:
-    """Put the test figures into the model's own config."""
+def _plain_calibration_error(classifier: LandmarkClassifier, photos: Photos) -> float:
+    """The expected calibration error of the network's own softmax, as timm gives it, without our head."""
+    features, readable = look_at_features(classifier, photos.files(), title="plain softmax")
+    with torch.inference_mode():
+        logits = classifier.served.classifier(features.to(classifier.device)).cpu()
+    return expected_calibration_error(logits, torch.tensor(photos.take(readable).targets))
+
+
+def _refuse_other_photos(run: RunFolder, digest: str, excluded: int) -> None:
+    """Raise a DataError where the run has test figures of other photos: these are from elsewhere, then."""
+    if excluded or not run.test.is_file():
+        return
+    before = json.loads(run.test.read_text(encoding="utf-8"))
+    if before.get("digest") not in (digest, None) and not before.get("excluded") and not before.get("left_out"):
+        raise DataError(
+            f"{run.path} has test figures already, of {before.get('n')} other photos ({before.get('data')}). Record "
+            f"photos from elsewhere with --as elsewhere; if the test split has changed, remove {run.test.parent} first."
+        )
+
+
+def _record(config_file: Path, kind: Kind, metrics: dict[str, Any]) -> None:
+    """Put the figures into the model's own config, in the block `test` or `elsewhere`."""
     config = json.loads(config_file.read_text(encoding="utf-8"))
-    config["landmark"]["test"] = {key: metrics[key] for key in _RECORDED}
+    block = {key: metrics[key] for key in _RECORDED}
+    if "ece_plain_softmax" in metrics:
+        block["ece_plain_softmax"] = metrics["ece_plain_softmax"]
+    block["named"] = {key: metrics["named"][key] for key in ("photos", "named", "right")}
+    if rejection := metrics.get("rejection"):
+        groups = [group for group in ("near", "far") if group in rejection]
+        block["others"] = {group: {key: rejection[group][key] for key in ("n", "named")} for group in groups}
+    block["per_class"] = {
+        label: [part["n"], round(part["recall"] * part["n"])] for label, part in metrics["per_class"].items()
+    }
+    config["landmark"][kind.value] = block
     write_json(config_file, config)
 
 
@@ -281,7 +361,7 @@ def command(
     model: Annotated[
         str,
         typer.Argument(
-            help="default, a model or run folder, hf-hub:owner/name\\[@revision], or a FILE of train.export."
+            help="default, compact, a model or run folder, hf-hub:owner/name\\[@revision], or a FILE of train.export."
         ),
     ],
     data: Annotated[
@@ -298,14 +378,20 @@ def command(
         typer.Option(help="Average the scores over each photo and its mirror image, or over ten crops; not recorded."),
     ] = None,
     negatives: Annotated[
-        Path | None, typer.Option(help="Folder of photos that show none of the landmarks, to measure against.")
+        Path | None,
+        typer.Option(
+            help="Folder of photos that show none of the landmarks, a folder in it for each kind, to measure against."
+        ),
     ] = None,
     robustness: Annotated[
         bool, typer.Option("--robustness", help="Measure on blurred, noisy, dark, ... photos, too: six times as long.")
     ] = False,
+    kind: Annotated[
+        Kind, typer.Option("--as", help="What a run's figures are recorded as: its test, or photos from elsewhere.")
+    ] = Kind.test,
 ) -> None:
     """Measure a model on photos that it has never seen."""
-    print_tables(evaluate(model, data, split, output, batch_size, exclude, tta, negatives, robustness), Console())
+    print_tables(evaluate(model, data, split, output, batch_size, exclude, tta, negatives, robustness, kind), Console())
 
 
 if __name__ == "__main__":

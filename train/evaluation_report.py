@@ -56,17 +56,27 @@ def tables(metrics: dict[str, Any]) -> list[tuple[str, list[str], list[list[str]
         errors = (
             ("as served", "ece"),
             ("without the temperature", "ece_uncalibrated"),
+            ("plain softmax of the network, as timm gives it", "ece_plain_softmax"),
             ("if perfect", "ece_if_perfect"),
         )
-        rows = [[words, _percent(metrics[key])] for words, key in errors]
+        rows = [[words, _percent(metrics[key])] for words, key in errors if key in metrics]
         result.append(("Expected calibration error", ["scores", "%"], rows))
-    if negatives := metrics.get("negatives"):
-        rows = [["AUROC", _percent(negatives["auroc"]), ""]]
-        for key, words in (("true_accepts", "landmarks named"), ("false_accepts", "others named")):
-            rows.append([words, _percent(negatives[key]), _interval(negatives[f"{key}_ci95"])])
-        rows.append(["others named where 95 % of landmarks are", _percent(negatives["false_accepts_at_95"]), ""])
-        title = f"Against {negatives['n']} photos of none of the landmarks, by {negatives['score']}"
-        result.append((title, ["", "%", "95 % interval"], rows))
+    if named := metrics.get("named"):
+        rows = [
+            [f"named {key}" if key != "not" else "not named", _percent(named[key]), _interval(named[f"{key}_ci95"])]
+            for key in ("rightly", "wrongly", "not")
+        ]
+        result.append(("Photos of landmarks, by the model's rule", ["", "%", "95 % interval"], rows))
+    if rejection := metrics.get("rejection"):
+        parts = rejection["kinds"] | {
+            f"all {group}": rejection[group] for group in ("near", "far") if group in rejection
+        }
+        rows = [
+            [kind or "(no kind)", str(p["n"]), _percent(p["share"]), _interval(p["share_ci95"]), _percent(p["auroc"])]
+            for kind, p in parts.items()
+        ]
+        title = f"Photos of anything else, by {rejection['score']} of at least {rejection['threshold']:.3f}"
+        result.append((title, ["kind", "photos", "named, %", "95 % interval", "AUROC, %"], rows))
     for key, title in (("robustness", "Changed photos"), ("per_source", "Sources")):
         if parts := metrics.get(key):
             rows = [[k, str(p["n"]), _percent(p["top1"]), _interval(p["top1_ci95"])] for k, p in parts.items()]

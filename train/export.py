@@ -53,12 +53,14 @@ class Agreement:
     """How a file's answers, in a fresh process, compare on `n` photos.
 
     `difference` is the largest one of a probability to the module's here; `same_top1` counts the photos with the
-    serving path's answer. Of `labelled` photos, `right` were named rightly by the file, `right_served` as served.
+    serving path's answer, `same_known` those that both say are known, or both are not. Of `labelled` photos, `right`
+    were named rightly by the file, `right_served` as served.
     """
 
     n: int
     difference: float
     same_top1: int
+    same_known: int
     labelled: int
     right: int
     right_served: int
@@ -101,7 +103,7 @@ def _write_onnx(module: Exported, example: Tensor, file: Path, about: str) -> No
         external_data=False,
         verbose=False,
         input_names=["photos"],
-        output_names=["probabilities"],
+        output_names=["probabilities", "known"],
     )
     assert program is not None
     program.model.metadata_props[INFO] = about
@@ -117,7 +119,7 @@ def check(file: Path, module: Exported, classifier: LandmarkClassifier, photos: 
     Raises:
         LandmarkError: the file can't be loaded, or no photo can be read.
     """
-    differences, alike, labelled, right, right_served = [], 0, 0, 0, 0
+    differences, alike, alike_known, labelled, right, right_served = [], 0, 0, 0, 0, 0
     answers = in_fresh_process(file, photos)
     # One after the other: two processes at once would share the cores badly.
     records = list(tqdm(answers, "in a fresh process", len(photos), False, unit="photo"))
@@ -127,15 +129,17 @@ def check(file: Path, module: Exported, classifier: LandmarkClassifier, photos: 
             continue
         scores = {candidate["label"]: candidate["score"] for candidate in record["predictions"]}
         there = torch.tensor([scores[label] for label in classifier.labels])
-        differences.append(float((there - module(photo_tensor(photo).unsqueeze(0))[0]).abs().max()))
-        answer, served = record["predictions"][0]["label"], classifier.predict(photo, 1)[0].label
+        differences.append(float((there - module(photo_tensor(photo).unsqueeze(0))[0][0]).abs().max()))
+        here = classifier.predict(photo, 1)
+        answer, served = record["predictions"][0]["label"], here[0].label
         alike += answer == served
+        alike_known += record["known"] == here.known
         if (label := label_of(photo.parent.name)) in scores:
             labelled, right, right_served = labelled + 1, right + (answer == label), right_served + (served == label)
     if not differences:
         raise LandmarkError(f"None of the {len(photos)} photos to check {file.name} on can be read.")
     difference = float(torch.tensor(differences).max())  # NaN where one is
-    return Agreement(len(differences), difference, alike, labelled, right, right_served)
+    return Agreement(len(differences), difference, alike, alike_known, labelled, right, right_served)
 
 
 def export(model: str, kind: Format, output: Path, photos: Path | None = None) -> Agreement:
@@ -163,7 +167,7 @@ def export(model: str, kind: Format, output: Path, photos: Path | None = None) -
                 raise LandmarkError(f"ONNX needs {package}; run `pip install onnx onnxruntime onnxscript`.")
     with tempfile.TemporaryDirectory() as folder:
         chosen = _some_of(photos) if photos else _synthetic_photos(Path(folder))
-        classifier = LandmarkClassifier.load(model)
+        classifier = LandmarkClassifier.load(model, engine="torch")
         module = Exported(classifier)
         try:
             output.parent.mkdir(parents=True, exist_ok=True)
@@ -227,7 +231,8 @@ def command(
     print(f"{file}: {kind}, {file.stat().st_size / 1e6:.1f} MB.")
     print(f"Checked in a fresh process on {n} {f'photos of {photos}' if photos else 'synthetic photos (no --photos)'}:")
     print(f"  probabilities differ by at most {agreement.difference:.1g} from the model's (allowed: {TOLERANCE:g});")
-    print(f"  top-1 is the serving path's on {agreement.same_top1} of {n}, whose resize differs a little.")
+    print(f"  top-1 is the serving path's on {agreement.same_top1} of {n}, whose resize differs a little,")
+    print(f"  and so is whether the landmark is known on {agreement.same_known} of {n}.")
     if total := agreement.labelled:
         exported, served = (100 * right / total for right in (agreement.right, agreement.right_served))
         print(

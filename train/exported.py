@@ -16,7 +16,7 @@ import torch
 import typer
 from torch import Tensor
 
-from landmark_models.classifier import Prediction
+from landmark_models.classifier import Answer, Prediction
 from landmark_models.errors import LandmarkError, ModelError, PhotoError, run_command
 from landmark_models.files import PART
 from landmark_models.photo import open_photo
@@ -26,7 +26,7 @@ __all__ = ["INFO", "SUFFIXES", "ExportedModel", "in_fresh_process", "photo_tenso
 SUFFIXES = (".pt", ".onnx", ".pt2")
 INFO = "landmark.json"  # what the file says of itself: label_names, source, temperature
 
-_Forward = Callable[[Tensor], Tensor]
+_Forward = Callable[[Tensor], Any]  # to probabilities, or to these and known
 
 
 class ExportedModel:
@@ -66,17 +66,23 @@ class ExportedModel:
             ) from None
 
     @torch.inference_mode()
-    def probabilities(self, photo: Tensor) -> Tensor:
-        """The probability of each label, float32 `(classes,)` in 0..1, for an RGB photo, uint8 `(3, H, W)`.
+    def probabilities(self, photo: Tensor) -> tuple[Tensor, bool]:
+        """What the file says of an RGB photo, uint8 `(3, H, W)`.
+
+        Returns:
+            The probability of each label, float32 `(classes,)` in 0..1, and whether the photo shows one that the model
+            knows; files of earlier versions, which did not say, know all.
 
         Raises:
             ValueError: the photo has another shape or dtype.
         """
         if photo.ndim != 3 or photo.shape[0] != 3 or photo.dtype != torch.uint8:
             raise ValueError(f"A photo is uint8 (3, H, W), not {photo.dtype} {tuple(photo.shape)}.")
-        return self._forward(photo.unsqueeze(0))[0]
+        outputs = self._forward(photo.unsqueeze(0))
+        probabilities, known = outputs if isinstance(outputs, tuple | list) else (outputs, None)
+        return probabilities[0], True if known is None else bool(known[0])
 
-    def predict(self, photo: Tensor, top_k: int = 5) -> list[Prediction]:
+    def predict(self, photo: Tensor, top_k: int = 5) -> Answer:
         """The `top_k` most likely landmarks (all where the model knows fewer), most likely first; see `probabilities`.
 
         Raises:
@@ -84,11 +90,10 @@ class ExportedModel:
         """
         if top_k < 1:
             raise ValueError(f"top_k={top_k} must be at least 1.")
-        scores, indices = self.probabilities(photo).topk(min(top_k, len(self.labels)))
-        return [
-            Prediction(self.labels[index], score)
-            for index, score in zip(indices.tolist(), scores.tolist(), strict=True)
-        ]
+        probabilities, known = self.probabilities(photo)
+        scores, indices = probabilities.topk(min(top_k, len(self.labels)))
+        ranked = zip(indices.tolist(), scores.tolist(), strict=True)
+        return Answer((Prediction(self.labels[index], score) for index, score in ranked), known)
 
 
 def photo_tensor(photo: str | Path) -> Tensor:
@@ -144,8 +149,9 @@ def _load_onnx(file: Path) -> tuple[_Forward, str | bytes]:
     session = onnxruntime.InferenceSession(str(file), providers=["CPUExecutionProvider"])
     name = session.get_inputs()[0].name
 
-    def forward(photos: Tensor) -> Tensor:
-        return torch.from_numpy(session.run(None, {name: photos.numpy()})[0])
+    def forward(photos: Tensor) -> Any:
+        outputs = [torch.from_numpy(output) for output in session.run(None, {name: photos.numpy()})]
+        return outputs if len(outputs) > 1 else outputs[0]
 
     return forward, session.get_modelmeta().custom_metadata_map.get(INFO, "")
 
@@ -162,9 +168,10 @@ def command(
     model = ExportedModel(file)
     failed = False
     for photo in photos:
-        record: dict[str, Any] = {"path": str(photo), "predictions": [], "error": None}
+        record: dict[str, Any] = {"path": str(photo), "predictions": [], "known": None, "error": None}
         try:
-            record["predictions"] = [vars(candidate) for candidate in model.predict(photo_tensor(photo), top_k)]
+            answer = model.predict(photo_tensor(photo), top_k)
+            record |= {"predictions": [vars(candidate) for candidate in answer], "known": answer.known}
         except PhotoError as error:
             record["error"], failed = str(error), True
         typer.echo(json.dumps(record))

@@ -1,4 +1,4 @@
-"""A classifier as one module: a decoded photo in, calibrated probabilities out, whatever its size."""
+"""A classifier as one module: a decoded photo in, calibrated probabilities and its rule's verdict out."""
 
 import copy
 import math
@@ -92,7 +92,9 @@ def _positions(line: Tensor) -> Tensor:
 
 
 class Exported(nn.Module):
-    """A classifier as one module: RGB photos, uint8 `(B, 3, H, W)`, to probabilities, float32 `(B, classes)`.
+    """A classifier as one module: RGB photos, uint8 `(B, 3, H, W)`, to probabilities and whether they are known.
+
+    Probabilities are float32 `(B, classes)`; known, bool `(B,)`, says whether a photo shows a landmark of the model's.
 
     Raises:
         LandmarkError: its preprocessing can't be exported.
@@ -102,9 +104,10 @@ class Exported(nn.Module):
         super().__init__()
         self.preprocessing = Preprocessing(classifier.pretrained_cfg)
         # The classifier keeps its channels_last weights, which torch.export would warn of.
-        self.network = copy.deepcopy(classifier.network).to(memory_format=torch.contiguous_format)
-        self.temperature = classifier.temperature
+        self.served = copy.deepcopy(classifier.served).to(memory_format=torch.contiguous_format)
+        self.threshold = classifier.known_rule.threshold
         self.eval().requires_grad_(False)
 
-    def forward(self, photos: Tensor) -> Tensor:
-        return (self.network(self.preprocessing(photos)) / self.temperature).softmax(1)
+    def forward(self, photos: Tensor) -> tuple[Tensor, Tensor]:
+        logits, scores = self.served(self.preprocessing(photos))
+        return logits.softmax(1), scores >= self.threshold

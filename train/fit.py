@@ -39,6 +39,7 @@ from train.options import (
     RecipeFile,
     Resume,
     Strict,
+    ValidationFrom,
 )
 from train.prepare import OWN_PHOTO, find_training_photos, loaders
 from train.publish import publish_trained, reserve
@@ -46,6 +47,7 @@ from train.recipe import Recipe, RecipeError, with_knobs
 from train.run import RunFolder
 from train.teacher import Teacher
 from train.views import look
+from train.whitened_head import check_head, finish_run
 
 __all__ = ["fit"]
 
@@ -83,6 +85,7 @@ def fit(
     teacher: hub.LoadedModel | None = None,
     unlabelled: Sequence[Path] = (),
     negatives: str | Path | None = None,
+    validation_from: str | Path | None = None,
     resume: bool = False,
     strict: bool = False,
     exclude: str | Path | None = None,
@@ -102,7 +105,8 @@ def fit(
         feature_cache: False to train a linear head by epochs, like everything else.
         teacher: a model whose outputs are learnt in place of the labels: see `train.teacher`.
         unlabelled: folders of photos to learn on from the teacher alone.
-        negatives: a folder of photos that show none of the landmarks, to fit that rule on.
+        negatives: a folder of photos that show none of the landmarks, to choose that rule on.
+        validation_from: a DATA folder of photos from elsewhere, to choose that rule on in place of the run's own.
         resume: go on from the last checkpoint, and end where the run would have ended; start where there is none.
         strict: end on the first photo that can't be read, instead of leaving it out.
         exclude: a list of photos to leave out, as `python -m train.data scan --fix` writes it.
@@ -131,6 +135,8 @@ def fit(
         lesson = Teacher(teacher, recipe, labels) if teacher else None
         view_side = lesson.side if lesson else 0
         network = build_network(recipe, len(labels), weights)
+        if recipe.head == "whitened_cosine":
+            check_head(network, recipe.model, recipe.serving_size)
         origin = {"weights_from": weights_from(recipe, weights)} | ({"teacher": lesson.name} if lesson else {})
         head_alone = feature_cache and not lesson and trains_linear_head_alone(recipe, network)
         if recipe.feature_views > 1 and not head_alone:
@@ -194,13 +200,15 @@ def fit(
                     accelerator.print(f"The same command with --resume goes on from {checkpoints.found()[0]}.")
                 raise
         if accelerator.is_main_process:
-            if not head_alone:
-                classifier = LandmarkClassifier.load(run.path, accelerator.device)
+            if recipe.head == "whitened_cosine" and not head_alone:
+                finish_run(run, recipe, photos, weights, accelerator.device)
+            elif not head_alone:
+                classifier = LandmarkClassifier.load(run.path, accelerator.device, "torch")
                 seen = look(classifier, photos.val.files(), title="validation photos as served")
                 targets = torch.tensor(photos.val.take(seen.readable).targets)
                 keep_validation(run, seen.logits * classifier.temperature, targets)
             try:
-                print(sentences(calibrate(run, negatives)))
+                print(sentences(calibrate(run, negatives, validation_from)))
             except LandmarkError as error:
                 print(f"Not calibrated: {error}")
         accelerator.wait_for_everyone()
@@ -215,6 +223,7 @@ def command(
     knobs: dict[str, str],
     pretrained_weights: PretrainedWeights = None,
     negatives: Negatives = None,
+    validation_from: ValidationFrom = None,
     feature_cache: Annotated[
         bool,
         typer.Option(
@@ -239,6 +248,7 @@ def command(
         output,
         pretrained_weights=pretrained_weights,
         negatives=negatives,
+        validation_from=validation_from,
         feature_cache=feature_cache,
         resume=resume,
         strict=strict,

@@ -21,6 +21,7 @@ from train.features import backbone_features
 from train.prepare import TrainingPhotos
 from train.recipe import Recipe
 from train.run import RunFolder
+from train.whitened_head import head_on_features
 
 __all__ = ["LinearHead", "fit_linear_head", "train_head", "trains_linear_head_alone"]
 
@@ -137,6 +138,14 @@ def train_head(
     accelerator.print(
         f"Features of {len(everything)} photos, {len(features.views)} view(s) each: {how} {features.seconds:.1f} s."
     )
+    if recipe.head == "whitened_cosine":
+        started = time.perf_counter()
+        everything_targets = torch.tensor(everything.targets)
+        head_on_features(network.cpu(), photos, features.views[0], everything_targets, run, recipe, {})
+        with run.writing():
+            run.forget_after(0)
+            run.log({"seconds": round(features.seconds + time.perf_counter() - started, 2)})
+        return
     if not features.views.isfinite().all():
         raise LandmarkError(
             f"{recipe.model} gives features that are no finite numbers in mixed_precision={recipe.mixed_precision}: "

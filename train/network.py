@@ -18,6 +18,7 @@ from landmark_models.mlp_head import put_mlp_head
 from train.recipe import Recipe, RecipeError
 
 __all__ = [
+    "average_with_pretrained",
     "build_network",
     "freeze",
     "frozen_parameters",
@@ -91,6 +92,29 @@ def build_network(recipe: Recipe, num_classes: int, weights: Path | None = None)
     network.pretrained_cfg.update(input_size=(3, recipe.serving_size, recipe.serving_size), test_input_size=None)
     network.pretrained_cfg.update(test_crop_pct=None, pool_size=None)
     return network
+
+
+@torch.no_grad()
+def average_with_pretrained(network: nn.Module, recipe: Recipe, weights: Path | None = None) -> None:
+    """Average a trained network with the pretrained one that it started from, in place, all but the classifier.
+
+    Running statistics are averaged, too. What a network learnt at first it keeps so, and what it learnt here
+    (WiSE-FT, Wortsman et al. 2022); the classifier must be fitted anew.
+
+    Args:
+        network: trained from this recipe's pretrained weights.
+        recipe: `average_with_pretrained` is the share of these.
+        weights: as in `build_network`.
+
+    Raises:
+        LandmarkError: the pretrained weights aren't available.
+    """
+    share = recipe.average_with_pretrained
+    pretrained = _pretrained(recipe.model, _pretrained_file(recipe, weights), _arguments(recipe)).state_dict()
+    head = head_parameters(network)
+    for name, tensor in network.state_dict().items():
+        if name not in head and tensor.is_floating_point():
+            tensor.lerp_(pretrained[name].to(tensor), share)
 
 
 def weights_digest(network: nn.Module, leave_out: Collection[str] = ()) -> str:

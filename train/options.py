@@ -26,7 +26,14 @@ CheckpointingSteps = Annotated[
 ]
 Negatives = Annotated[
     Path | None,
-    typer.Option(help="Folder of photos of none of the landmarks, to fit when the model says that it knows none."),
+    typer.Option(
+        help="Folder of photos that show none of the landmarks, a folder in it for each kind, to choose the "
+        '"not recognised" rule on.'
+    ),
+]
+ValidationFrom = Annotated[
+    Path | None,
+    typer.Option(help="DATA of photos from elsewhere to choose that rule on, in place of the validation split."),
 ]
 LogWith = Annotated[
     list[str] | None, typer.Option(help="Tracker to log to: tensorboard, trackio, wandb, ...; may be repeated.")

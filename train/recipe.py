@@ -48,6 +48,13 @@ class Recipe:
     )
 
     pretrained: bool = knob(False, "start from pretrained weights: timm's from the Hub, or --pretrained-weights FILE")
+    head: Literal["linear", "whitened_cosine"] = knob(
+        "linear",
+        "the classifier: trained, or fitted at the end in closed form on whitened features, which also rejects",
+    )
+    average_with_pretrained: float = knob(
+        0.0, "share of the pretrained weights in an average with the trained ones, at the end", low=0, high=0.95
+    )
     head_hidden: list[int] = knob([], "widths of fully connected layers before the classifier, e.g. '[512]'")
     freeze: Literal["none", "backbone"] | int = knob(
         "none", "what stays as it is: none, the backbone (all but the head), or so many of the first stages", low=0
@@ -81,6 +88,12 @@ class Recipe:
         "classic", "what happens to a training photo; all but none have a random crop and a flip"
     )
     crop_scale: float = knob(0.35, "smallest part of the photo's area in a random resized crop", low=0.01, high=1)
+    crop_ratio: float = knob(
+        4 / 3,
+        "largest ratio of a random resized crop's sides, either way; crops are stretched to squares",
+        low=1,
+        high=4,
+    )
     crop_padding: float = knob(
         0.0,
         "random crops of the middle square, padded by this part of its side (reflected); 0: random resized crops",
@@ -148,6 +161,14 @@ class Recipe:
                 raise RecipeError(f"normalization has std={std}; each must be above 0.")
         if not all(isinstance(width, int) and width > 0 for width in self.head_hidden):
             raise RecipeError(f"head_hidden={self.head_hidden} must be a list of widths, e.g. [512].")
+        if self.head != "linear" and self.head_hidden:
+            raise RecipeError(f"head={self.head} is one linear layer: leave out head_hidden={self.head_hidden}.")
+        if self.head != "linear" and self.feature_views > 1:
+            raise RecipeError(f"head={self.head} is fitted to photos as they are served: leave out feature_views.")
+        if self.average_with_pretrained and not (self.pretrained and self.head == "whitened_cosine"):
+            raise RecipeError(
+                "average_with_pretrained needs pretrained=true, and head=whitened_cosine, which is fitted afterwards."
+            )
         if self.start_image_size and self.start_image_size > self.image_size:
             raise RecipeError(f"start_image_size={self.start_image_size} must be at most image_size={self.image_size}.")
 

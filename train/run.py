@@ -3,6 +3,7 @@
 import json
 import platform
 import shlex
+import shutil
 import subprocess
 import sys
 import time
@@ -21,6 +22,7 @@ from landmark_models import hub
 from landmark_models.errors import LandmarkError
 from landmark_models.files import PART, beside, write_json, write_text
 from landmark_models.model_folder import CONFIG_FILE, read_config
+from landmark_models.statistics import FeatureStatistics
 from train.network import served_arguments
 from train.recipe import Recipe
 
@@ -46,6 +48,11 @@ class RunFolder:
         return self.path / "model"
 
     @property
+    def trained(self) -> Path:
+        """The model as the epochs left it, where a last step has changed it: averaged it, fitted its head."""
+        return self.path / "trained"
+
+    @property
     def recipe(self) -> Path:
         return self.path / "recipe.yaml"
 
@@ -53,6 +60,11 @@ class RunFolder:
     def test(self) -> Path:
         """What `train.evaluate` measured on the test split."""
         return self.path / "test" / "metrics.json"
+
+    @property
+    def elsewhere(self) -> Path:
+        """What `train.evaluate --as elsewhere` measured on photos from elsewhere."""
+        return self.path / "elsewhere" / "metrics.json"
 
     @property
     def validation(self) -> Path:
@@ -156,11 +168,36 @@ class RunFolder:
         write_json(file, environment)
         self.begun = True
 
-    def save_model(self, network: nn.Module, labels: list[str], recipe: Recipe, validation: dict[str, Any]) -> None:
-        """Write `model/`, saying how it was trained and what it reached on the validation photos."""
+    def save_model(
+        self,
+        network: nn.Module,
+        labels: list[str],
+        recipe: Recipe,
+        validation: dict[str, Any],
+        statistics: FeatureStatistics | None = None,
+    ) -> None:
+        """Write `model/`, saying how it was trained and what it reached on the validation photos.
+
+        With `statistics` it is the end of a training, and what the epochs left goes to `trained/`; without, it is a
+        new state of the epochs, and `trained/` goes.
+        """
         landmark = {"temperature": 1.0, **self.origin, "validation": validation, "recipe": asdict(recipe)}
-        half, arguments = recipe.half_weights, served_arguments(recipe)
-        hub.save(network, self.model, labels=labels, model_args=arguments, landmark=landmark, half=half)
+        if statistics is None:
+            shutil.rmtree(self.trained, ignore_errors=True)
+        elif (self.model / CONFIG_FILE).is_file() and not self.trained.is_dir():
+            scratch = self.path / f".trained{PART}"
+            shutil.rmtree(scratch, ignore_errors=True)
+            shutil.copytree(self.model, scratch)
+            scratch.rename(self.trained)
+        hub.save(
+            network,
+            self.model,
+            labels=labels,
+            model_args=served_arguments(recipe),
+            landmark=landmark,
+            half=recipe.half_weights,
+            statistics=statistics,
+        )
 
     def log(self, metrics: dict[str, Any]) -> None:
         """Append a line to `metrics.jsonl`."""

@@ -1,7 +1,7 @@
 """Photos as a classifier sees them, in one view or more, and what it makes of each."""
 
 import math
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from enum import StrEnum
 from pathlib import Path
 from typing import NamedTuple
@@ -18,9 +18,10 @@ from landmark_models.devices import available_cores
 from landmark_models.errors import PhotoError
 from landmark_models.photo import open_photo
 from landmark_models.preprocess import required_side, serving_transform
+from landmark_models.served import Outputs
 from train.exported import ExportedModel, photo_tensor
 
-__all__ = ["TTA", "Looked", "look", "look_exported"]
+__all__ = ["TTA", "Looked", "look", "look_all_scores", "look_at_features", "look_exported"]
 
 Change = Callable[[Image.Image], Image.Image]
 
@@ -75,10 +76,12 @@ class Looked(NamedTuple):
     """What a classifier made of photos.
 
     `logits` `(n, classes)` are of one view as the classifier gives them, of more the logarithms of mean probabilities;
-    `readable` says which photos they are of, `failures` why others could not be read, by position.
+    `scores` `(n,)` those of its rule for the (first) view; `readable` says which photos they are of, `failures` why
+    others could not be read, by position.
     """
 
     logits: Tensor
+    scores: Tensor
     readable: list[int]
     failures: dict[int, str]
 
@@ -92,28 +95,73 @@ def look(
     title: str = "looking",
 ) -> Looked:
     """Logits of photos by the serving path, in several views where `tta` says so, changed first by `change`."""
-    at_once = max(batch_size // VIEWS[tta], 1)
-    workers = min(available_cores(), 8)
-    loader = DataLoader(Views(classifier, files, tta, change), at_once, num_workers=workers, collate_fn=_together)
-    rows = [torch.empty(0, len(classifier.labels))]
+    rows = [Outputs(torch.empty(0, len(classifier.labels)), torch.empty(0))]
     failures: dict[int, str] = {}
-    with tqdm(total=len(files), desc=title, unit="photo", leave=False) as bar:
+    views = Views(classifier, files, tta, change)
+    for images, count in _batches(views, max(batch_size // VIEWS[tta], 1), title, failures):
+        outputs = classifier.outputs(images)
+        logits, scores = (output.unflatten(0, (count, -1)) for output in outputs)
+        rows.append(Outputs(logits.log_softmax(2).logsumexp(1) if tta else logits[:, 0], scores[:, 0]))
+    logits, scores = (torch.cat(parts) for parts in zip(*rows, strict=True))
+    return Looked(logits, scores, _others(len(files), failures), failures)
+
+
+def look_at_features(
+    classifier: LandmarkClassifier, files: Sequence[Path], title: str = "features"
+) -> tuple[Tensor, list[int]]:
+    """What the network's classifier is given for photos as they are served, `(n, D)`, and which photos these are."""
+    failures: dict[int, str] = {}
+    batches = _batches(Views(classifier, files, None, None), 64, title, failures)
+    return torch.cat([classifier.features(images) for images, _ in batches]), _others(len(files), failures)
+
+
+@torch.inference_mode()
+def look_all_scores(
+    classifier: LandmarkClassifier, files: Sequence[Path], title: str = "scores"
+) -> tuple[dict[str, Tensor], list[int], Tensor]:
+    """Every score that the classifier could go by for photos, `(n,)` each, which photos these are, and their labels.
+
+    The labels are indices of the most likely ones, `(n,)`.
+    """
+    served = classifier.served
+    failures: dict[int, str] = {}
+    parts: list[dict[str, Tensor]] = []
+    for images, _ in _batches(Views(classifier, files, None, None), 64, title, failures):
+        body = classifier.body(images)
+        logits = served.logits(body)
+        scores = {name: served.score(name, body, logits).cpu() for name in served.available_scores}
+        parts.append(scores | {"": logits.argmax(1).cpu()})
+    joined = {name: torch.cat([part[name] for part in parts]) for name in parts[0]} if parts else {}
+    labels = joined.pop("", torch.empty(0))
+    return joined, _others(len(files), failures), labels
+
+
+def _batches(views: Views, at_once: int, title: str, failures: dict[int, str]) -> Iterator[tuple[Tensor, int]]:
+    """Batches of views `(photos * views, 3, H, W)` with the number of their photos; `failures` gets the others."""
+    workers = min(available_cores(), 8)
+    loader = DataLoader(views, at_once, num_workers=workers, collate_fn=_together)
+    with tqdm(total=len(views), desc=title, unit="photo", leave=False) as bar:
         for images, reasons in loader:
             failures |= {index: reason for index, reason in enumerate(reasons, start=bar.n) if reason is not None}
             if len(images):
-                views = classifier.logits(images.flatten(0, 1)).unflatten(0, images.shape[:2])
-                rows.append(views.log_softmax(2).logsumexp(1) if tta else views[:, 0])
+                yield images.flatten(0, 1), len(images)
             bar.update(len(reasons))
-    return Looked(torch.cat(rows), [index for index in range(len(files)) if index not in failures], failures)
+
+
+def _others(count: int, failures: dict[int, str]) -> list[int]:
+    return [index for index in range(count) if index not in failures]
 
 
 def look_exported(model: ExportedModel, files: Sequence[Path]) -> Looked:
     """Logits of photos by a file of `train.export`, which takes them whole: the logarithms of its probabilities."""
-    rows = [torch.empty(0, len(model.labels))]
+    rows, known = [torch.empty(0, len(model.labels))], []
     failures: dict[int, str] = {}
     for index, file in enumerate(tqdm(files, desc="looking", unit="photo", leave=False)):
         try:
-            rows.append(model.probabilities(photo_tensor(file)).clamp_min(1e-30).log().unsqueeze(0))
+            probabilities, shows = model.probabilities(photo_tensor(file))
         except PhotoError as error:
             failures[index] = str(error)
-    return Looked(torch.cat(rows), [index for index in range(len(files)) if index not in failures], failures)
+            continue
+        rows.append(probabilities.clamp_min(1e-30).log().unsqueeze(0))
+        known.append(float(shows))
+    return Looked(torch.cat(rows), torch.tensor(known), _others(len(files), failures), failures)

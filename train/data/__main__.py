@@ -1,4 +1,4 @@
-"""The commands `python -m train.data download` and `python -m train.data scan`."""
+"""The commands `python -m train.data download`, `scan` and `halves`."""
 
 import json
 from collections import Counter
@@ -16,6 +16,7 @@ from landmark_models.errors import run_command
 from train.data.download import SOURCES, download
 from train.data.errors import DataError
 from train.data.folders import SPLITS
+from train.data.halves import HALVES, write_halves
 from train.data.scan import KINDS, Scan, scan
 
 app = typer.Typer(no_args_is_help=True, add_completion=False)
@@ -24,7 +25,7 @@ _SHOWN = 10
 
 @app.callback()
 def main() -> None:
-    """Fetch photos to train on, and look for what is wrong in them."""
+    """Fetch photos to train on, look for what is wrong in them, and split those to measure with."""
 
 
 @app.command("download")
@@ -63,6 +64,17 @@ def scan_command(
             f"{len(result.exclusions())} photos to leave out are listed in {listed}. Read it, take lines away to keep "
             f"photos, then give it to train.fit and train.evaluate: --exclude {listed}"
         )
+
+
+@app.command("halves")
+def halves_command(
+    folder: Annotated[Path, typer.Argument(help="Folder of CLASS/* or KIND/*, with a sources.csv (file, repository).")],
+    output: Annotated[Path, typer.Option(help="Folder to make, with choose/ and report/ in it, of links.")],
+    seed: Annotated[int, typer.Option(help="Another one deals the repositories out otherwise.")] = 0,
+) -> None:
+    """Split photos by repository into two halves: one to choose a model or a rule with, one to report on."""
+    counts = write_halves(folder, output, seed)
+    print(f"{output}: " + ", ".join(f"{counts.get(half, 0)} photos in {half}/" for half in HALVES))
 
 
 def _print_tables(result: Scan) -> None:

@@ -1,0 +1,343 @@
+"""A network's forward pass by OpenVINO, several times as fast as PyTorch's on a CPU: converted once, then cached.
+
+forward = openvino_body(network, network.pretrained_cfg, Path("model.safetensors"), "resnet10t", convert=True)
+if forward is not None:
+    logits = forward(images)
+"""
+
+import json
+import logging
+import platform
+import shutil
+import statistics
+import sys
+import tempfile
+import threading
+import time
+from copy import deepcopy
+from dataclasses import asdict, dataclass
+from functools import cache
+from hashlib import file_digest, sha256
+from importlib.metadata import version
+from pathlib import Path
+from typing import Any, Literal, cast
+
+import torch
+from huggingface_hub import cached_assets_path
+from timm.data import resolve_data_config
+from torch import Tensor, nn
+from torch.export import Dim
+
+from landmark_models.devices import available_cores, instruction_set
+from landmark_models.files import PART, write_json
+
+__all__ = [
+    "OpenVinoBody",
+    "Precision",
+    "Tuning",
+    "compiled",
+    "computes_bfloat16",
+    "converted",
+    "engine_threads",
+    "openvino_body",
+    "photo_like",
+]
+
+Precision = Literal["f32", "bf16"]
+
+# The largest relative difference to the PyTorch outputs of the same image, as Euclidean lengths. That of bfloat16
+# implies a cosine of at least 0.999; a network of 60 layers is at about half of it.
+TOLERANCE: dict[Precision, float] = {"f32": 1e-3, "bf16": 0.04}
+MIN_SPEEDUP = 1.15  # of bfloat16 over float32 for one image, below which its rounding buys too little
+
+_FORMAT = 1  # of the cached folder
+_MODEL, _WEIGHTS, _TUNING = "model.xml", "model.bin", "tuning.json"
+_WARM, _TIMED = 3, 20  # forward passes of each precision, before and while they are timed
+_CHECKED = 4  # images that a new conversion is compared on
+
+_log = logging.getLogger(__name__)
+_core_lock = threading.Lock()
+
+
+@dataclass(frozen=True)
+class Tuning:
+    """What was measured at conversion: the precision chosen, and milliseconds for one image in each one (medians).
+
+    `difference` is each precision's largest relative difference to PyTorch. Where the CPU doesn't compute in bfloat16
+    there is only float32.
+    """
+
+    precision: Precision
+    milliseconds: dict[Precision, float]
+    difference: dict[Precision, float]
+
+
+class OpenVinoBody:
+    """A compiled network. Maps float32 images `(B, 3, H, W)` to float32 `(B, D)`, from any number of threads at once.
+
+    Height and width are fixed, B is free. `precision` is what it computes in, `tuning` how that was chosen, if it was.
+
+    Raises:
+        RuntimeError: when called with images of another size.
+    """
+
+    def __init__(self, model: Any, precision: Precision, tuning: Tuning | None = None):
+        self.precision = precision
+        self.tuning = tuning
+        self._model = model
+        self._thread = threading.local()  # an infer request computes one batch at a time
+
+    def __call__(self, images: Tensor) -> Tensor:
+        request = getattr(self._thread, "request", None)
+        if request is None:
+            request = self._thread.request = self._model.create_infer_request()
+        inputs = images.detach().contiguous().numpy()
+        return torch.from_numpy(request.infer([inputs], share_inputs=True)[0])  # outputs are copies
+
+
+def openvino_body(
+    body: nn.Module, pretrained_cfg: dict[str, Any], weights: Path, architecture: str, *, convert: bool
+) -> OpenVinoBody | None:
+    """The forward pass of `body` by OpenVINO, from the cache or converted now; None where PyTorch has to serve.
+
+    That is the case where openvino isn't installed, where it can't convert or run this network on this machine (the
+    reason is logged), and without `convert` where no converted model is cached. `body` isn't changed. A conversion
+    takes seconds, because both precisions are timed; a cached model loads in a fraction of one.
+
+    Args:
+        body: on the CPU, in evaluation mode; maps float32 images `(B, 3, H, W)` to float32 features or logits `(B, D)`.
+        pretrained_cfg: its `input_size` is the size of the images, `mean` and `std` their normalisation.
+        weights: the file that `body` was built from, whose digest the cache goes by.
+        architecture: its name, and of a part of a network which part, e.g. "resnet10t, features".
+        convert: convert a network that isn't cached.
+    """
+    try:
+        _import_openvino()
+    except ImportError as error:
+        _log.info("PyTorch computes %s: openvino isn't installed (%s).", architecture, error)
+        return None
+    try:
+        return _load_or_convert(body, pretrained_cfg, weights, architecture, convert)
+    except Exception as error:  # whatever PyTorch's exporter, OpenVINO's frontend or its plugin raise
+        reason = (str(error).strip() or type(error).__name__).splitlines()[0][:200]
+        _log.warning("PyTorch computes %s, which OpenVINO doesn't run here: %s", architecture, reason)
+        return None
+
+
+def _load_or_convert(
+    body: nn.Module, pretrained_cfg: dict[str, Any], weights: Path, architecture: str, convert: bool
+) -> OpenVinoBody | None:
+    config = resolve_data_config({}, pretrained_cfg=pretrained_cfg)
+    folder = _cache_folder(_cache_key(body, weights, architecture, config["input_size"]))
+    if folder is not None and folder.is_dir():
+        try:
+            return _load_cached(folder)
+        except Exception as error:  # whatever a damaged file makes OpenVINO raise
+            _log.warning("The converted model in %s can't be used: %s", folder, error)
+    if not convert:
+        return None
+    model = converted(body, config["input_size"])
+    forward, tuning = _tuned(model, body, config)
+    if folder is not None:
+        try:
+            _save(model, tuning, folder)
+        except (OSError, RuntimeError) as error:  # OpenVINO's writer raises RuntimeError
+            _log.info("The converted model can't be cached in %s: %s", folder, error)
+    return forward
+
+
+def converted(body: nn.Module, input_size: tuple[int, int, int]) -> Any:
+    """A network as an `openvino.Model` for images of `input_size` (3, H, W) with a free batch dimension.
+
+    Raises:
+        Exception: of many types, where PyTorch can't export the network or OpenVINO can't convert it.
+    """
+    plain = deepcopy(body).to(memory_format=torch.contiguous_format)
+    images = torch.zeros(2, *input_size)  # a batch of 1 would be taken as fixed
+    program = torch.export.export(plain, (images,), dynamic_shapes=({0: Dim("batch")},))
+    model = _import_openvino().convert_model(program)
+    model.reshape([-1, *input_size])  # conversion leaves height and width free, too, which costs speed
+    return model
+
+
+def compiled(model: Any, precision: Precision, tuning: Tuning | None = None) -> OpenVinoBody:
+    """An `openvino.Model` compiled for this CPU, for the least latency at a precision."""
+    options = {
+        "PERFORMANCE_HINT": "LATENCY",
+        "INFERENCE_PRECISION_HINT": precision,
+        "INFERENCE_NUM_THREADS": engine_threads(),
+        "ENABLE_CPU_PINNING": False,  # a pinned thread waits while its core decodes photos and another one is idle
+    }
+    return OpenVinoBody(_core().compile_model(model, "CPU", options), precision, tuning)
+
+
+def engine_threads() -> int:
+    """Threads that a forward pass computes on: as many as PyTorch's, but no more than there are cores."""
+    return min(available_cores(), torch.get_num_threads())
+
+
+def computes_bfloat16() -> bool:
+    """Whether OpenVINO computes in bfloat16 on this CPU."""
+    return "BF16" in _core().get_property("CPU", "OPTIMIZATION_CAPABILITIES")
+
+
+def _import_openvino() -> Any:
+    """The package openvino, without its telemetry.
+
+    Where openvino_telemetry can be imported, and it is installed along, every import and every conversion report to
+    Google Analytics. Without it openvino goes on with a stub of its own.
+    """
+    sys.modules.setdefault("openvino_telemetry", cast(Any, None))
+    import openvino
+
+    return openvino
+
+
+def _core() -> Any:
+    """The one `openvino.Core` of this process.
+
+    Each gives the thread that makes it a new stack for signals, and frees it in the end. Where several were made, a
+    thread may be left with one that is freed, and the next signal, e.g. a child process's end, kills this process.
+    """
+    openvino = _import_openvino()
+    with _core_lock:
+        return _make_core(openvino)
+
+
+@cache
+def _make_core(openvino: Any) -> Any:
+    return openvino.Core()
+
+
+def _tuned(model: Any, body: nn.Module, config: dict[str, Any]) -> tuple[OpenVinoBody, Tuning]:
+    """A new conversion compiled at the better precision: bfloat16 where it is both faster and as good.
+
+    Raises:
+        ValueError: even in float32 the outputs aren't those of `body`.
+    """
+    images = photo_like(config, _CHECKED)
+    expected = _outputs(body, images)
+    bodies: dict[Precision, OpenVinoBody] = {"f32": compiled(model, "f32")}
+    if computes_bfloat16():
+        bodies["bf16"] = compiled(model, "bf16")
+    difference = {name: _difference(forward(images), expected) for name, forward in bodies.items()}
+    if not difference["f32"] <= TOLERANCE["f32"]:  # so that NaN is refused
+        raise ValueError(f"its outputs differ by {difference['f32']:.2g} from PyTorch's in float32.")
+    milliseconds = {name: 1000 * seconds for name, seconds in _medians(bodies, images[:1]).items()}
+    good = "bf16" in bodies and difference["bf16"] <= TOLERANCE["bf16"]
+    faster = good and milliseconds["f32"] / milliseconds["bf16"] >= MIN_SPEEDUP
+    chosen: Precision = "bf16" if faster else "f32"
+    tuning = Tuning(chosen, milliseconds, difference)
+    bodies[chosen].tuning = tuning
+    return bodies[chosen], tuning
+
+
+def _medians(bodies: dict[Precision, OpenVinoBody], images: Tensor) -> dict[Precision, float]:
+    """Seconds for a forward pass of each, in turns, because other work on the machine comes and goes."""
+    times: dict[Precision, list[float]] = {name: [] for name in bodies}
+    for _ in range(_WARM + _TIMED):
+        for name, forward in bodies.items():
+            started = time.perf_counter()
+            forward(images)
+            times[name].append(time.perf_counter() - started)
+    return {name: statistics.median(values[_WARM:]) for name, values in times.items()}
+
+
+def photo_like(config: dict[str, Any], count: int) -> Tensor:
+    """Blurred colour noise with some grain, normalised: float32 images `(count, 3, H, W)`, the same every time.
+
+    Args:
+        config: timm's data config, with `input_size`, `mean` and `std`.
+        count: of images.
+    """
+    generator = torch.Generator().manual_seed(0)
+    _, height, width = config["input_size"]
+    colors = torch.rand(count, 3, 6, 6, generator=generator)
+    smooth = nn.functional.interpolate(colors, (height, width), mode="bicubic", align_corners=False)
+    grain = 0.05 * torch.randn(smooth.shape, generator=generator)
+    mean, std = (torch.tensor(config[name]).view(3, 1, 1) for name in ("mean", "std"))
+    return ((smooth + grain).clamp(0, 1) - mean) / std
+
+
+@torch.inference_mode()
+def _outputs(body: nn.Module, images: Tensor) -> Tensor:
+    return body(images)
+
+
+def _difference(outputs: Tensor, expected: Tensor) -> float:
+    """The largest relative difference of a row of `(B, D)`; infinite where shapes differ."""
+    if outputs.shape != expected.shape:
+        return float("inf")
+    return float(((outputs - expected).norm(dim=1) / expected.norm(dim=1).clamp_min(1e-12)).max())
+
+
+def _load_cached(folder: Path) -> OpenVinoBody:
+    """A cached model, compiled.
+
+    Raises:
+        Exception: of many types, where it is damaged.
+    """
+    record = json.loads((folder / _TUNING).read_text(encoding="utf-8"))
+    if record["digests"] != _digests(folder):
+        raise ValueError("its files are damaged.")
+    tuning = Tuning(**record["tuning"])
+    return compiled(_core().read_model(folder / _MODEL), tuning.precision, tuning)
+
+
+def _save(model: Any, tuning: Tuning, folder: Path) -> None:
+    """Write a converted model into its folder, which is there as a whole or not at all.
+
+    Raises:
+        OSError: it can't be written.
+        RuntimeError: likewise, from OpenVINO.
+    """
+    with tempfile.TemporaryDirectory(PART, ".", folder.parent) as scratch:
+        whole = Path(scratch) / folder.name  # the scratch folder itself is for this user alone
+        whole.mkdir()
+        _import_openvino().save_model(model, whole / _MODEL, compress_to_fp16=False)
+        write_json(whole / _TUNING, {"tuning": asdict(tuning), "digests": _digests(whole)})
+        shutil.rmtree(folder, ignore_errors=True)  # a damaged one; of two processes either one's copy will do
+        whole.rename(folder)
+
+
+def _digests(folder: Path) -> dict[str, str]:
+    return {name: _file_digest(folder / name) for name in (_MODEL, _WEIGHTS)}
+
+
+def _file_digest(file: Path) -> str:
+    with file.open("rb") as opened:
+        return file_digest(opened, "sha256").hexdigest()
+
+
+def _cache_folder(key: str) -> Path | None:
+    """Where a converted model is cached below huggingface_hub's assets; None where no folder can be made there."""
+    try:
+        return Path(cached_assets_path("landmark_models", "openvino")) / key
+    except (OSError, ValueError) as error:  # a read-only disk; a file in place of a folder
+        _log.info("Converted models can't be cached: %s", error)
+        return None
+
+
+def _cache_key(body: nn.Module, weights: Path, architecture: str, input_size: tuple[int, int, int]) -> str:
+    """A digest of all that a converted model and its precision depend on."""
+    parts = {
+        "format": _FORMAT,
+        "weights": _file_digest(weights),
+        "architecture": architecture,
+        "modules": repr(body),  # the same weights may be built with other arguments, e.g. another activation
+        "input_size": list(input_size),
+        "packages": {name: version(name) for name in ("openvino", "torch", "timm")},
+        "cpu": _cpu_name(),
+        "instruction_set": instruction_set(),  # virtual machines call different CPUs by one name, e.g. "AMD EPYC"
+        "threads": engine_threads(),
+    }
+    return sha256(json.dumps(parts, sort_keys=True).encode()).hexdigest()
+
+
+def _cpu_name() -> str:
+    """The CPU's model, as far as the system tells."""
+    try:
+        with Path("/proc/cpuinfo").open(encoding="utf-8") as lines:
+            return next(line.partition(":")[2].strip() for line in lines if line.startswith("model name"))
+    except (OSError, StopIteration):  # another system than Linux; an ARM CPU
+        return platform.processor() or platform.machine()

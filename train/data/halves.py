@@ -1,0 +1,95 @@
+"""Two halves of a folder of photos, one to choose with and one to report on, that share no source.
+
+python -m train.data halves wild60 --output halves/wild60     # halves/wild60/choose/ and halves/wild60/report/
+"""
+
+import csv
+import random
+import shutil
+from collections import Counter, defaultdict
+from collections.abc import Mapping
+from pathlib import Path
+
+from landmark_models.files import PART
+from train.data.errors import DataError
+
+__all__ = ["HALVES", "read_repositories", "split_halves", "write_halves"]
+
+HALVES = ("choose", "report")
+_COLUMNS = ("repository", "source")  # of sources.csv, the first that it has
+
+
+def read_repositories(folder: Path) -> dict[str, str]:
+    """Where each photo comes from, by its path in the folder, as `sources.csv` says in its column `repository`.
+
+    Raises:
+        DataError: there is no such table, or a photo that it lists is missing.
+    """
+    table = folder / "sources.csv"
+    try:
+        with table.open(newline="", encoding="utf-8-sig") as file:
+            rows = list(csv.DictReader(file))
+        column = next(name for name in _COLUMNS if rows and name in rows[0])
+        found = {row["file"]: row[column] for row in rows}
+    except (KeyError, StopIteration, ValueError, csv.Error, OSError):
+        raise DataError(
+            f"{table} must be a table with the columns `file` and `repository`, or a source could get into both halves."
+        ) from None
+    if missing := [name for name in found if not (folder / name).is_file()]:
+        raise DataError(f"{table} lists {missing[0]}, which is missing ({len(missing)} in all).")
+    return found
+
+
+def split_halves(repositories: Mapping[str, str], seed: int = 0) -> dict[str, str]:
+    """The half of each photo: whole repositories are dealt out, the largest first, to even out each class folder.
+
+    The same photos and seed give the same halves.
+    """
+    photos = defaultdict(list)
+    for file, repository in sorted(repositories.items()):
+        photos[repository].append(file)
+    order = sorted(photos)
+    random.Random(seed).shuffle(order)
+    order.sort(key=lambda repository: -len(photos[repository]))
+    counts: dict[str, Counter[str]] = {half: Counter() for half in HALVES}
+    result: dict[str, str] = {}
+    for repository in order:
+        classes = Counter(Path(file).parts[0] for file in photos[repository])
+
+        def surplus(half: str, classes: Counter[str] = classes) -> tuple[int, int]:
+            return sum(counts[half][name] * count for name, count in classes.items()), counts[half].total()
+
+        half = min(HALVES, key=surplus)
+        counts[half] += classes
+        result |= dict.fromkeys(photos[repository], half)
+    return result
+
+
+def write_halves(folder: str | Path, output: str | Path, seed: int = 0) -> dict[str, int]:
+    """Make `output/choose` and `output/report`, with links to the folder's photos; how many there are in each.
+
+    Raises:
+        DataError: the folder has no table of sources, the output isn't empty, or it can't be written.
+    """
+    folder, output = Path(folder).resolve(), Path(output)
+    if output.exists() and (not output.is_dir() or any(output.iterdir())):
+        raise DataError(f"{output} exists and isn't an empty folder; name another.")
+    repositories = read_repositories(folder)
+    halves = split_halves(repositories, seed)
+    scratch = output.with_name(output.name + PART)
+    try:
+        shutil.rmtree(scratch, ignore_errors=True)
+        for file, half in halves.items():
+            link = scratch / half / file
+            link.parent.mkdir(parents=True, exist_ok=True)
+            link.symlink_to(folder / file)
+        for half in HALVES:
+            rows = [[file, source] for file, source in sorted(repositories.items()) if halves[file] == half]
+            with (scratch / half / "sources.csv").open("w", newline="", encoding="utf-8") as table:
+                csv.writer(table).writerows([["file", "repository"], *rows])
+        if output.is_dir():
+            output.rmdir()
+        scratch.rename(output)
+    except OSError as error:
+        raise DataError(f"{output} can't be written: {error.strerror or error}.") from None
+    return dict(Counter(halves.values()))
