@@ -14,7 +14,8 @@ from landmark_models.statistics import FeatureStatistics
 
 __all__ = ["Outputs", "ServedNetwork", "linear_classifier"]
 
-_TINY = 1e-12  # the least length of a feature
+_TINY = 1e-12
+_LEAST_DISTANCE = 1e-3  # of a photo from the mean, relative to the median: what is nearer has no direction of its own
 
 
 class Outputs(NamedTuple):
@@ -102,7 +103,11 @@ class ServedNetwork(nn.Module):
         if not self.has_statistics:
             return body / self.temperature
         length = torch.linalg.vector_norm((body - self.mean) @ self.whitening, dim=1, keepdim=True)
-        return self.classifier(body) * (self.distance / length.clamp_min(_TINY)) / self.temperature
+        return (
+            self.classifier(body)
+            * (self.distance / length.clamp_min(_LEAST_DISTANCE * self.distance))
+            / self.temperature
+        )
 
     def score(self, name: str, body: Tensor, logits: Tensor) -> Tensor:
         """A score of `LOGIT_SCORES` or `FEATURE_SCORES`, `(B,)`, from what `body` and `logits` gave."""

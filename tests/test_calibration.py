@@ -184,7 +184,7 @@ def test_the_rule_is_chosen_on_photos_from_elsewhere_where_there_are_some(copied
     assert found["others"]["near"] == {"n": 5, "named": 0}
     assert found["others"]["far"]["n"] == 6
     (copied.path / "train").mkdir()
-    with pytest.raises(DataError, match="neither a test folder nor bare class folders"):
+    with pytest.raises(DataError, match=r"has splits \(train\)"):
         calibrate(copied, validation_from=copied.path)
 
 

@@ -50,7 +50,7 @@ def engines(model: str, rounds: int, batch_rounds: int) -> EngineTimes:
         rounds: how often the engines take turns with one photo.
         batch_rounds: how often they do with a batch.
     """
-    classifier = LandmarkClassifier.load(model)
+    classifier = LandmarkClassifier.load(model, engine="torch")
     config = resolve_data_config({}, pretrained_cfg=classifier.pretrained_cfg)
     absent: dict[str, str] = {}
     plain = deepcopy(classifier.network).to(memory_format=torch.contiguous_format)

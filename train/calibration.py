@@ -256,8 +256,7 @@ def _scores_elsewhere(classifier: LandmarkClassifier, data: str | Path) -> tuple
         DataError: there is no such photo, or it has labels that the model does not know.
     """
     photos = find_photos(data, "test", classifier.labels) or find_photos(data, "all", classifier.labels)
-    if photos is None:
-        raise DataError(f"{data} has neither a test folder nor bare class folders.")
+    assert photos is not None  # `all` finds photos or raises
     scores, readable, named = look_all_scores(classifier, photos.files(), title="photos from elsewhere")
     if not readable:
         raise DataError(f"None of the {len(photos)} photos in {data} can be read.")

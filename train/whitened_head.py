@@ -36,7 +36,7 @@ _TOLERANCE = 1e-4  # relative, between the classifier's own output and the linea
 
 @dataclass(frozen=True)
 class WhitenedHead:
-    """The head as it is stored: a linear layer, float32 `weight` `(classes, D)` and `bias` `(classes,)`, and statistics."""
+    """The head as stored: a linear layer, float32 `weight` `(classes, D)` and `bias` `(classes,)`, and statistics."""
 
     weight: Tensor
     bias: Tensor
@@ -121,8 +121,8 @@ def check_head(network: nn.Module, model: str, side: int) -> None:
         raise LandmarkError(f"{model} can't have head=whitened_cosine: {error}. Take head=linear.") from None
     if (size := statistics_bytes(classifier.in_features)) > MAX_STATISTICS_BYTES:
         raise LandmarkError(
-            f"{model} has {classifier.in_features} features, whose statistics would take {size / 1e6:.1f} MB, more than "
-            f"{MAX_STATISTICS_BYTES / 1e6:.0f} MB; take head=linear."
+            f"{model} has {classifier.in_features} features, whose statistics would take {size / 1e6:.1f} MB, over the "
+            f"limit of {MAX_STATISTICS_BYTES / 1e6:.0f} MB; take head=linear."
         )
 
 
