@@ -86,6 +86,11 @@ def write_card(
         if test
         else [],
         hardest=_hardest(test) if test else "",
+        elsewhere=landmark.get("elsewhere"),
+        elsewhere_data=for_markdown(landmark["elsewhere"]["data"]) if "elsewhere" in landmark else "",
+        named=test.get("named") if test else None,
+        rejection=_rejection(test) if test else [],
+        rule=landmark.get("known"),
         calibration=landmark.get("calibration"),
         temperature=landmark.get("temperature", 1.0),
         validation={"n": landmark["validation"]["n"], "percent": f"{100 * landmark['validation']['top1']:.2f}"},
@@ -109,6 +114,15 @@ def write_card(
 def _interval(figures: dict[str, Any], key: str) -> tuple[str, str, str]:
     low, high = figures[f"{key}_ci95"]
     return f"{100 * low:.2f}", f"{100 * figures[key]:.2f}", f"{100 * high:.2f}"
+
+
+def _rejection(test: dict[str, Any]) -> list[tuple[str, int, str, str, str]]:
+    """Rows for photos of anything else: kind, photos, and the share that is named with its interval."""
+    found = test.get("rejection") or {}
+    groups = {"all near ones (other landmarks, streets and buildings)": "near", "all far ones": "far"}
+    parts = {for_markdown(kind.replace("_", " ")): part for kind, part in found.get("kinds", {}).items() if kind}
+    parts |= {words: found[group] for words, group in groups.items() if group in found}
+    return [(words, part["n"], *_interval(part, "share")) for words, part in parts.items()]
 
 
 def _results(test: dict[str, Any]) -> list[EvalResult]:

@@ -19,7 +19,7 @@ import typer
 from landmark_models import LandmarkClassifier, hub, open_photo
 from landmark_models.errors import LandmarkError, PhotoError, run_command
 from landmark_models.files import write_json
-from landmark_models.model_folder import CONFIG_FILE, WEIGHTS_FILE
+from landmark_models.model_folder import CONFIG_FILE, STATISTICS_FILE, WEIGHTS_FILE
 from landmark_models.text import for_markdown
 from train.card import Example, write_card
 from train.data import find_photos
@@ -59,8 +59,8 @@ def stage(
             f"{run.path} has no test figures: run `python -m train.evaluate {run.path} --data DATA --split test "
             f"--output {run.test.parent}` first, or add --allow-unevaluated."
         )
-    files = [run.model / CONFIG_FILE, run.model / WEIGHTS_FILE, run.recipe, run.path / "metrics.jsonl"]
-    for file in [*files, run.path / "curves.png"]:
+    model_files = [run.model / name for name in (CONFIG_FILE, WEIGHTS_FILE, STATISTICS_FILE)]
+    for file in [*model_files, run.recipe, run.path / "metrics.jsonl", run.path / "curves.png"]:
         if file.is_file():
             shutil.copyfile(file, folder / file.name)
     if "test" in model.landmark:
@@ -69,7 +69,7 @@ def stage(
         write_json(folder / "test" / run.test.name, public)
         if (picture := run.test.with_name("confusion.png")).is_file():
             shutil.copyfile(picture, folder / "test" / picture.name)
-    shown = list(_examples(examples, folder, LandmarkClassifier(model))) if examples else []
+    shown = list(_examples(examples, folder, LandmarkClassifier(model, engine="cached"))) if examples else []
     try:
         write_card(run, folder, repo_id, examples=shown, licence=licence, base_model=base_model)
     except (OSError, ValueError, LookupError, TypeError) as error:
@@ -183,7 +183,7 @@ def publish(
 
 def _answers_alike(run: RunFolder, published: str) -> None:
     """See that a published model gives the run's own logits."""
-    here, there = LandmarkClassifier.load(run.path), LandmarkClassifier.load(published)
+    here, there = (LandmarkClassifier.load(model, engine="torch") for model in (run.path, published))
     photo = torch.rand(1, *here.pretrained_cfg["input_size"], generator=torch.Generator().manual_seed(0))
     if there.labels != here.labels or not torch.equal(here.logits(photo), there.logits(photo)):
         raise LandmarkError(f"{published} does not answer as {run.path} does; publish it again.")
