@@ -136,7 +136,7 @@ def test_every_recipe_trains(file, tmp_path):
     size = 96 if "inception" in file.stem else 32
     small = {"pretrained": False, "image_size": size, "start_image_size": None, "eval_image_size": None}
     small |= {"epochs": 1, "batch_size": 4, "gradient_accumulation_steps": 1, "val_fraction": 0.3, "workers": 0}
-    small |= {"head_epochs": 0}
+    small |= {"head_epochs": 0, "average_with_pretrained": 0.0}
     run = fit(Recipe.read(file, **small), tmp_path / "photos", tmp_path / "run")
     assert run.metrics()[0].get("update", 2) == 2
     assert len(LandmarkClassifier.load(run.path).labels) == 3
