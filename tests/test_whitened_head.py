@@ -13,6 +13,7 @@ from landmark_models.rejection import FEATURE_SCORES, LOGIT_SCORES, KnownRule
 from landmark_models.served import ServedNetwork
 from landmark_models.statistics import STATISTICS_FILE, FeatureStatistics, statistics_bytes
 from train import whitened_head
+from train.export import TOLERANCE, Format, export
 from train.fit import fit
 from train.network import average_with_pretrained, build_network
 from train.recipe import Recipe, RecipeError
@@ -262,3 +263,11 @@ def test_only_what_started_from_pretrained_weights_is_averaged(pretrained):
     for name, tensor in network.state_dict().items():
         assert torch.allclose(tensor, before[name]), name  # an average of equal weights
     assert whitened_head.__all__
+
+
+@pytest.mark.parametrize("kind", list(Format))
+def test_exports_carry_head_and_rule(finetuned, shared_data, tmp_path, kind):
+    file = tmp_path / f"model{kind.suffix}"
+    agreement = export(str(finetuned.path), kind, file, shared_data / "test")
+    assert agreement.difference <= TOLERANCE
+    assert agreement.same_top1 == agreement.same_known == agreement.n == 9
