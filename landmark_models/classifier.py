@@ -73,10 +73,10 @@ class LandmarkClassifier:
         self.landmark = model.landmark
         self.labels = model.labels
         self.device = torch.device(device)
-        self.temperature = float(self.landmark.get("temperature", 1.0))
         self.known_rule = KnownRule.from_config(self.landmark)
+        temperature = float(self.landmark.get("temperature", 1.0))
         try:
-            served = ServedNetwork(model.network, self.temperature, self.known_rule, model.statistics)
+            served = ServedNetwork(model.network, temperature, self.known_rule, model.statistics)
         except ValueError as error:
             raise ModelError(f"{model.source} can't be served: {error}.") from None
         self.served = served.eval().requires_grad_(False).to(self.device).to(memory_format=torch.channels_last)
@@ -114,6 +114,11 @@ class LandmarkClassifier:
     def engine(self) -> str:
         """What computes the network: "openvino" or "torch"."""
         return "openvino" if self._body else "torch"
+
+    @property
+    def temperature(self) -> float:
+        """What logits are divided by."""
+        return self.served.temperature
 
     def preprocess(self, photo: Photo) -> Tensor:
         """A photo as the network's input: float32 `(3, H, W)`.

@@ -69,7 +69,7 @@ def test_photos_are_taken_a_batch_at_a_time(classifier, photo):
 
 def test_the_temperature_softens_and_keeps_the_order(run, photo):
     sharp, soft = LandmarkClassifier.load(run.path), LandmarkClassifier.load(run.path)
-    soft.temperature = 10.0
+    soft.served.temperature = 10.0
     a, b = sharp.predict(photo), soft.predict(photo)
     assert [p.label for p in a] == [p.label for p in b]
     assert b[0].score < a[0].score

@@ -77,6 +77,10 @@ def test_a_folder_without_safetensors_is_refused_though_a_pickle_lies_there(fold
         hub.load(folder)
 
 
+FIGURES = {"data": "x", "n": 3, "top1": 0.5, "top1_ci95": [0, 1]}
+COUNTS = {"photos": 3, "named": 2, "right": 1}
+
+
 @pytest.mark.parametrize(
     ("changes", "words"),
     [
@@ -103,12 +107,20 @@ def test_a_folder_without_safetensors_is_refused_though_a_pickle_lies_there(fold
         ({"label_names": ["a", "b", "c" * 300]}, "no text"),
         ({"pretrained_cfg": {"input_size": [3, 99999, 99999]}}, "no preprocessing"),
         ({"pretrained_cfg": {"crop_pct": 1e-6}}, "no preprocessing"),
-        ({"landmark": {"test": {"data": "x", "n": 1, "top1": 2, "top1_ci95": [0, 1]}}}, "can't be"),
-        ({"landmark": {"test": {"data": "\ud800", "n": 1, "top1": 1, "top1_ci95": [0, 1]}}}, "can't be"),
+        ({"landmark": {"test": {"data": "x", "n": 1, "top1": 2, "top1_ci95": [0, 1]}}}, "impossible figures"),
+        ({"landmark": {"test": {"data": "\ud800", "n": 1, "top1": 1, "top1_ci95": [0, 1]}}}, "impossible figures"),
         ({"landmark": [1]}, "mappings"),
         ({"landmark": {"temperature": 0}}, "temperature"),
         ({"landmark": {"temperature": "warm"}}, "temperature"),
-        ({"landmark": {"test": {"top1": 0.9}}}, "not complete"),
+        ({"landmark": {"test": {"top1": 0.9}}}, "incomplete"),
+        ({"landmark": {"elsewhere": {"top1": 0.9}}}, "its block `elsewhere`"),
+        ({"landmark": {"elsewhere": FIGURES | {"named": {"photos": 3, "named": 2, "right": 3}}}}, "impossible figures"),
+        ({"landmark": {"elsewhere": FIGURES | {"named": [1], "others": {}}}}, "impossible figures"),
+        (
+            {"landmark": {"elsewhere": FIGURES | {"named": COUNTS, "others": {"far": {"n": 1, "named": 2}}}}},
+            "impossible",
+        ),
+        ({"landmark": {"elsewhere": FIGURES | {"named": COUNTS, "others": {"far": 3}}}}, "impossible figures"),
         ({"pretrained_cfg": {"input_size": "x"}}, "no preprocessing"),
         ({"pretrained_cfg": {"interpolation": "magic"}}, "no preprocessing"),
         ({"pretrained_cfg": {"std": [0, 0, 0]}}, "no preprocessing"),

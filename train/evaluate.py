@@ -248,7 +248,7 @@ def evaluate(
         raise DataError(f"The output {output} is a file; name a folder.")
     digest = _digest(photos)
     if recorded and kind is Kind.test:
-        _refuse_other_photos(run, digest, excluded)
+        _refuse_other_photos(run, Path(data).resolve().name, digest)
     if isinstance(classifier, ExportedModel):
         started = time.perf_counter()
         seen = look_exported(classifier, photos.files())
@@ -314,12 +314,12 @@ def _plain_calibration_error(classifier: LandmarkClassifier, photos: Photos) -> 
     return expected_calibration_error(logits, torch.tensor(photos.take(readable).targets))
 
 
-def _refuse_other_photos(run: RunFolder, digest: str, excluded: int) -> None:
-    """Raise a DataError where the run has test figures of other photos: these are from elsewhere, then."""
-    if excluded or not run.test.is_file():
+def _refuse_other_photos(run: RunFolder, data: str, digest: str) -> None:
+    """Raise a DataError where the run has test figures of other data: these photos are from elsewhere, then."""
+    if not run.test.is_file():
         return
     before = json.loads(run.test.read_text(encoding="utf-8"))
-    if before.get("digest") not in (digest, None) and not before.get("excluded") and not before.get("left_out"):
+    if before.get("data") != data and before.get("digest") != digest:
         raise DataError(
             f"{run.path} has test figures already, of {before.get('n')} other photos ({before.get('data')}). Record "
             f"photos from elsewhere with --as elsewhere; if the test split has changed, remove {run.test.parent} first."

@@ -259,7 +259,8 @@ class RunFolder:
                 f"{self.test} does not hold plain figures of the test split; evaluate {self.path} again."
             )
         noted = read_config(self.model / CONFIG_FILE, str(self.path))["landmark"].get("test")
-        if not noted or any(test.get(name) != value for name, value in noted.items()):
+        figures = {name: value for name, value in (noted or {}).items() if not isinstance(value, dict)}
+        if not figures or any(test.get(name) != value for name, value in figures.items()):
             raise LandmarkError(f"{self.test} holds other figures than {self.model} has noted; evaluate the run again.")
         return test
 
