@@ -115,14 +115,3 @@ def test_mixing_gives_smoothed_distributions():
     assert targets.shape == (8, 4)
     assert targets.sum(1).tolist() == pytest.approx([1] * 8)
     assert targets.min() >= 0.1 / 4 - 1e-6
-
-
-@pytest.mark.parametrize("mixup", [0.0, 0.2])
-def test_outliers_have_even_targets(mixup):
-    recipe = Recipe(augment="none", mixup=mixup, label_smoothing=0.0)
-    augmentation = BatchAugmentation(recipe, [0.5] * 3, [0.25] * 3, 5, outliers=True)
-    images = torch.zeros(4, 3, 8, 8, dtype=torch.uint8)
-    _, targets = augmentation(images, torch.tensor([4, 4, 4, 4]), torch.zeros(4, DRAWS))
-    assert torch.allclose(targets, torch.full((4, 4), 0.25))
-    _, targets = augmentation(images, torch.tensor([1, 1, 1, 1]), torch.zeros(4, DRAWS))
-    assert torch.allclose(targets, torch.eye(4)[1].repeat(4, 1))

@@ -6,7 +6,6 @@ import torch
 from timm.data import Mixup
 from timm.data.random_erasing import RandomErasing
 from torch import Tensor
-from torch.nn import functional
 from torchvision.transforms import v2
 
 from train.recipe import Recipe
@@ -92,15 +91,9 @@ class BatchAugmentation:
     It maps uint8 images `(B, 3, H, W)`, targets `(B,)` and the images' draws in -1..1 `(B, DRAWS)` to normalised
     float32 images and targets; where it mixes, these are smoothed distributions `(B, num_classes)`. What else is random
     is drawn from the generators of Python, NumPy and PyTorch.
-
-    With `outliers`, photos of the last of the `num_classes` show none of the others: their targets are spread over
-    these evenly (outlier exposure, Hendrycks et al. 2019), and targets are distributions `(B, num_classes - 1)`.
     """
 
-    def __init__(
-        self, recipe: Recipe, mean: Sequence[float], std: Sequence[float], num_classes: int, outliers: bool = False
-    ):
-        self.num_classes, self.outliers = num_classes, outliers
+    def __init__(self, recipe: Recipe, mean: Sequence[float], std: Sequence[float], num_classes: int):
         self.mean, self.std = list(mean), list(std)
         self.crop_padding, self.flip = (recipe.crop_padding, recipe.flip) if recipe.augment != "none" else (0.0, 0.0)
         self.color_jitter = recipe.color_jitter if recipe.augment == "classic" else 0.0
@@ -127,10 +120,4 @@ class BatchAugmentation:
         images = v2.functional.normalize(images, self.mean, self.std, inplace=True)
         if self.erasing_probability:
             images = RandomErasing(self.erasing_probability, mode="pixel", device=images.device)(images)
-        if self.mix:
-            images, targets = self.mix(images, targets)
-        if self.outliers:
-            if targets.ndim == 1:
-                targets = functional.one_hot(targets, self.num_classes).float()
-            targets = targets[:, :-1] + targets[:, -1:] / (self.num_classes - 1)
-        return images, targets
+        return self.mix(images, targets) if self.mix else (images, targets)

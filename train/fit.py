@@ -84,7 +84,6 @@ def fit(
     feature_cache: bool = True,
     teacher: hub.LoadedModel | None = None,
     unlabelled: Sequence[Path] = (),
-    outliers: Sequence[Path] = (),
     negatives: str | Path | None = None,
     validation_from: str | Path | None = None,
     resume: bool = False,
@@ -106,7 +105,6 @@ def fit(
         feature_cache: False to train a linear head by epochs, like everything else.
         teacher: a model whose outputs are learnt in place of the labels: see `train.teacher`.
         unlabelled: folders of photos to learn on from the teacher alone.
-        outliers: folders of photos that show none of the landmarks, to learn even outputs on; not with a teacher.
         negatives: a folder of photos that show none of the landmarks, to choose that rule on.
         validation_from: a DATA folder of photos from elsewhere, to choose that rule on in place of the run's own.
         resume: go on from the last checkpoint, and end where the run would have ended; start where there is none.
@@ -128,14 +126,14 @@ def fit(
         recipe = replace(recipe, augment="none", random_erasing=0.0, mixup=0.0, cutmix=0.0)
     with start_accelerator(recipe, log_with, run.path / "logs") as accelerator:
         photos = find_training_photos(
-            recipe, data, run, resume, Path(exclude) if exclude else None, [*unlabelled, *outliers]
+            recipe, data, run, resume, Path(exclude) if exclude else None, unlabelled
         )
         labels = photos.labels
         if exclude:
             count = sum(reason == f"listed in {exclude}" for reason in photos.left_out.values())
             accelerator.print(f"{count} photos to train or validate on are left out by {exclude}.")
         if own := sum(reason == OWN_PHOTO for reason in photos.left_out.values()):
-            accelerator.print(f"{own} of the photos without labels stand in the data itself and are left out.")
+            accelerator.print(f"{own} of the unlabelled photos stand in the data itself and are left out.")
         lesson = Teacher(teacher, recipe, labels) if teacher else None
         view_side = lesson.side if lesson else 0
         network = build_network(recipe, len(labels), weights)
@@ -143,8 +141,6 @@ def fit(
             check_head(network, recipe.model, recipe.serving_size)
         origin = {"weights_from": weights_from(recipe, weights)} | ({"teacher": lesson.name} if lesson else {})
         head_alone = feature_cache and not lesson and trains_linear_head_alone(recipe, network)
-        if outliers and (lesson or head_alone):
-            raise RecipeError("--outliers are for a network that is trained by epochs on the photos' own labels.")
         if recipe.feature_views > 1 and not head_alone:
             raise RecipeError(
                 f"feature_views={recipe.feature_views} is for a linear head on cached features: it needs "
@@ -159,8 +155,7 @@ def fit(
         cfg.update(normalization)
         # Under a teacher a photo may have no label, which is a class of its own here, and nothing else is smoothed.
         mixing = replace(recipe, label_smoothing=0.0) if lesson else recipe
-        rest = bool(lesson or outliers)
-        augmentation = BatchAugmentation(mixing, mean, std, len(labels) + rest, outliers=bool(outliers))
+        augmentation = BatchAugmentation(mixing, mean, std, len(labels) + bool(lesson))
         checkpoints = Checkpoints(run.checkpoints, accelerator)
 
         def begin() -> None:
@@ -231,10 +226,6 @@ def command(
     pretrained_weights: PretrainedWeights = None,
     negatives: Negatives = None,
     validation_from: ValidationFrom = None,
-    outliers: Annotated[
-        list[Path] | None,
-        typer.Option(help="Folder of photos of none of the landmarks, to learn even outputs on; may be repeated."),
-    ] = None,
     feature_cache: Annotated[
         bool,
         typer.Option(
@@ -260,7 +251,6 @@ def command(
         pretrained_weights=pretrained_weights,
         negatives=negatives,
         validation_from=validation_from,
-        outliers=outliers or (),
         feature_cache=feature_cache,
         resume=resume,
         strict=strict,

@@ -181,7 +181,7 @@ def finish_run(
     Args:
         run: with the best model of its epochs.
         recipe: its recipe.
-        photos: those of the run; unlabelled ones and outliers are left out.
+        photos: those of the run; unlabelled ones are left out.
         weights: as in `build_network`.
         device: where features are computed.
 
