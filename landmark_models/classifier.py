@@ -23,7 +23,7 @@ from landmark_models.preprocess import required_side, serving_transform
 from landmark_models.rejection import KnownRule
 from landmark_models.served import Outputs, ServedNetwork
 
-__all__ = ["Answer", "Engine", "LandmarkClassifier", "Prediction"]
+__all__ = ["Answer", "Engine", "LandmarkClassifier", "Prediction", "right_of_100"]
 
 Engine = Literal["auto", "cached", "torch"]
 _ENGINES = ("auto", "cached", "torch")
@@ -237,8 +237,16 @@ def _verdicts(landmark: dict[str, Any], count: int) -> tuple[str, str]:
         (landmark[block]["named"] for block in ("elsewhere", "test") if "named" in landmark.get(block, {})), None
     )
     if named and named["named"]:
-        known += f"; {100 * named['right'] / named['named']:.0f} of 100 such answers were right"
+        known += f"; {right_of_100(named)} of 100 such answers were right"
     return f"None of the {count} landmarks known here", known
+
+
+def right_of_100(named: dict[str, int]) -> int:
+    """How many of 100 named photos are named rightly, by the counts `right` and `named`.
+
+    It is Laplace's estimate, so never 100: that none of a few hundred was wrong does not mean that none ever is.
+    """
+    return 100 * (named["right"] + 1) // (named["named"] + 2)
 
 
 def _check_top_k(top_k: int) -> None:

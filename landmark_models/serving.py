@@ -13,7 +13,7 @@ from huggingface_hub import cached_assets_path
 from PIL import Image
 
 from landmark_models import hub
-from landmark_models.classifier import LandmarkClassifier
+from landmark_models.classifier import LandmarkClassifier, right_of_100
 from landmark_models.errors import LandmarkError, ModelError
 from landmark_models.hub_failures import in_background
 from landmark_models.text import for_markdown
@@ -73,7 +73,7 @@ def _elsewhere(figures: dict[str, Any]) -> list[str]:
     ]
     shares = []
     if (named := figures.get("named")) and named["photos"]:
-        right = f" ({100 * named['right'] / named['named']:.0f} of 100 such answers right)" if named["named"] else ""
+        right = f" ({right_of_100(named)} of 100 such answers right)" if named["named"] else ""
         shares.append(f"{100 * named['named'] / named['photos']:.0f} % of them{right}")
     others = figures.get("others", {})
     for group, what in (("near", "other landmarks, streets and buildings"), ("far", "anything else")):

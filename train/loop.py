@@ -55,7 +55,7 @@ def run_epochs(
     checkpoints: Checkpoints,
     checkpointing_steps: int | None,
 ) -> None:
-    """Train to the recipe's last epoch, leaving a checkpoint, metrics, curves and the best model after each.
+    """Train to the recipe's last epoch, leaving a checkpoint, metrics, curves and the best (or last) model after each.
 
     Args:
         engine: what to train; its progress says how far it has come.
@@ -97,7 +97,7 @@ def run_epochs(
         improved = progress.end_epoch(metrics["val_top1"])
         with run.writing():
             if main:
-                if improved:
+                if improved or recipe.keeps_last_epoch:
                     validation = {"top1": metrics["val_top1"], "n": metrics["val_photos"], "epoch": epoch}
                     run.save_model(engine.best_guess, engine.labels, recipe, validation)
                 run.log(metrics | {"gradient_norms": engine.gradient_norms})
@@ -112,7 +112,7 @@ def run_epochs(
         )
     accelerator.print(
         f"Best: epoch {progress.best_epoch}, validation top-1 {100 * progress.best_top1:.2f} %. "
-        f"The model is in {run.model}."
+        f"{'The last epoch is kept. ' if recipe.keeps_last_epoch else ''}The model is in {run.model}."
     )
 
 

@@ -231,6 +231,15 @@ class Recipe:
         """Side of the crop that validation, test and serving use, px."""
         return self.eval_image_size or self.image_size
 
+    @property
+    def keeps_last_epoch(self) -> bool:
+        """Whether the last epoch's model is kept, not the best by validation accuracy.
+
+        It is where the head is fitted afterwards: the accuracy of the head that goes says little of the features, and
+        the best of many epochs on few photos is an early one by chance.
+        """
+        return self.head != "linear"
+
     def crop_side(self, epoch: int) -> int:
         """Side of the training crops in this epoch, counted from 1, px.
 
