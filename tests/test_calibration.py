@@ -178,9 +178,15 @@ def test_the_rule_is_chosen_on_photos_from_elsewhere_where_there_are_some(copied
     near.mkdir()
     for index in range(5):
         noisy_photo((200, 40, 40), 70 + index).save(near / f"{index}.png")  # like one of the landmarks
-    result = calibrate(copied, negatives, shared_data)
+    linked = negatives.parent / "linked"
+    linked.mkdir()
+    (linked / "near_links").symlink_to(near)
+    (linked / "below").mkdir()
+    for file in (negatives / "below").iterdir():
+        (linked / "below" / file.name).symlink_to(file)
+    result = calibrate(copied, linked, shared_data)
     found = result["calibration"]
-    assert found["rule_chosen_on"] == {"data": "photos", "n": 9, "negatives": "everyday"}
+    assert found["rule_chosen_on"] == {"data": "photos", "n": 9, "negatives": "linked"}
     assert found["others"]["near"] == {"n": 5, "named": 0}
     assert found["others"]["far"]["n"] == 6
     (copied.path / "train").mkdir()

@@ -8,7 +8,7 @@ python -m train.calibration runs/first --negatives negatives/choose --validation
 import contextlib
 import json
 import math
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
 from pathlib import Path
 from typing import Annotated, Any
 
@@ -25,7 +25,7 @@ from landmark_models.classifier import LandmarkClassifier
 from landmark_models.errors import LandmarkError, PhotoError, run_command
 from landmark_models.files import beside, write_json
 from landmark_models.model_folder import CONFIG_FILE
-from landmark_models.photo import open_photo
+from landmark_models.photo import PHOTO_SUFFIXES, open_photo
 from landmark_models.rejection import LOGIT_SCORES, KnownRule
 from train.data import DataError, find_photos, find_unlabelled
 from train.run import RunFolder
@@ -165,7 +165,8 @@ def find_negatives(folder: str | Path) -> list[Path]:
         DataError: there is none that can be read.
     """
     folder = Path(folder)
-    files = [Path(path) for paths in find_unlabelled([folder], folder) for path in paths]
+    find_unlabelled([folder], folder)  # raises where there is no folder, or no photo
+    files = sorted(_photos_below(folder, {folder.resolve()}))
     for file in files:
         with contextlib.suppress(PhotoError):
             open_photo(file)
@@ -243,9 +244,22 @@ def calibrate(
 _SCORE = "score."  # how names of scores begin in a run's validation.safetensors
 
 
+def _photos_below(folder: Path, seen: set[Path]) -> Iterator[Path]:
+    """Photos in a folder and all below it, hidden ones left out, as they are named there; links are followed once."""
+    for entry in folder.iterdir():
+        if entry.name.startswith("."):
+            continue
+        if entry.is_dir():
+            if entry.resolve() not in seen:
+                seen.add(entry.resolve())
+                yield from _photos_below(entry, seen)
+        elif entry.suffix.lower() in PHOTO_SUFFIXES and entry.is_file():
+            yield entry
+
+
 def kind_of(file: Path, negatives: str | Path) -> str:
     """The kind of a negative: the folder right below DIR that it is in; empty for one in DIR itself."""
-    parts = file.relative_to(Path(negatives).resolve()).parts
+    parts = file.relative_to(Path(negatives)).parts
     return parts[0] if len(parts) > 1 else ""
 
 

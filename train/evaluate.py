@@ -165,9 +165,12 @@ def _read_sources(root: Path) -> dict[str, str]:
         return {}
     try:
         with table.open(newline="", encoding="utf-8-sig") as file:
-            return {row["file"]: row["source"] for row in csv.DictReader(file)}
+            rows = list(csv.DictReader(file))
+        if rows and "repository" in rows[0]:  # hundreds, of a few photos each
+            return {}
+        return {row["file"]: row["source"] for row in rows}
     except (KeyError, ValueError, csv.Error, OSError):
-        raise DataError(f"{table} is no table with the columns `file` and `source`; mend or remove it.") from None
+        raise DataError(f"{table} is not a table with the columns `file` and `source`; mend or remove it.") from None
 
 
 def _per_source(photos: Photos, sources: dict[str, str], correct: Tensor) -> dict[str, Any]:
