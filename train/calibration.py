@@ -121,7 +121,7 @@ def choose_rule(
         name = "whitened_cosine" if "whitened_cosine" in scores else "max_logit"
         return KnownRule(name, float(scores[name].quantile(1 - _TRUE_ACCEPTS))), {"true_accepts": _TRUE_ACCEPTS}
     ranked: dict[str, Any] = {}
-    for name, score in scores.items():
+    for name, score in sorted(scores.items(), key=lambda item: item[0] != "whitened_cosine"):  # it wins a tie
         others = negatives[name]
         limits = [_limit(others[~near], FAR_AIM), _limit(others[near], NEAR_AIM), float(score.amin())]
         threshold = max(limits)
@@ -134,7 +134,7 @@ def choose_rule(
                 roc_auc_score(np.r_[np.ones(len(score)), np.zeros(len(others))], torch.cat([score, others]))
             ),
         }
-    best = max(ranked, key=lambda name: (ranked[name]["named_rightly"], ranked[name]["auroc"]))
+    best = max(ranked, key=lambda name: (ranked[name]["named_rightly"], round(ranked[name]["auroc"], 4)))
     rule = KnownRule(best, ranked[best]["threshold"])
     others = negatives[best] >= rule.threshold
     found = {
