@@ -125,9 +125,7 @@ def fit(
     if recipe.overfit_batches:  # the question is whether these very pictures can be learnt
         recipe = replace(recipe, augment="none", random_erasing=0.0, mixup=0.0, cutmix=0.0)
     with start_accelerator(recipe, log_with, run.path / "logs") as accelerator:
-        photos = find_training_photos(
-            recipe, data, run, resume, Path(exclude) if exclude else None, unlabelled
-        )
+        photos = find_training_photos(recipe, data, run, resume, Path(exclude) if exclude else None, unlabelled)
         labels = photos.labels
         if exclude:
             count = sum(reason == f"listed in {exclude}" for reason in photos.left_out.values())
