@@ -50,7 +50,8 @@ ALT_TEXT = "Your photo"  # before it is recognised
 CARD_HEIGHT = 500  # px, so that nothing below moves when an answer comes
 _PROGRESS = gr.Progress()
 SHOWN_SIDE = 1024  # least shorter side of the photo that the page shows, px, where the photo has it
-GRADIO_EXAMPLES = {"tower.jpg": "Eiffel Tower", "lion.jpg": "A lion: not a landmark"}  # with captions
+LANDMARK_EXAMPLE = "Eiffel Tower"
+GRADIO_EXAMPLES = {"tower.jpg": LANDMARK_EXAMPLE, "lion.jpg": "A lion: not a landmark"}  # with captions
 
 # No web fonts: the page asks nothing of a third party and looks the same without network.
 THEME = gr.themes.Soft(font=["system-ui", "sans-serif"], font_mono=["ui-monospace", "monospace"]).set(
@@ -66,16 +67,24 @@ on_gpu: Any = spaces.GPU if ZERO_GPU else lambda function: function
 
 
 def gradio_examples() -> dict[Path, str]:
-    """A landmark and something else, photos that come with the installed gradio, each with its caption."""
+    """Photos that come with the installed gradio, each with its caption: a landmark and things that are none."""
     folder = Path(str(importlib.resources.files("gradio") / "media_assets" / "images"))
     return {folder / name: caption for name, caption in GRADIO_EXAMPLES.items()}
 
 
 def example_photos(serving: Serving) -> dict[Path, str]:
-    """The photos in the model's own folder `examples`, then Gradio's, each with its caption."""
+    """The photos in the model's own folder `examples`, then Gradio's, each with its caption.
+
+    Of Gradio's only those that the model answers as their captions say: it may know other landmarks.
+    """
     classifier = serving.now.classifier
     own = hub.examples(classifier.source, classifier.revision)
-    return {photo: f"Example {number}" for number, photo in enumerate(own, start=1)} | gradio_examples()
+    examples = {photo: f"Example {number}" for number, photo in enumerate(own, start=1)}
+    for photo, caption in gradio_examples().items():
+        answer = classifier.predict(photo, 1)
+        if Tags.of(answer).name == caption if answer.known else caption != LANDMARK_EXAMPLE:
+            examples[photo] = caption
+    return examples
 
 
 def _said(sentence: str) -> gr.Error:

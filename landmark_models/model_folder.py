@@ -69,19 +69,16 @@ def save(
         labels: name of each class, by position.
         model_args: arguments that `timm.create_model` needs to build it again, besides `num_classes`.
         landmark: our block.
-        half: store matrices as float16 (timm widens on load); vectors, such as running statistics, stay float32, and
-            so does a classifier that belongs to statistics.
+        half: store parameters as float16 (timm widens on load); running statistics stay float32, and so does a
+            classifier that belongs to statistics.
         statistics: of the features, for `statistics.safetensors`; None for a model without.
     """
     folder = Path(folder)
     folder.mkdir(parents=True, exist_ok=True)
-    exact = linear_classifier(network).weight.data_ptr() if statistics else None
+    exact = set(linear_classifier(network).parameters()) if statistics else set()
+    halved = {name for name, parameter in network.named_parameters() if half and parameter not in exact}
     tensors = {
-        name: (
-            tensor.half()
-            if half and tensor.is_floating_point() and tensor.ndim > 1 and tensor.data_ptr() != exact
-            else tensor
-        ).contiguous()
+        name: (tensor.half() if name in halved and tensor.is_floating_point() else tensor).contiguous()
         for name, tensor in network.state_dict().items()
     }
     weights = folder / f".{WEIGHTS_FILE}"
