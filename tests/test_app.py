@@ -196,11 +196,10 @@ def test_a_models_own_examples_come_before_gradios(run, tmp_path):
     (folder / "examples").mkdir()
     own = folder / "examples" / "01.jpg"
     noisy_photo((200, 40, 40), 1).save(own)
-    tower, lion = app.gradio_examples()
-    assert list(app.example_photos(Serving(str(run.model)))) == [tower, lion]
-    assert app.example_photos(Serving(str(folder))) == {
-        own: "Example 1", tower: "Eiffel Tower", lion: "A lion: not a landmark"
-    }  # fmt: skip
+    tower, _ = app.gradio_examples()
+    examples = app.example_photos(Serving(str(folder)))
+    assert next(iter(examples.items())) == (own, "Example 1")
+    assert tower not in examples  # this model does not know it
 
 
 @pytest.mark.parametrize(("model", "offered"), [("default", ["tower.jpg", "lion.jpg"]), ("compact", ["lion.jpg"])])
