@@ -7,6 +7,7 @@ LANDMARK_NAMESPACE=owner python app.py
 import contextlib
 import html
 import importlib.resources
+import math
 import os
 import sys
 import tempfile
@@ -39,7 +40,7 @@ from landmark_models.explain import NoExplanationError
 from landmark_models.explain import explain as explained
 from landmark_models.gazetteer import search
 from landmark_models.page_style import BEHAVIOUR, FRAMES, SPOKEN, STYLE, when_opened
-from landmark_models.photo import MAX_BYTES
+from landmark_models.photo import DECODED_MARGIN, MAX_BYTES
 from landmark_models.serving import Serving
 from landmark_models.tagging import Tags
 from landmark_models.uploads import KEPT, PhotoTransport, keep_sweeping, original_name, uploaded_file
@@ -123,7 +124,7 @@ def build(serving: Serving, examples: Mapping[Path, str] | None = None) -> gr.Bl
         with uploaded_file(photo, UPLOADS).open("rb") as file:
             tags = recognise(file)
             file.seek(0)
-            shown = open_photo(file, SHOWN_SIDE // 2)  # which keeps twice that, enough to look at
+            shown = open_photo(file, math.ceil(SHOWN_SIDE / DECODED_MARGIN))
         shown.thumbnail((2 * SHOWN_SIDE, 2 * SHOWN_SIDE))
         shown.info.clear()  # gradio would pass the photo's metadata on
         return tags, shown

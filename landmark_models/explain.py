@@ -17,7 +17,8 @@ from landmark_models.preprocess import seen_region
 
 __all__ = ["NoExplanationError", "explain", "heat_map"]
 
-_MAX_SIDE = 2048  # px of the picture
+_SHOWN_SIDE = 480  # px, least shorter side of the picture, where the photo has it
+_MAX_SIDE = 2048  # px of its longer side
 _STRENGTH = 0.65  # of the colour where the heat is greatest
 # From cold to hot, dark violet over red to yellow, which also differ in lightness for those who see few colours.
 _COLORS = np.array([[30, 10, 80], [120, 20, 110], [200, 50, 70], [245, 125, 20], [252, 230, 90]], dtype=np.float32)
@@ -96,7 +97,7 @@ def explain(classifier: LandmarkClassifier, photo: Photo, label: str | None = No
         PhotoError: the photo can't be read.
         ValueError: the classifier does not know the label.
     """
-    shown = open_photo(photo, classifier.min_side)
+    shown = open_photo(photo, max(classifier.min_side, _SHOWN_SIDE))
     shown.thumbnail((_MAX_SIDE, _MAX_SIDE), reducing_gap=2)  # only a JPEG comes small already
     heat = heat_map(classifier, classifier.transform(shown), label)
     left, top, right, bottom = (round(edge) for edge in seen_region(classifier.pretrained_cfg, shown.size))

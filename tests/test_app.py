@@ -26,7 +26,7 @@ from test_tagging import with_gps
 from test_uploads import post
 
 import app
-from landmark_models import LandmarkClassifier, hub, photo_position, uploads
+from landmark_models import LandmarkClassifier, photo_position, uploads
 from landmark_models.explain import NoExplanationError
 from landmark_models.hub_failures import in_background
 from landmark_models.serving import Serving
