@@ -41,7 +41,7 @@ __all__ = [
 
 Precision = Literal["f32", "bf16"]
 
-# The largest relative difference to PyTorch's outputs of the same image, in Euclidean length. bfloat16 is faster on CPUs
+# The largest relative difference to PyTorch's outputs of an image, in Euclidean length. bfloat16 is faster on CPUs
 # that have it, but EfficientNetV2-B0's features differ by 0.03 then. That moved probabilities by up to 0.04 and changed
 # whether a photo is named for 3 of 848 test photos: so serving computes in float32.
 TOLERANCE = 1e-3
