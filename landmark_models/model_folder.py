@@ -48,6 +48,7 @@ MAX_SIDE = 2048  # px of its input
 MAX_ARGUMENT = 2**16  # any number among its model_args, e.g. a width
 MAX_LABEL = 255  # letters
 
+_ADDED_ARGUMENTS = frozenset(["num_classes", "in_chans", "global_pool"])  # by timm, to every model_args
 _RESERVED_ARGUMENTS = frozenset(inspect.signature(timm.create_model).parameters)
 
 
@@ -86,12 +87,25 @@ def save(
     config = folder / f".{CONFIG_FILE}"
     described = {"label_names": labels, "label_descriptions": {label: label for label in labels}}
     save_config_for_hf(network, config, {**described, "landmark": landmark}, model_args)
+    _leave_out_defaults(config, model_args)
     if statistics:
         statistics.write(folder / STATISTICS_FILE)
     else:
         (folder / STATISTICS_FILE).unlink(missing_ok=True)
     weights.replace(folder / WEIGHTS_FILE)
     config.replace(folder / CONFIG_FILE)
+
+
+def _leave_out_defaults(config: Path, model_args: dict[str, Any]) -> None:
+    """Take what timm adds to `model_args` out of a config again, unless it was asked for.
+
+    Whatever builds the network from the file gives the number of classes itself, and would give it twice.
+    """
+    content = json.loads(config.read_text(encoding="utf-8"))
+    added = _ADDED_ARGUMENTS - (model_args.keys() - {"num_classes"})
+    kept = {name: value for name, value in content.pop("model_args", {}).items() if name not in added}
+    content |= {"model_args": kept} if kept else {}
+    config.write_text(json.dumps(content, indent=1), encoding="utf-8")
 
 
 def read_config(file: Path, source: str) -> dict[str, Any]:

@@ -107,7 +107,7 @@ def test_it_is_as_good_as_its_card_says(model, real_data, tmp_path):
 @pytest.mark.data
 def test_timm_alone_gives_the_same_first_labels(model, real_data):
     config = config_of(model)
-    network = timm.create_model(config["architecture"], num_classes=60, **config["model_args"]).eval()
+    network = timm.create_model(config["architecture"], num_classes=60, **config.get("model_args", {})).eval()
     network.load_state_dict(load_file(EMBEDDED[model] / "model.safetensors"))
     classifier = LandmarkClassifier.load(model, engine="torch")
     photos = sorted(photos_from_elsewhere(real_data).rglob("*.jpg"))
