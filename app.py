@@ -48,7 +48,7 @@ from landmark_models.uploads import KEPT, PhotoTransport, keep_sweeping, origina
 MAX_CANDIDATES = 10
 MAX_PHOTOS = 200  # at once
 ALT_TEXT = "Your photo"  # before it is recognised
-CARD_HEIGHT = 500  # px, so that nothing below moves when an answer comes
+CARD_HEIGHT = 560  # px, so that nothing below moves when an answer comes
 _PROGRESS = gr.Progress()
 SHOWN_SIDE = 1024  # least shorter side of the photo that the page shows, px, where the photo has it
 LANDMARK_EXAMPLE = "Eiffel Tower"

@@ -28,10 +28,10 @@ def answer_html(photo: Tagged) -> str:
         parts.append(f"<p>{where}{distance}.</p>")
     statement = f"{escape(tags.statement)}." if tags.statement else ""
     if known := tags.recognised:
-        lead = "<br>".join(filter(None, [escape(tags.place), statement]))
-        parts.append(f"<h2>{name}</h2><p class='lead'>{lead}</p><p title='{_SCORE}'>Score {score}</p>")
+        lead, rest = (escape(tags.place), f"{statement} ") if tags.place else (statement, "")
+        parts.append(f"<h2>{name}</h2><p class='lead'>{lead}</p><p title='{_SCORE}'>{rest}Score {score}.</p>")
     elif tags.contradicted:
-        parts.append(f"<h2>Not recognised</h2><p class='lead'>{statement}</p><p title='{_SCORE}'>Score {score}</p>")
+        parts.append(f"<h2>Not recognised</h2><p class='lead'>{statement}</p><p title='{_SCORE}'>Score {score}.</p>")
     else:
         parts.append(f"<h2>Not recognised</h2><p class='lead'>{statement} The nearest is {name} ({score}).</p>")
     links = []
