@@ -24,8 +24,8 @@ def said(tags: Tags, name: str = "photo") -> str:
 def test_an_answer_says_name_place_verdict_score_and_what_it_is():
     text = said(tags_of([Prediction("qutub minar", 0.93), Prediction("iron pillar", 0.04)]), "holiday 'a'.jpg")
     assert "<h2>Qutb Minar</h2>" in text
-    assert "Delhi, India<br>Best match of the 60 landmarks known here.</p>" in text
-    assert "Score 93%" in text
+    assert "<p class='lead'>Delhi, India</p>" in text
+    assert "'>Best match of the 60 landmarks known here. Score 93%.</p>" in text
     assert "data-copy='#QutbMinar'" in text
     assert "data-copy='#QutbMinar #QutubMinar #Delhi #India'>Copy all" in text
     assert html.unescape(re.search(r"<a href='([^']+)'", text)[1]).startswith(

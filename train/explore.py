@@ -80,7 +80,7 @@ def explore(data: str | Path, output: str | Path, recipe: Recipe, samples: int =
         )
     labels = tuple(dict.fromkeys(label for photos in splits.values() for label in photos.labels))
     # Only what the weights are is left open, and they may be far away.
-    plain = replace(recipe, pretrained=False, start_image_size=None)
+    plain = replace(recipe, pretrained=False, average_with_pretrained=0.0, start_image_size=None)
     cfg = cast(dict[str, Any], build_network(plain, len(labels)).pretrained_cfg)
 
     found = scan(data)
