@@ -174,7 +174,7 @@ def test_the_command_looks_through_the_default_recipe(shared_data, tmp_path):
     assert result.stdout.startswith("33 photos; ")
     assert result.stdout.endswith(f"Open {tmp_path / 'out' / 'index.html'}\n")
     assert "batch.png" in pictures(tmp_path / "out")
-    assert "training crop of 136 px" in (tmp_path / "out" / "index.html").read_text()
+    assert "training crop of 176 px" in (tmp_path / "out" / "index.html").read_text()
 
 
 def test_a_mistake_is_one_sentence_and_exit_status_1(tmp_path, monkeypatch, capsys):
