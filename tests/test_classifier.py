@@ -7,6 +7,7 @@ from PIL import Image
 
 import landmark_models
 from landmark_models import LandmarkClassifier, PhotoError, Prediction
+from landmark_models.classifier import right_of_100
 from landmark_models.preprocess import required_side, serving_transform
 
 
@@ -73,6 +74,11 @@ def test_the_temperature_softens_and_keeps_the_order(run, photo):
     a, b = sharp.predict(photo), soft.predict(photo)
     assert [p.label for p in a] == [p.label for p in b]
     assert b[0].score < a[0].score
+
+
+def test_what_was_right_so_far_is_never_promised_for_ever():
+    assert right_of_100({"named": 176, "right": 176}) == 99
+    assert right_of_100({"named": 190, "right": 184}) == 96
 
 
 def test_the_serving_transform_is_what_the_config_says():

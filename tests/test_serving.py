@@ -57,9 +57,9 @@ def test_the_facts_tell_the_figures_on_photos_from_elsewhere_as_far_as_they_are_
     assert text in now.facts
     assert "It names" not in now.facts
     elsewhere["named"] = {"photos": 211, "named": 190, "right": 184}
-    assert "It names 90 % of them (97 of 100 such answers right). " in now.facts
+    assert "It names 90 % of them (96 of 100 such answers right). " in now.facts
     elsewhere["others"] = {"far": {"n": 300, "named": 6}}
-    assert "It names 90 % of them (97 of 100 such answers right), and 2 % of 300 photos of anything else." in now.facts
+    assert "It names 90 % of them (96 of 100 such answers right), and 2 % of 300 photos of anything else." in now.facts
     elsewhere["others"]["near"] = {"n": 150, "named": 12}
     assert "such answers right), 8 % of 150 photos of other landmarks, streets and buildings, and 2 % of" in now.facts
     elsewhere["named"] = {"photos": 211, "named": 0, "right": 0}
