@@ -49,9 +49,8 @@ __all__ = [
     "save",
 ]
 
-EMBEDDED = {
-    name: Path(__file__).with_name(name) for name in ("default", "compact")
-}  # models that come with the package
+# The models that come with the package, by name.
+EMBEDDED = {name: Path(__file__).with_name(name) for name in ("default", "compact")}
 PREFIX = "hf-hub:"
 TAG = "landmark-classification"  # what a model on the Hub is found by
 

@@ -24,6 +24,7 @@ from train.calibration import (
     perfect_calibration_error,
 )
 from train.data import DataError
+from train.evaluate import evaluate
 from train.fit import fit
 from train.recipe import Recipe
 from train.run import RunFolder
@@ -192,6 +193,20 @@ def test_the_rule_is_chosen_on_photos_from_elsewhere_where_there_are_some(copied
     (copied.path / "train").mkdir()
     with pytest.raises(DataError, match=r"has splits \(train\)"):
         calibrate(copied, validation_from=copied.path)
+
+
+def test_figures_of_another_rule_are_forgotten_and_the_accuracy_stays(copied, negatives, shared_data, capsys):
+    evaluate(copied.path, shared_data, "test", copied.test.parent)
+
+    def noted():
+        return json.loads((copied.model / "config.json").read_text())["landmark"]["test"]
+
+    before = noted()
+    calibrate(copied)  # the rule that it has
+    assert noted() == before
+    calibrate(copied, negatives)
+    assert noted() == {name: value for name, value in before.items() if name != "named"}
+    assert f"1 of the 7 photos in {negatives} can't be read" in capsys.readouterr().out
 
 
 def test_mistakes_are_sentences_and_nothing_is_written(copied, tmp_path):

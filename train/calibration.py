@@ -218,6 +218,7 @@ def calibrate(
         if negatives is not None:
             files = find_negatives(negatives)
             found_scores, readable, _ = look_all_scores(classifier, files, title="negatives")
+            _say_left_out(len(files) - len(readable), len(files), negatives)
             others = {name: found_scores[name] for name in scores}
             near = torch.tensor([is_near(kind_of(files[index], negatives)) for index in readable])
             kinds = {"negatives": Path(negatives).resolve().name}
@@ -235,10 +236,19 @@ def calibrate(
     }
     config_file = run.model / CONFIG_FILE
     config = json.loads(config_file.read_text(encoding="utf-8"))
+    if config["landmark"].get("known") != result["known"]:
+        _forget_named(config["landmark"])
     config["landmark"].update(result)
     with run.writing():
         write_json(config_file, config)
     return result
+
+
+def _forget_named(landmark: dict[str, Any]) -> None:
+    """Take out of a model's figures what followed from its old rule; evaluating it again puts it back."""
+    for block in (landmark.get("test", {}), landmark.get("elsewhere", {})):
+        for name in ("named", "others"):
+            block.pop(name, None)
 
 
 _SCORE = "score."  # how names of scores begin in a run's validation.safetensors
@@ -274,7 +284,13 @@ def _scores_elsewhere(classifier: LandmarkClassifier, data: str | Path) -> tuple
     scores, readable, named = look_all_scores(classifier, photos.files(), title="photos from elsewhere")
     if not readable:
         raise DataError(f"None of the {len(photos)} photos in {data} can be read.")
+    _say_left_out(len(photos) - len(readable), len(photos), data)
     return scores, named == torch.tensor(photos.take(readable).targets)
+
+
+def _say_left_out(unreadable: int, count: int, folder: str | Path) -> None:
+    if unreadable:
+        print(f"{unreadable} of the {count} photos in {folder} can't be read and are left out.")
 
 
 def keep_validation(
