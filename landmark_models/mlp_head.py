@@ -59,6 +59,8 @@ def landmark_mlp(
     """
     if not timm.is_model(backbone) or backbone.split(".")[0] == ARCHITECTURE:  # no hub or folder names in here
         raise ValueError(f"backbone={backbone!r} is no other architecture of timm's registry")
+    if pretrained_cfg is not None and "num_classes" in pretrained_cfg:  # of a model folder, which says it there alone
+        kwargs.setdefault("num_classes", pretrained_cfg["num_classes"])
     network = timm.create_model(backbone, pretrained=False, **kwargs)
     put_mlp_head(network, hidden, kwargs.get("drop_rate") or 0.0)
     if pretrained_cfg is not None:
