@@ -58,7 +58,7 @@ class LandmarkClassifier:
     Args:
         model: the loaded model.
         device: where it computes.
-        engine: "auto" for OpenVINO on a CPU where it is installed, converting the network once for each machine (3 s);
+        engine: "auto" for OpenVINO on a CPU where it is installed, converting the network once for each machine;
             "cached" for OpenVINO where the network has been converted already; "torch" for PyTorch. The environment
             variable LANDMARK_ENGINE sets what "auto" stands for.
 
@@ -134,7 +134,7 @@ class LandmarkClassifier:
 
         Args:
             images: the images.
-            precision: what PyTorch computes in; OpenVINO has chosen its own.
+            precision: what PyTorch computes in; OpenVINO computes in float32.
         """
         if self._body:
             return self._body(images)

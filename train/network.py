@@ -98,8 +98,8 @@ def build_network(recipe: Recipe, num_classes: int, weights: Path | None = None)
 def average_with_pretrained(network: nn.Module, recipe: Recipe, weights: Path | None = None) -> None:
     """Average a trained network with the pretrained one that it started from, in place, all but the classifier.
 
-    Running statistics are averaged, too. What a network learnt at first it keeps so, and what it learnt here
-    (WiSE-FT, Wortsman et al. 2022); the classifier must be fitted anew.
+    Running statistics are averaged, too. The average keeps what the pretrained network knew beside what it learnt here
+    (WiSE-FT, Wortsman et al. 2022). The classifier must be fitted anew.
 
     Args:
         network: trained from this recipe's pretrained weights.
