@@ -98,16 +98,17 @@ class ServedNetwork(nn.Module):
         own: Any = self.network
         return own.forward_head(own.forward_features(images), pre_logits=True)
 
+    def plain_logits(self, body: Tensor) -> Tensor:
+        """What `body` gave to the network's own logits `(B, classes)`, as timm gives them."""
+        return self.classifier(body) if self.has_statistics else body
+
     def logits(self, body: Tensor) -> Tensor:
         """What `body` gave, float32, to logits `(B, classes)`, temperature applied."""
+        plain = self.plain_logits(body) / self.temperature
         if not self.has_statistics:
-            return body / self.temperature
+            return plain
         length = torch.linalg.vector_norm((body - self.mean) @ self.whitening, dim=1, keepdim=True)
-        return (
-            self.classifier(body)
-            * (self.distance / length.clamp_min(_LEAST_DISTANCE * self.distance))
-            / self.temperature
-        )
+        return plain * (self.distance / length.clamp_min(_LEAST_DISTANCE * self.distance))
 
     def score(self, name: str, body: Tensor, logits: Tensor) -> Tensor:
         """A score of `LOGIT_SCORES` or `FEATURE_SCORES`, `(B,)`, from what `body` and `logits` gave."""

@@ -49,6 +49,7 @@ __all__ = [
 BINS = 15
 FAR_AIM, NEAR_AIM = 0.03, 0.08  # largest shares of far and of near negatives that the rule may name
 _TRUE_ACCEPTS = 0.95  # of validation photos, where no negatives are given
+_SCORE = "score."  # how names of scores begin in a run's validation.safetensors
 _NEAR_KINDS = ("other_landmarks", "streets_buildings")
 
 
@@ -249,9 +250,6 @@ def _forget_named(landmark: dict[str, Any]) -> None:
     for block in (landmark.get("test", {}), landmark.get("elsewhere", {})):
         for name in ("named", "others"):
             block.pop(name, None)
-
-
-_SCORE = "score."  # how names of scores begin in a run's validation.safetensors
 
 
 def _photos_below(folder: Path, seen: set[Path]) -> Iterator[Path]:

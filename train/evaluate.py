@@ -40,7 +40,7 @@ from train.exported import SUFFIXES, ExportedModel
 from train.pictures import draw_confusion
 from train.robustness import CHANGES
 from train.run import RunFolder, device_name
-from train.views import TTA, look, look_at_features, look_exported
+from train.views import TTA, look, look_exported
 
 __all__ = ["accuracy_with_interval", "evaluate", "figures"]
 
@@ -278,7 +278,7 @@ def evaluate(
         if others and negatives is not None:
             metrics["rejection"] = _rejection(classifier, seen.scores, others, negatives)
         if tta is None and classifier.served.has_statistics:
-            metrics["ece_plain_softmax"] = _plain_calibration_error(classifier, photos)
+            metrics["ece_plain_softmax"] = expected_calibration_error(seen.plain, targets)
         if robustness:
             metrics["robustness"] = _robustness(classifier, photos, batch_size)
     metrics["per_source"] = _per_source(photos, sources, right)
@@ -307,14 +307,6 @@ def evaluate(
     except OSError as error:
         raise DataError(f"{output} can't be written: {error.strerror or error}.") from None
     return metrics
-
-
-def _plain_calibration_error(classifier: LandmarkClassifier, photos: Photos) -> float:
-    """The expected calibration error of the network's own softmax, as timm gives it, without our head."""
-    features, readable = look_at_features(classifier, photos.files(), title="plain softmax")
-    with torch.inference_mode():
-        logits = classifier.served.classifier(features.to(classifier.device)).cpu()
-    return expected_calibration_error(logits, torch.tensor(photos.take(readable).targets))
 
 
 def _refuse_other_photos(run: RunFolder, data: str, digest: str) -> None:

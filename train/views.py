@@ -18,7 +18,6 @@ from landmark_models.devices import available_cores
 from landmark_models.errors import PhotoError
 from landmark_models.photo import open_photo
 from landmark_models.preprocess import required_side, serving_transform
-from landmark_models.served import Outputs
 from train.exported import ExportedModel, photo_tensor
 
 __all__ = ["TTA", "Looked", "look", "look_all_scores", "look_at_features", "look_exported"]
@@ -76,16 +75,19 @@ class Looked(NamedTuple):
     """What a classifier made of photos.
 
     `logits` `(n, classes)` are of one view as the classifier gives them, of more the logarithms of mean probabilities;
-    `scores` `(n,)` those of its rule for the (first) view; `readable` says which photos they are of, `failures` why
-    others could not be read, by position.
+    `scores` `(n,)` those of its rule for the (first) view, `plain` `(n, classes)` the logits of its network alone, as
+    timm gives them, for it; `readable` says which photos they are of, `failures` why others could not be read, by
+    position.
     """
 
     logits: Tensor
     scores: Tensor
+    plain: Tensor
     readable: list[int]
     failures: dict[int, str]
 
 
+@torch.inference_mode()
 def look(
     classifier: LandmarkClassifier,
     files: Sequence[Path],
@@ -95,15 +97,17 @@ def look(
     title: str = "looking",
 ) -> Looked:
     """Logits of photos by the serving path, in several views where `tta` says so, changed first by `change`."""
-    rows = [Outputs(torch.empty(0, len(classifier.labels)), torch.empty(0))]
+    none = torch.empty(0, len(classifier.labels))
+    rows = [(none, torch.empty(0), none)]
     failures: dict[int, str] = {}
     views = Views(classifier, files, tta, change)
     for images, count in _batches(views, max(batch_size // VIEWS[tta], 1), title, failures):
-        outputs = classifier.outputs(images)
-        logits, scores = (output.unflatten(0, (count, -1)) for output in outputs)
-        rows.append(Outputs(logits.log_softmax(2).logsumexp(1) if tta else logits[:, 0], scores[:, 0]))
-    logits, scores = (torch.cat(parts) for parts in zip(*rows, strict=True))
-    return Looked(logits, scores, _others(len(files), failures), failures)
+        body = classifier.body(images)
+        outputs = (*classifier.served.head(body), classifier.served.plain_logits(body))
+        logits, scores, plain = (output.cpu().unflatten(0, (count, -1)) for output in outputs)
+        rows.append((logits.log_softmax(2).logsumexp(1) if tta else logits[:, 0], scores[:, 0], plain[:, 0]))
+    logits, scores, plain = (torch.cat(parts) for parts in zip(*rows, strict=True))
+    return Looked(logits, scores, plain, _others(len(files), failures), failures)
 
 
 def look_at_features(
@@ -164,4 +168,5 @@ def look_exported(model: ExportedModel, files: Sequence[Path]) -> Looked:
             continue
         rows.append(probabilities.clamp_min(1e-30).log().unsqueeze(0))
         known.append(float(shows))
-    return Looked(torch.cat(rows), torch.tensor(known), _others(len(files), failures), failures)
+    logits = torch.cat(rows)
+    return Looked(logits, torch.tensor(known), logits, _others(len(files), failures), failures)
