@@ -19,7 +19,7 @@ from typing import IO, Annotated, Any
 if ZERO_GPU := bool(os.environ.get("SPACES_ZERO_GPU")):
     import spaces  # before anything that touches CUDA
 
-from landmark_models.uploads import upload_folder
+from landmark_models.page.uploads import upload_folder
 
 # Read when gradio is imported. Uploads have a folder of their own, since what is old in it is deleted.
 os.environ.setdefault("GRADIO_ANALYTICS_ENABLED", "False")
@@ -32,18 +32,19 @@ import typer
 from gradio import processing_utils
 from PIL import Image
 
-from landmark_models import LandmarkError, PhotoError, hub, open_photo, photo_position
-from landmark_models.answer_html import EMPTY, answer_html, table_html
-from landmark_models.batch import Tagged, tag_photos
+from landmark_models import LandmarkError, PhotoError, open_photo, photo_position
 from landmark_models.errors import run_command
 from landmark_models.explain import NoExplanationError
 from landmark_models.explain import explain as explained
-from landmark_models.gazetteer import search
-from landmark_models.page_style import BEHAVIOUR, FRAMES, SPOKEN, STYLE, when_opened
+from landmark_models.models import hub
+from landmark_models.page.batch import Tagged, tag_photos
+from landmark_models.page.cards import EMPTY, answer_html, table_html
+from landmark_models.page.serving import Serving
+from landmark_models.page.theme import BEHAVIOUR, FRAMES, SPOKEN, STYLE, when_opened
+from landmark_models.page.uploads import KEPT, PhotoTransport, keep_sweeping, original_name, uploaded_file
 from landmark_models.photo import DECODED_MARGIN, MAX_BYTES
-from landmark_models.serving import Serving
-from landmark_models.tagging import Tags
-from landmark_models.uploads import KEPT, PhotoTransport, keep_sweeping, original_name, uploaded_file
+from landmark_models.tagging.gazetteer import search
+from landmark_models.tagging.tags import Tags
 
 MAX_CANDIDATES = 10
 MAX_PHOTOS = 200  # at once

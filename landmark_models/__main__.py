@@ -16,7 +16,7 @@ from landmark_models.errors import LandmarkError, PhotoError, run_command
 from landmark_models.text import for_terminal
 
 if TYPE_CHECKING:
-    from landmark_models.journal import Summary
+    from landmark_models.library.journal import Summary
 
 app = typer.Typer(
     help="Tell which landmark is in a photo.",
@@ -99,8 +99,8 @@ def tag(
     Stopped, however it was, the same command goes on where it stopped. Under `accelerate launch` several processes
     share the work. The exit status is 1 where a photo failed; the next call tries those again.
     """
-    from landmark_models.bulk import tag_library
-    from landmark_models.sidecars import Sidecars
+    from landmark_models.library.bulk import tag_library
+    from landmark_models.library.sidecars import Sidecars
 
     if overwrite and not (xmp or xmp_dir):
         raise LandmarkError("--overwrite is about sidecars: give --xmp or --xmp-dir, too.")

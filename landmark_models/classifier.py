@@ -15,13 +15,13 @@ from typing import Any, Literal
 import torch
 from torch import Tensor
 
-from landmark_models import hub
 from landmark_models.errors import LandmarkError, ModelError, PhotoError
-from landmark_models.openvino_engine import openvino_body
+from landmark_models.models import hub
+from landmark_models.networks.openvino_engine import openvino_body
+from landmark_models.networks.served import Outputs, ServedNetwork
 from landmark_models.photo import Photo, open_photo
 from landmark_models.preprocess import required_side, serving_transform
 from landmark_models.rejection import KnownRule
-from landmark_models.served import Outputs, ServedNetwork
 
 __all__ = ["Answer", "Engine", "LandmarkClassifier", "Prediction", "right_of_100"]
 

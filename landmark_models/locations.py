@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING
 
 from landmark_models.classifier import LandmarkClassifier
 from landmark_models.photo import Photo, open_photo, photo_position
-from landmark_models.tagging import Tags
+from landmark_models.tagging.tags import Tags
 
 if TYPE_CHECKING:
     from matplotlib.figure import Figure

@@ -1,7 +1,7 @@
 """Whether a photo shows any landmark that a model knows: scores to tell, and the rule that a model goes by.
 
 Every score is larger the likelier it is that the photo does. Those in `LOGIT_SCORES` need the logits alone, at no cost;
-those in `FEATURE_SCORES` need the model's statistics, too, and are computed by `landmark_models.served`.
+those in `FEATURE_SCORES` need the model's statistics, too, and are computed by `landmark_models.networks.served`.
 """
 
 import math

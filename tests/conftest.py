@@ -41,7 +41,7 @@ from PIL import Image
 from safetensors.torch import load_file, save_file
 
 from landmark_models import Answer, Prediction
-from landmark_models.tagging import Tags
+from landmark_models.tagging.tags import Tags
 from train.evaluate import evaluate
 from train.fit import fit
 from train.recipe import Recipe
@@ -127,7 +127,7 @@ def hub_server(monkeypatch):
     _hub_server.store = Store({})
     _hub_server.requests.clear()
     monkeypatch.setattr(huggingface_hub.constants, "HF_HUB_OFFLINE", False)
-    monkeypatch.setattr("landmark_models.hub_failures._FIRST_WAIT", 0.01)
+    monkeypatch.setattr("landmark_models.models.failures._FIRST_WAIT", 0.01)
     monkeypatch.setattr("huggingface_hub.utils._http.time", SimpleNamespace(sleep=lambda _: None))
     monkeypatch.setenv("HF_TOKEN", "hf_alice")
     yield _hub_server
@@ -178,8 +178,8 @@ def sure(run, tmp_path_factory) -> Path:
 def opened(model: Path):
     """The address of a page with a model serving."""
     import app
-    from landmark_models.page_style import FRAMES
-    from landmark_models.serving import Serving
+    from landmark_models.page.serving import Serving
+    from landmark_models.page.theme import FRAMES
 
     page = app.build(Serving(str(model)))
     _, url, _ = page.launch(

@@ -92,7 +92,7 @@ def test_the_serving_transform_is_what_the_config_says():
 
 
 def test_the_library_knows_nothing_of_training_or_the_page():
-    files = list(Path(landmark_models.__file__).parent.glob("*.py"))
+    files = list(Path(landmark_models.__file__).parent.rglob("*.py"))
     assert len(files) > 5
     for file in files:
         source = file.read_text()

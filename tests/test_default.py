@@ -10,10 +10,10 @@ import yaml
 from safetensors.torch import load_file
 
 from landmark_models import LandmarkClassifier
-from landmark_models.hub import EMBEDDED
+from landmark_models.models.hub import EMBEDDED
 from train.evaluate import evaluate
+from train.measure.predict import look
 from train.recipe import Recipe
-from train.views import look
 
 LIMITS = {"default": 14_000_000, "compact": 10_000_000}  # bytes, with everything
 RECIPES = {"default": "default", "compact": "compact_third_round"}

@@ -6,8 +6,9 @@ import timm
 import torch
 from PIL import Image
 
-from landmark_models import LandmarkClassifier, hub
+from landmark_models import LandmarkClassifier
 from landmark_models.explain import NoExplanationError, explain, heat_map
+from landmark_models.models import hub
 from landmark_models.preprocess import seen_region, serving_transform
 
 

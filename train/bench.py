@@ -29,16 +29,16 @@ from torch import nn
 from landmark_models import open_photo
 from landmark_models.devices import available_cores, instruction_set
 from landmark_models.errors import LandmarkError, run_command
-from train.augment import BatchAugmentation
-from train.bench_engine import BATCH, ENGINES, engines
-from train.bench_page import explanation, latencies, page, quantiles
-from train.bench_tag import tagging
-from train.engine import Engine, start_accelerator
+from train.benchmarks.engine import BATCH, ENGINES, engines
+from train.benchmarks.page import explanation, latencies, page, quantiles
+from train.benchmarks.tag import tagging
+from train.engine.augment import BatchAugmentation
+from train.engine.linear_probe import trains_linear_head_alone
+from train.engine.network import build_network, freeze, frozen_parameters
+from train.engine.photos import find_training_photos, loaders
+from train.engine.updates import Engine, start_accelerator
 from train.fit import fit
-from train.linear_head import trains_linear_head_alone
-from train.network import build_network, freeze, frozen_parameters
 from train.options import Data, PretrainedWeights, RecipeFile
-from train.prepare import find_training_photos, loaders
 from train.recipe import Recipe, with_knobs
 from train.run import RunFolder, device_name
 

@@ -24,12 +24,12 @@ from torchmetrics.functional.classification import multiclass_calibration_error
 from landmark_models.classifier import LandmarkClassifier
 from landmark_models.errors import LandmarkError, PhotoError, run_command
 from landmark_models.files import beside, write_json
-from landmark_models.model_folder import CONFIG_FILE
+from landmark_models.models.folder import CONFIG_FILE
 from landmark_models.photo import PHOTO_SUFFIXES, open_photo
 from landmark_models.rejection import LOGIT_SCORES, KnownRule
 from train.data import DataError, find_photos, find_unlabelled
+from train.measure.predict import look_all_scores
 from train.run import RunFolder
-from train.views import look_all_scores
 
 __all__ = [
     "BINS",

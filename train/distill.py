@@ -8,8 +8,8 @@ from typing import Annotated
 
 import typer
 
-from landmark_models import hub
 from landmark_models.errors import run_command
+from landmark_models.models import hub
 from train.fit import fit
 from train.options import (
     CheckpointingSteps,

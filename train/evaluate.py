@@ -22,11 +22,11 @@ from scipy.stats import binomtest
 from sklearn.metrics import precision_recall_fscore_support, roc_auc_score
 from torch import Tensor
 
-from landmark_models import hub
 from landmark_models.classifier import LandmarkClassifier
 from landmark_models.errors import run_command
 from landmark_models.files import write_json
-from landmark_models.model_folder import CONFIG_FILE
+from landmark_models.models import hub
+from landmark_models.models.folder import CONFIG_FILE
 from train.calibration import (
     expected_calibration_error,
     find_negatives,
@@ -35,12 +35,12 @@ from train.calibration import (
     perfect_calibration_error,
 )
 from train.data import DataError, Photos, find_photos, read_exclusions
-from train.evaluation_report import tables, write_predictions, write_report
+from train.draw.report_page import tables, write_predictions, write_report
+from train.draw.results import draw_confusion
 from train.exported import SUFFIXES, ExportedModel
-from train.pictures import draw_confusion
-from train.robustness import CHANGES
+from train.measure.corruptions import CHANGES
+from train.measure.predict import TTA, look, look_exported
 from train.run import RunFolder, device_name
-from train.views import TTA, look, look_exported
 
 __all__ = ["accuracy_with_interval", "evaluate", "figures"]
 

@@ -26,12 +26,12 @@ from landmark_models.errors import run_command
 from landmark_models.photo import open_photo
 from landmark_models.preprocess import required_side
 from landmark_models.text import for_terminal
-from train.augment import DRAWS, BatchAugmentation, training_transform
 from train.data import AugmentedPhotos, DataError, EpochSampler, PhotoCache, Photos, channel_statistics, find_photos
 from train.data.folders import SPLITS
 from train.data.scan import KINDS, Finding, Scan, scan
 from train.data.torchvision_sets import data_folder
-from train.explore_pictures import (
+from train.draw.html_page import HtmlPage
+from train.draw.photos import (
     CHANNELS,
     COLUMNS,
     ROWS,
@@ -41,9 +41,9 @@ from train.explore_pictures import (
     save_figure,
     write_strip,
 )
-from train.html_page import HtmlPage
-from train.network import build_network
-from train.prepare import TrainingPhotos
+from train.engine.augment import DRAWS, BatchAugmentation, training_transform
+from train.engine.network import build_network
+from train.engine.photos import TrainingPhotos
 from train.recipe import Recipe
 
 __all__ = ["explore"]

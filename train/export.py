@@ -27,7 +27,7 @@ from landmark_models.errors import LandmarkError, run_command
 from landmark_models.files import beside
 from train.data import DataError, find_unlabelled, label_of
 from train.exported import INFO, in_fresh_process, photo_tensor
-from train.exported_module import Exported
+from train.hub.exported_module import Exported
 
 __all__ = ["TOLERANCE", "Agreement", "Format", "check", "export"]
 

@@ -16,16 +16,21 @@ import typer
 from accelerate import Accelerator
 from accelerate.utils import set_seed
 
-from landmark_models import LandmarkClassifier, hub
+from landmark_models import LandmarkClassifier
 from landmark_models.errors import LandmarkError, run_command
+from landmark_models.models import hub
 from landmark_models.preprocess import required_side
-from train.augment import BatchAugmentation
 from train.calibration import calibrate, find_negatives, keep_validation, sentences
-from train.checkpoint import Checkpoints
-from train.engine import Engine, start_accelerator
-from train.linear_head import train_head, trains_linear_head_alone
-from train.loop import run_epochs, within_memory
-from train.network import build_network, weights_from
+from train.engine.augment import BatchAugmentation
+from train.engine.checkpoints import Checkpoints
+from train.engine.linear_probe import train_head, trains_linear_head_alone
+from train.engine.loop import run_epochs, within_memory
+from train.engine.network import build_network, weights_from
+from train.engine.photos import OWN_PHOTO, find_training_photos, loaders
+from train.engine.teacher import Teacher
+from train.engine.updates import Engine, start_accelerator
+from train.engine.whitened_head import check_head, finish_run
+from train.measure.predict import look
 from train.options import (
     CheckpointingSteps,
     Data,
@@ -41,13 +46,9 @@ from train.options import (
     Strict,
     ValidationFrom,
 )
-from train.prepare import OWN_PHOTO, find_training_photos, loaders
 from train.publish import publish_trained, reserve
 from train.recipe import Recipe, RecipeError, with_knobs
 from train.run import RunFolder
-from train.teacher import Teacher
-from train.views import look
-from train.whitened_head import check_head, finish_run
 
 __all__ = ["fit"]
 
@@ -95,7 +96,7 @@ def fit(
     """Train and leave a run folder, whose `model/` is the best epoch by validation accuracy.
 
     At its end its scores are calibrated, and its rule for photos of anything else is fitted: see `train.calibration`.
-    Where the recipe trains nothing but a linear head, its inputs are computed once: see `train.linear_head`.
+    Where the recipe trains nothing but a linear head, its inputs are computed once: see `train.engine.linear_probe`.
 
     Args:
         recipe: what to train, and how.
@@ -103,7 +104,7 @@ def fit(
         output: the run folder; new, or with `resume` the one to go on with.
         pretrained_weights: a safetensors file to start from, in place of timm's from the Hub.
         feature_cache: False to train a linear head by epochs, like everything else.
-        teacher: a model whose outputs are learnt in place of the labels: see `train.teacher`.
+        teacher: a model whose outputs are learnt in place of the labels: see `train.engine.teacher`.
         unlabelled: folders of photos to learn on from the teacher alone.
         negatives: a folder of photos that show none of the landmarks, to choose that rule on.
         validation_from: a DATA folder of photos from elsewhere, to choose that rule on in place of the run's own.

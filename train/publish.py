@@ -16,14 +16,15 @@ from typing import Annotated
 import torch
 import typer
 
-from landmark_models import LandmarkClassifier, hub, open_photo
+from landmark_models import LandmarkClassifier, open_photo
 from landmark_models.errors import LandmarkError, PhotoError, run_command
 from landmark_models.files import write_json
-from landmark_models.model_folder import CONFIG_FILE, STATISTICS_FILE, WEIGHTS_FILE
+from landmark_models.models import hub
+from landmark_models.models.folder import CONFIG_FILE, STATISTICS_FILE, WEIGHTS_FILE
 from landmark_models.text import for_markdown
-from train.card import Example, write_card
 from train.data import find_photos
 from train.evaluate import evaluate
+from train.hub.card import Example, write_card
 from train.run import RunFolder
 from train.space import publish_space, write_space
 

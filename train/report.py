@@ -17,10 +17,10 @@ import typer
 from scipy.stats import binomtest
 from torch.utils.flop_counter import FlopCounterMode
 
-from landmark_models import hub
 from landmark_models.errors import LandmarkError, run_command
 from landmark_models.files import write_text
-from train.ladder import draw_ladder, find_rungs, ladder
+from landmark_models.models import hub
+from train.measure.ladder import draw_ladder, find_rungs, ladder
 from train.run import RunFolder, duration
 
 __all__ = ["compare", "table"]

@@ -18,12 +18,12 @@ import torch
 from safetensors import SafetensorError
 from torch import nn
 
-from landmark_models import hub
 from landmark_models.errors import LandmarkError
 from landmark_models.files import PART, beside, write_json, write_text
-from landmark_models.model_folder import CONFIG_FILE, read_config
-from landmark_models.statistics import FeatureStatistics
-from train.network import served_arguments
+from landmark_models.models import hub
+from landmark_models.models.folder import CONFIG_FILE, read_config
+from landmark_models.networks.statistics import FeatureStatistics
+from train.engine.network import served_arguments
 from train.recipe import Recipe
 
 __all__ = ["RunFolder", "device_name", "duration"]

@@ -14,14 +14,14 @@ from typing import Annotated
 import typer
 from huggingface_hub import HfApi, RepoCard
 
-from landmark_models import hub
 from landmark_models.errors import LandmarkError, run_command
-from landmark_models.hub_failures import patiently, sentence
+from landmark_models.models import hub
+from landmark_models.models.failures import patiently, sentence
 
 __all__ = ["publish_space", "write_space"]
 
 _ROOT = Path(__file__).parents[1]
-_TEMPLATE = Path(__file__).with_name("templates") / "space_card.md"
+_TEMPLATE = _ROOT / "train" / "hub" / "templates" / "space_card.md"
 
 
 def write_space(folder: Path, model: str | None = None, namespace: str | None = None) -> None:

@@ -1,0 +1,134 @@
+"""A network with its head and rule, as it is served: images in, logits and the score of the rule out.
+
+The head of a model with statistics is a cosine classifier in the whitened feature space. Its linear layer is stored in
+the network, so that timm alone ranks labels alike; what is missing to cosines is one division for each photo, here.
+"""
+
+from typing import Any, NamedTuple
+
+import torch
+from torch import Tensor, nn
+
+from landmark_models.networks.statistics import FeatureStatistics
+from landmark_models.rejection import FEATURE_SCORES, LOGIT_SCORES, KnownRule
+
+__all__ = ["Outputs", "ServedNetwork", "linear_classifier"]
+
+_TINY = 1e-12
+_LEAST_DISTANCE = 1e-3  # of a photo from the mean, relative to the median: what is nearer has no direction of its own
+
+
+class Outputs(NamedTuple):
+    """Logits, float32 `(B, classes)`, temperature applied, and the score of the model's rule, float32 `(B,)`."""
+
+    logits: Tensor
+    scores: Tensor
+
+
+def linear_classifier(network: nn.Module, width: int | None = None) -> nn.Linear:
+    """The linear layer that is a timm network's whole classifier.
+
+    Args:
+        network: of timm, or of ours.
+        width: the features that the layer must take.
+
+    Raises:
+        ValueError: the classifier is something else, or takes other features.
+    """
+    own: Any = network
+    classifier = own.get_classifier()
+    if not isinstance(classifier, nn.Linear):
+        raise ValueError(f"its classifier is a {type(classifier).__name__}, not one linear layer")
+    if width is not None and classifier.in_features != width:
+        raise ValueError(f"its classifier takes {classifier.in_features} features, not {width}")
+    return classifier
+
+
+class ServedNetwork(nn.Module):
+    """Images `(B, 3, H, W)`, preprocessed, to `Outputs`.
+
+    `body` is what costs time and may be computed by another engine or in a lower precision: up to the features where
+    there are statistics, else up to the logits of the network. `head` is the rest, in float32.
+
+    Args:
+        network: in evaluation mode.
+        temperature: what the logits are divided by.
+        rule: whose score is computed.
+        statistics: of the network's features; None for a network that is served by its own logits.
+
+    Raises:
+        ValueError: the rule needs statistics, or the network's classifier is not one linear layer on its features.
+    """
+
+    mean: Tensor
+    whitening: Tensor
+    class_means: Tensor
+
+    def __init__(
+        self, network: nn.Module, temperature: float, rule: KnownRule, statistics: FeatureStatistics | None = None
+    ):
+        super().__init__()
+        self.network, self.temperature, self.rule = network, temperature, rule
+        self.has_statistics = statistics is not None
+        if statistics is None:
+            if rule.needs_statistics:
+                raise ValueError(f"its rule goes by {rule.score}, which needs statistics.safetensors")
+            return
+        self.classifier = linear_classifier(network, statistics.width)
+        self.distance, self.scale = statistics.distance, statistics.scale
+        # The layer's weights are the class means times S'^-1, so the means need no place of their own.
+        means = self.classifier.weight.detach().cpu().double() @ statistics.covariance
+        buffers = {
+            "mean": statistics.mean,
+            "whitening": statistics.whitening.T.float(),
+            "class_means": nn.functional.normalize(means, dim=1).float(),
+        }
+        for name, tensor in buffers.items():
+            self.register_buffer(name, tensor.contiguous(), persistent=False)
+
+    @property
+    def available_scores(self) -> tuple[str, ...]:
+        """The names of the scores that can be computed for this network."""
+        return (*LOGIT_SCORES, *FEATURE_SCORES) if self.has_statistics else tuple(LOGIT_SCORES)
+
+    def body(self, images: Tensor) -> Tensor:
+        """Images to features `(B, D)`, or to the network's own logits where there are no statistics."""
+        if not self.has_statistics:
+            return self.network(images)
+        own: Any = self.network
+        return own.forward_head(own.forward_features(images), pre_logits=True)
+
+    def plain_logits(self, body: Tensor) -> Tensor:
+        """What `body` gave to the network's own logits `(B, classes)`, as timm gives them."""
+        return self.classifier(body) if self.has_statistics else body
+
+    def logits(self, body: Tensor) -> Tensor:
+        """What `body` gave, float32, to logits `(B, classes)`, temperature applied."""
+        plain = self.plain_logits(body) / self.temperature
+        if not self.has_statistics:
+            return plain
+        length = torch.linalg.vector_norm((body - self.mean) @ self.whitening, dim=1, keepdim=True)
+        return plain * (self.distance / length.clamp_min(_LEAST_DISTANCE * self.distance))
+
+    def score(self, name: str, body: Tensor, logits: Tensor) -> Tensor:
+        """A score of `LOGIT_SCORES` or `FEATURE_SCORES`, `(B,)`, from what `body` and `logits` gave."""
+        if name in LOGIT_SCORES:
+            return LOGIT_SCORES[name](logits)
+        if name == "whitened_cosine":
+            return logits.amax(1) * (self.temperature / self.scale)
+        offset = body - self.mean
+        length = torch.linalg.vector_norm(offset, dim=1).clamp_min(_TINY)
+        if name == "nearest_mean":
+            return (offset @ self.class_means.T).amax(1) / length
+        weight, linear = self.classifier.weight, self.classifier(body)
+        best, named = linear.max(1)
+        boundaries = torch.cdist(weight, weight)[named].clamp_min(_TINY)
+        return ((best.unsqueeze(1) - linear) / boundaries).sum(1) / (linear.shape[1] - 1) / length
+
+    def head(self, body: Tensor) -> Outputs:
+        """What `body` gave, float32, to outputs."""
+        logits = self.logits(body)
+        return Outputs(logits, self.score(self.rule.score, body, logits))
+
+    def forward(self, images: Tensor) -> Outputs:
+        return self.head(self.body(images).float())

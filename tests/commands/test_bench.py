@@ -1,0 +1,69 @@
+import subprocess
+import sys
+
+import pytest
+from conftest import TINY
+
+from landmark_models.devices import instruction_set
+from landmark_models.errors import LandmarkError
+from train.bench import head, loop
+from train.benchmarks.engine import ENGINES, engines
+from train.recipe import Recipe
+
+
+def test_the_loop_is_measured_against_bare_steps_however_short_the_recipe(data):
+    result = loop(Recipe.from_values({**TINY, "epochs": 1}), data, rounds=2, updates=3)
+    assert len(result["loop"]) == len(result["bare"]) == len(result["ratios"]) == 2
+    assert min(result["loop"] + result["bare"]) > 0
+    assert result["device"].startswith("CPU")
+
+
+def test_the_command_says_what_it_measured(data, tmp_path):
+    recipe = tmp_path / "r.yaml"
+    Recipe.from_values(TINY).write(recipe)
+    command = [sys.executable, "-m", "train.bench", "loop", recipe, "--data", data, "--rounds", "1", "--updates", "1"]
+    shown = subprocess.run(command, capture_output=True, text=True, check=True).stdout
+    assert "loop / bare: " in shown
+    assert "landmark_net, 32 px, batch 8" in shown
+
+
+def test_a_head_on_cached_features_is_measured_against_epochs(data):
+    frozen = {"model": "test_resnet", "model_args": {}, "freeze": "backbone", "augment": "none", "epochs": 1}
+    result = head(Recipe.from_values({**TINY, **frozen, "image_size": 64}), data)
+    assert result["ratio"] == result["epochs"] / result["cached"]
+    assert result["features"] > 0
+    assert 0 <= result["epochs_top1"] <= 1
+    with pytest.raises(LandmarkError, match="more than a linear head"):
+        head(Recipe.from_values(TINY), data)
+
+
+def test_engines_are_measured_in_turns_and_those_that_are_missing_named(run, monkeypatch):
+    result = engines(str(run.path), rounds=2, batch_rounds=1)
+    assert set(result.seconds) == set(result.rates) == set(ENGINES) - set(result.absent)
+    assert {"PyTorch f32", "PyTorch bf16"} <= set(result.seconds)
+    assert all(len(values) == 2 and min(values) > 0 for values in result.seconds.values())
+    assert all(len(values) == 1 and min(values) > 0 for values in result.rates.values())
+    assert (result.architecture, result.size) == ("landmark_net", (32, 32))
+    for package in ("openvino", "onnxruntime"):
+        monkeypatch.setitem(sys.modules, package, None)
+    assert set(engines(str(run.path), rounds=2, batch_rounds=1).absent) == set(ENGINES[2:])
+
+
+def test_the_engines_command_says_what_they_ran_on(run):
+    command = [sys.executable, "-m", "train.bench", "engine", "--model", run.path, "--rounds", "2"]
+    shown = subprocess.run([*command, "--batch-rounds", "1"], capture_output=True, text=True, check=True).stdout
+    assert "landmark_net, 32 x 32 px, 2 and 1 rounds; " in shown
+    assert instruction_set() in shown
+
+
+@pytest.mark.slow
+def test_how_long_people_wait_is_measured(run, photo):
+    command = [sys.executable, "-m", "train.bench"]
+    options = [photo, "--model", run.path]
+    shown = subprocess.run([*command, "explain", *options, "--rounds", "2"], capture_output=True, text=True, check=True)
+    assert "times as long (medians of 2)" in shown.stdout
+    shown = subprocess.run(
+        [*command, "page", *options, "--users", "2", "--requests", "4"], capture_output=True, text=True, check=True
+    )
+    assert "  1 at once: p50" in shown.stdout
+    assert "  2 at once: p50" in shown.stdout

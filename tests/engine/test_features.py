@@ -1,0 +1,173 @@
+import json
+
+import numpy as np
+import pytest
+import timm
+import torch
+from conftest import TINY, weights, write_data
+from safetensors.torch import save_file
+from sklearn.linear_model import LogisticRegression
+from test_fit import launch
+
+from landmark_models import LandmarkClassifier
+from landmark_models.errors import LandmarkError
+from train.engine.linear_probe import fit_linear_head
+from train.engine.updates import features
+from train.engine.updates import linear_probe as linear_head
+from train.evaluate import evaluate
+from train.fit import fit
+from train.recipe import Recipe, RecipeError
+from train.run import RunFolder
+
+
+def frozen(**knobs) -> Recipe:
+    base = {"model": "test_resnet", "model_args": {}, "pretrained": True, "freeze": "backbone", "augment": "none"}
+    return Recipe.from_values({**TINY, **base, "image_size": 64, "label_smoothing": 0.0, **knobs})
+
+
+def sample(classes: int, seed: int = 0, count: int = 300, width: int = 20):
+    generator = np.random.default_rng(seed)
+    centres = generator.normal(0, 1.0, (classes, width))
+    targets = generator.integers(0, classes, count)
+    inputs = 3 + (centres[targets] + generator.normal(0, 1.5, (count, width))) * np.linspace(0.1, 40, width)
+    return torch.tensor(inputs, dtype=torch.float32), torch.tensor(targets)
+
+
+@pytest.mark.parametrize("penalty", [0.1, 1e-3])
+def test_the_head_is_scikit_learns_logistic_regression(penalty):
+    inputs, targets = sample(5)
+    head = fit_linear_head(inputs, targets, 5, penalty)
+    assert head.converged
+    scaled = ((inputs - inputs.mean(0)) / inputs.var(0, correction=0).mean().sqrt()).double().numpy()
+    model = LogisticRegression(C=1 / (penalty * len(inputs)), tol=1e-8, max_iter=10_000).fit(scaled, targets)
+    expected = model.predict_proba(scaled)
+    assert np.abs(head(inputs).softmax(1).numpy() - expected).max() < 0.005
+
+
+def test_two_classes_one_without_a_sample_and_a_feature_that_never_changes():
+    inputs, targets = sample(2)
+    inputs[:, 3] = 7.0
+    head = fit_linear_head(inputs, targets, 3, 0.01)
+    assert head.converged
+    assert head.weight.isfinite().all()
+    assert head.weight[:, 3].abs().max() < 1e-6
+    logits = head(inputs)
+    assert (logits.argmax(1) == targets).float().mean() > 0.9
+    assert (logits.argmax(1) != 2).all()
+
+
+def test_the_start_changes_the_way_and_not_the_end():
+    inputs, targets = sample(4)
+    cold = fit_linear_head(inputs, targets, 4, 0.01)
+    warm = fit_linear_head(inputs, targets, 4, 0.01, start=fit_linear_head(inputs, targets, 4, 0.03))
+    assert torch.allclose(cold(inputs).softmax(1), warm(inputs).softmax(1), atol=5e-3)
+    assert warm.iterations < cold.iterations
+
+
+def test_fit_takes_this_path_by_itself_and_the_model_is_served_like_any_other(data, pretrained, tmp_path, capsys):
+    run = fit(frozen(), data, tmp_path / "run", pretrained_weights=pretrained)
+    assert not any(run.checkpoints.iterdir())
+    lines = run.metrics()
+    assert all(line["converged"] for line in lines[:-1])
+    best = min(lines[:-1], key=lambda line: line["val_loss"])
+    assert lines[-1]["penalty"] == best["penalty"]
+    assert lines[-1]["refitted_on"] == 24
+    config = json.loads((run.model / "config.json").read_text())
+    assert config["architecture"] == "test_resnet"
+    assert config["landmark"]["validation"]["top1"] == best["val_top1"]
+    assert (run.path / "curves.png").is_file()
+    # As the features say, so the whole network says of the photos themselves.
+    trained = weights(run)
+    classifier = LandmarkClassifier.load(run.path)
+    photo = classifier.preprocess(next((data / "train").rglob("*.jpg"))).unsqueeze(0)
+    by_hand = classifier.features(photo) @ trained["fc.weight"].T + trained["fc.bias"]
+    assert torch.allclose(classifier.logits(photo) * classifier.temperature, by_hand, atol=1e-4)
+    assert evaluate(run.path, data, "test", tmp_path / "out")["top1"] == 1.0
+    assert "computed in" in capsys.readouterr().out
+
+
+def test_features_are_computed_once_for_the_same_inputs(data, pretrained, tmp_path, monkeypatch):
+    computed = []
+    compute = features._compute
+
+    def counted(*arguments):
+        computed.append(arguments[-1])
+        return compute(*arguments)
+
+    monkeypatch.setattr(features, "_compute", counted)
+
+    def times(name: str, file=pretrained, folder=data, **knobs) -> int:
+        before = len(computed)
+        fit(frozen(**knobs), folder, tmp_path / name, pretrained_weights=file)
+        return len(computed) - before
+
+    other = tmp_path / "other.safetensors"
+    save_file(timm.create_model("test_resnet", num_classes=7).state_dict(), other)
+    assert times("first") == 1
+    assert times("again", label_smoothing=0.1) == 0
+    assert weights_of(tmp_path / "again") != weights_of(tmp_path / "first")
+    assert times("other weights", file=other) == 1
+    assert times("other size", image_size=96) == 1
+    assert times("other crop", crop_pct=0.7) == 1
+    assert times("other pooling", model_args={"global_pool": "max"}) == 1
+    assert times("other precision", mixed_precision="bf16") == 1
+    assert times("views", feature_views=3, augment="classic") == 3
+    assert times("the same views", feature_views=3, augment="classic") == 0
+    assert times("other views", feature_views=3, augment="classic", crop_scale=0.9) == 3
+    assert times("shifted views", feature_views=3, augment="classic", crop_padding=0.1) == 3
+    assert times("other photos", folder=write_data(tmp_path / "more", train=9)) == 1
+
+
+def weights_of(folder) -> bytes:
+    return (folder / "model" / "model.safetensors").read_bytes()
+
+
+def test_a_damaged_file_of_features_is_made_anew(data, pretrained, tmp_path, monkeypatch):
+    monkeypatch.setenv("LANDMARK_CACHE", str(tmp_path / "cache"))
+    first = fit(frozen(), data, tmp_path / "first", pretrained_weights=pretrained)
+    (file,) = (tmp_path / "cache" / "features").iterdir()
+    whole = file.read_bytes()
+    file.write_bytes(whole[:-100])
+    fit(frozen(), data, tmp_path / "again", pretrained_weights=pretrained)
+    assert file.stat().st_size == len(whole)
+    assert weights_of(tmp_path / "again") == weights_of(first.path)
+
+
+def test_a_resumed_run_is_fitted_once_more_and_in_the_same_way_alone(data, pretrained, tmp_path):
+    arguments = {"data": data, "output": tmp_path / "run", "pretrained_weights": pretrained}
+    lines = fit(frozen(), **arguments).metrics()
+    again = fit(frozen(), **arguments, resume=True).metrics()
+    assert [line["penalty"] for line in again] == [line["penalty"] for line in lines]
+    with pytest.raises(LandmarkError, match="its way of training was cached features there and is epochs here"):
+        fit(frozen(), **arguments, resume=True, feature_cache=False)
+
+
+def test_it_is_left_to_epochs_where_that_is_asked_for_or_needed(data, pretrained, tmp_path):
+    with pytest.raises(RecipeError, match="feature_views=3 is for a linear head"):
+        fit(frozen(feature_views=3), data, tmp_path / "run", pretrained_weights=pretrained)
+    for name, knobs, cache in (("asked", {}, False), ("augmented", {"augment": "classic"}, True)):
+        recipe = frozen(epochs=1, warmup_epochs=0, **knobs)
+        run = fit(recipe, data, tmp_path / name, pretrained_weights=pretrained, feature_cache=cache)
+        assert [line["epoch"] for line in run.metrics()] == [1]
+
+
+def test_two_processes_fit_the_head_that_one_does(data, pretrained, tmp_path, monkeypatch):
+    recipe = frozen(batch_size=10, feature_views=2, augment="classic")  # 24 photos fill no last batch of five each
+    monkeypatch.setenv("LANDMARK_CACHE", str(tmp_path / "its own"))
+    one = fit(recipe, data, tmp_path / "one", pretrained_weights=pretrained)
+    monkeypatch.setenv("LANDMARK_CACHE", str(tmp_path / "theirs"))
+    result = launch(recipe, data, tmp_path / "two", 2, "--pretrained-weights", str(pretrained))
+    assert result.returncode == 0, result.stderr
+    two = RunFolder(tmp_path / "two")
+    assert two.split() == one.split()
+    assert [line["val_photos"] for line in two.metrics()[:-1]] == [6] * (len(two.metrics()) - 1)
+    assert all(torch.allclose(weights(two)[name], weights(one)[name], atol=1e-4) for name in weights(one))
+
+
+def test_a_head_that_cannot_be_fitted_is_a_sentence(data, pretrained, tmp_path, monkeypatch):
+    monkeypatch.setattr(linear_head, "_MAX_ITERATIONS", 1)
+    with pytest.raises(LandmarkError, match="No fit of the head converged in 1 iterations"):
+        fit(frozen(), data, tmp_path / "run", pretrained_weights=pretrained)
+    monkeypatch.setattr(features, "_compute", lambda *arguments: torch.full((24, 8), float("nan")))
+    with pytest.raises(LandmarkError, match="no finite numbers"):
+        fit(frozen(crop_pct=0.6), data, tmp_path / "other", pretrained_weights=pretrained)

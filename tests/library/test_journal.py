@@ -1,0 +1,200 @@
+import errno
+import json
+import os
+
+import pytest
+
+from landmark_models.errors import LandmarkError
+from landmark_models.library.journal import Journal, Seen
+
+JOB = {"model": "default", "revision": "1"}
+COLUMNS = ("path", "name", "model", "revision", "error")
+
+
+def row(path, error=""):
+    return {"path": path, "name": "" if error else "Tower", **JOB, "error": error}
+
+
+def start(out, **options) -> Journal:
+    journal = Journal(out, COLUMNS, **options)
+    if journal.process == 0:
+        journal.begin(JOB)
+    journal.open(JOB)
+    return journal
+
+
+def finish(journal):
+    journal.close()
+    summary = journal.finish()
+    journal.release()
+    return summary
+
+
+@pytest.fixture(params=["tags.jsonl", "tags.csv"])
+def out(tmp_path, request):
+    return tmp_path / request.param
+
+
+def written(out):
+    journal = Journal(out, COLUMNS)
+    return [(row["path"], row["error"] or "") for row in journal._finished()]
+
+
+def test_rows_become_a_file_at_the_end_and_nothing_else_stays(out):
+    journal = start(out)
+    assert journal.is_mine("a,b.jpg")
+    assert not journal.is_mine("a,b.jpg")
+    journal.append([row("a,b.jpg")])
+    assert not out.exists()
+    assert finish(journal).recognised == 1
+    assert written(out) == [("a,b.jpg", "")]
+    assert [file.name for file in out.parent.iterdir()] == [out.name]
+
+
+def test_what_a_kill_left_is_gone_on_with_and_half_a_line_done_again(out):
+    killed = start(out)
+    killed.append([row("a.jpg"), row("b.jpg")])
+    killed.release()
+    (part,) = killed.parts.glob("*.jsonl")
+    with part.open("ab") as file:  # as a kill, a power cut, a full disk leave it
+        file.write(b'\0\0\0\n{"path": "zero"}\n' + json.dumps(row("c.jpg")).encode()[:20])
+    journal = start(out)
+    assert [journal.is_mine(path) for path in ("a.jpg", "b.jpg", "c.jpg", "d.jpg")] == [False, False, True, True]
+    journal.append([row("c.jpg"), row("d.jpg")])
+    summary = finish(journal)
+    assert sorted(path for path, _ in written(out)) == ["a.jpg", "b.jpg", "c.jpg", "d.jpg"]
+    assert (summary.total, summary.new) == (4, 2)
+
+
+def test_a_kill_between_the_rename_and_the_end_doubles_nothing(out, monkeypatch):
+    journal = start(out)
+    journal.append([row("a.jpg")])
+    journal.close()
+    monkeypatch.setattr(journal, "_remove", lambda: None)
+    journal.finish()
+    journal.release()
+    again = start(out)
+    assert not again.is_mine("a.jpg")
+    summary = finish(again)
+    assert (summary.total, summary.new) == (1, 0)
+    assert written(out) == [("a.jpg", "")]
+
+
+def test_a_second_time_adds_what_is_new_and_tries_again_what_failed(out):
+    journal = start(out)
+    journal.append([row("a.jpg"), row("b.jpg", "b.jpg is empty (0 bytes).")])
+    summary = finish(journal)
+    assert summary.reasons == {"the photo is empty (0 bytes).": 1}
+    assert summary.failed == 1
+    again = start(out)
+    assert [again.is_mine(path) for path in ("a.jpg", "b.jpg", "c.jpg")] == [False, True, True]
+    again.append([row("b.jpg"), row("c.jpg")])
+    assert finish(again).failed == 0
+    assert sorted(written(out)) == [("a.jpg", ""), ("b.jpg", ""), ("c.jpg", "")]
+
+
+def test_a_failure_stays_until_its_photo_is_done_again(out):
+    journal = start(out)
+    journal.append([row("a.jpg"), row("b.jpg", "b.jpg is empty (0 bytes).")])
+    finish(journal)
+    elsewhere = start(out)  # another folder, into the same output
+    elsewhere.append([row("c.jpg")])
+    summary = finish(elsewhere)
+    assert (summary.total, summary.new, summary.failed) == (3, 1, 1)
+    assert [path for path, error in written(out) if error] == ["b.jpg"]
+    assert len(written(out)) == 3
+
+
+def test_processes_share_the_photos_and_their_number_may_change(out):
+    paths = [f"{index}.jpg" for index in range(100)]
+    journals = [start(out, process=process, processes=3) for process in range(3)]
+    shares = [[path for path in paths if journal.is_mine(path)] for journal in journals]
+    assert sorted(path for share in shares for path in share) == sorted(paths)
+    assert min(map(len, shares)) > 10
+    for journal, share in zip(journals, shares, strict=True):
+        journal.append(map(row, share[:10]))  # then all are killed
+        journal.release()
+    again = [start(out, process=process, processes=2) for process in range(2)]
+    for journal in again:
+        journal.append(row(path) for path in paths if journal.is_mine(path))
+    again[1].close()
+    assert finish(again[0]).total == 100
+    assert sorted(path for path, _ in written(out)) == sorted(paths)
+
+
+def test_another_job_is_refused_and_two_at_once_are(out):
+    journal = start(out)
+    with pytest.raises(LandmarkError, match="Another command is writing"):
+        start(out)
+    journal.append([row("a.jpg")])
+    journal.release()
+    with pytest.raises(LandmarkError, match="was begun with model 'default', now 'other'"):
+        Journal(out, COLUMNS).begin({**JOB, "model": "other"})
+    finish(start(out))
+    other = Journal(out, COLUMNS)
+    with pytest.raises(LandmarkError, match="was begun with revision '1', now '2'"):
+        other.begin({**JOB, "revision": "2"})
+    assert not other.parts.exists()
+    assert written(out) == [("a.jpg", "")]
+
+
+def test_a_file_of_somebody_else_is_left_alone(out):
+    out.write_text("my diary\n")
+    journal = Journal(out, COLUMNS)
+    if out.suffix == ".csv":
+        with pytest.raises(LandmarkError, match="has other columns"):
+            journal.begin(JOB)
+    else:
+        with pytest.raises(LandmarkError, match="was not written by this command"):
+            journal.begin(JOB)
+    assert out.read_text() == "my diary\n"
+    assert not journal.parts.exists()
+    out.unlink()
+    journal.parts.mkdir()
+    (journal.parts / "diary.txt").touch()
+    with pytest.raises(LandmarkError, match="holds something else"):
+        journal.begin(JOB)
+    assert (journal.parts / "diary.txt").exists()
+    with pytest.raises(LandmarkError, match=r"ends in .jsonl or .csv"):
+        Journal(out.with_suffix(".txt"), COLUMNS)
+
+
+def test_a_full_disk_is_a_sentence_and_what_is_done_is_kept(out, monkeypatch):
+    journal = start(out)
+    journal.append([row("a.jpg")])
+    journal.close()
+
+    def full(_):
+        raise OSError(errno.ENOSPC, os.strerror(errno.ENOSPC))
+
+    with monkeypatch.context() as patch:
+        patch.setattr(os, "fsync", full)
+        with pytest.raises(LandmarkError, match=r"No space left on device.*the same command goes on"):
+            journal.finish()
+    journal.release()
+    assert not out.exists()
+    assert finish(start(out)).total == 1
+
+
+def test_a_table_that_somebody_changed_is_refused_before_any_work(tmp_path):
+    out = tmp_path / "tags.csv"
+    journal = start(out)
+    journal.append([row("a.jpg"), row("b.jpg")])
+    finish(journal)
+    out.write_text(out.read_text() + "c.jpg,Tower,default,1,,one more\n")
+    with pytest.raises(LandmarkError, match=r"tags.csv was changed: line 4"):
+        start(out)
+
+
+def test_a_job_file_that_a_power_cut_has_emptied_is_written_again(out):
+    journal = start(out)
+    journal.append([row("a.jpg")])
+    journal.release()
+    (journal.parts / "job.json").write_text("")
+    assert finish(start(out)).total == 1
+
+
+def test_the_set_of_what_was_seen_is_exact():
+    seen = Seen()
+    assert [seen.add(text) for text in ("a", "b", "a", "\udce9", "\udce9")] == [True, True, False, True, False]
+    seen.close()

@@ -1,0 +1,78 @@
+import csv
+import io
+import json
+import zipfile
+
+import pytest
+from PIL import Image
+
+from landmark_models import LandmarkClassifier
+from landmark_models.page.batch import as_csv, as_jsonl, sidecars, tag_photos, thumbnail
+from landmark_models.page.cards import table_html
+
+
+@pytest.fixture
+def tagged(sure, photo, tmp_path):
+    (tmp_path / "upload").write_text("no photo")
+    Image.new("RGB", (400, 300), (40, 40, 200)).save(tmp_path / "lake.png")
+    lake = tmp_path / "lake.png"
+    photos = [
+        ("=cmd().jpg", photo), ("letter.jpg", tmp_path / "upload"), ("../../lake.png", lake), ("lake.png", lake),
+        ("<img src=x onerror=alert(1)>.jpg", photo), ("gone.jpg", tmp_path / "gone"),
+    ]  # fmt: skip
+    return list(tag_photos(LandmarkClassifier.load(sure), photos))
+
+
+def test_each_photo_has_tags_or_a_reason_by_its_own_name(tagged, tmp_path):
+    assert [photo.tags is not None for photo in tagged] == [True, False, True, True, True, False]
+    assert tagged[0].tags.best.label == "Red Tower"
+    assert tagged[1].error.startswith("letter.jpg is not an image")
+    assert tagged[5].error.startswith("gone.jpg does not exist")
+    assert str(tmp_path) not in " ".join(photo.error for photo in tagged)
+
+
+def test_csv_holds_a_row_for_each_and_no_formula(tagged):
+    rows = list(csv.DictReader(io.StringIO(as_csv(tagged))))
+    assert len(rows) == 6
+    assert rows[0]["path"] == "'=cmd().jpg"
+    assert rows[0]["label"] == "Red Tower"
+    assert (rows[1]["label"], rows[1]["error"]) == ("", tagged[1].error)
+
+
+def test_json_lines_hold_what_the_endpoint_says(tagged):
+    records = [json.loads(line) for line in as_jsonl(tagged).splitlines()]
+    assert records[0]["path"] == "=cmd().jpg"
+    assert records[0]["landmarkAnnotations"][0]["description"] == "Red Tower"
+    assert records[0]["verdict"] == tagged[0].tags.verdict
+    assert records[0]["error"] is None
+    assert records[1] == {"path": "letter.jpg", "error": tagged[1].error}
+
+
+def test_sidecars_stay_in_their_folder_and_none_is_lost(tagged):
+    with zipfile.ZipFile(io.BytesIO(sidecars(tagged))) as archive:
+        names = archive.namelist()
+        assert not archive.testzip()
+        assert all("/" not in name and "\\" not in name for name in names)
+        recognised = [photo for photo in tagged if photo.tags and photo.tags.recognised]
+        assert len(set(names)) == len(names) == len(recognised)
+        assert archive.read(names[0]).startswith(b"<?xpacket")
+
+
+def test_the_table_shows_them_escaped(tagged):
+    text = table_html(tagged)
+    assert "<img src=x" not in text
+    assert "&lt;img src=x onerror=alert(1)&gt;.jpg" in text
+    assert text.count("data:image/jpeg;base64,") == 4
+    assert "letter.jpg is not an image" in text
+    assert "6 photos: " in text
+    assert "2 can't be read." in text
+
+
+def test_a_thumbnail_is_small_and_holds_no_metadata(tmp_path):
+    exif = Image.Exif()
+    exif[0x010F] = "the camera"
+    Image.new("RGB", (4000, 3000)).save(tmp_path / "a.jpg", exif=exif, comment=b"secret")
+    with Image.open(io.BytesIO(thumbnail(tmp_path / "a.jpg"))) as image:
+        assert image.size == (96, 72)
+        assert not image.getexif()
+        assert "comment" not in image.info

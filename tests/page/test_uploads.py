@@ -1,0 +1,178 @@
+import asyncio
+import html
+import http.server
+import socket
+import threading
+import time
+from pathlib import Path
+
+import httpx
+import pytest
+from gradio.utils import get_upload_folder
+from gradio_client import handle_file
+from gradio_client.exceptions import AppError
+
+import app
+from landmark_models import LandmarkClassifier, PhotoError
+from landmark_models.page import uploads
+
+
+def post(url, photo, top_k=3) -> str:
+    """What the endpoint answers over plain HTTP."""
+    event = httpx.post(f"{url}gradio_api/call/predict", json={"data": [photo, top_k]}).json()["event_id"]
+    return html.unescape(httpx.get(f"{url}gradio_api/call/predict/{event}", timeout=30).text)
+
+
+def test_what_was_uploaded_is_deleted(client, photo):
+    for name in ("/predict", "/explain"):
+        client.predict(handle_file(photo), api_name=name)
+    folder = Path(get_upload_folder())
+    old = [file for file in folder.rglob("*") if file.is_file()]
+    assert old
+    uploads.sweep(folder)
+    assert all(file.exists() for file in old)  # half an hour has not passed
+    uploads.sweep(folder, list(app.gradio_examples()), older_than=-1)
+    left = [file for file in folder.rglob("*") if file.is_file()]
+    assert {file.name for file in left} == set(app.GRADIO_EXAMPLES)  # the page's own examples still show
+
+
+@pytest.mark.parametrize("meta", [{}, {"meta": {"_type": "gradio.FileData"}}], ids=["bare", "gradio's own form"])
+def test_a_path_on_the_server_is_not_opened(url, photo, meta):
+    for path in (str(photo), "/etc/passwd", "/nowhere", "../../etc/passwd"):
+        answer = post(url, {"path": path, **meta})
+        assert "event: error" in answer
+        assert "confidences" not in answer
+        assert "not an image" not in answer  # nothing is told of what lies there
+    assert "event: error" in post(url, "/etc/passwd")
+    assert "There is no photo" in post(url, {"path": 7, **meta}) + post(url, {"path": "a\0b"})
+
+
+def test_what_is_no_photo_is_a_sentence_with_the_files_own_name(client, tmp_path, monkeypatch):
+    path = tmp_path / "holiday.jpg"
+    path.write_text("no photo")
+    with pytest.raises(AppError, match=r"holiday\.jpg is not an image") as caught:
+        client.predict(handle_file(path), api_name="/predict")
+    assert str(tmp_path) not in str(caught.value)
+    with pytest.raises(AppError, match="no photo"):
+        client.predict(None, api_name="/predict")
+
+    def fail(*_):
+        raise PhotoError("<b>holiday</b>.jpg is strange.")
+
+    monkeypatch.setattr(LandmarkClassifier, "predict", fail)
+    with pytest.raises(AppError, match="&lt;b&gt;holiday&lt;/b&gt;"):
+        client.predict(handle_file(path), api_name="/predict")
+
+
+@pytest.fixture
+def elsewhere(photo):
+    """Another host's address; requests for some paths are answered badly."""
+
+    class Handler(http.server.BaseHTTPRequestHandler):
+        def do_GET(self):
+            self.send_response({"/gone.jpg": 404, "/moved.jpg": 302}.get(self.path, 200))
+            if self.path == "/moved.jpg":
+                self.send_header("Location", "/fine.jpg")
+            if self.path == "/packed.jpg":
+                self.send_header("Content-Encoding", "gzip")
+            self.end_headers()
+            self.wfile.write(photo.read_bytes())
+
+        def log_message(self, *_):
+            pass
+
+    server = http.server.ThreadingHTTPServer(("127.0.0.1", 0), Handler)
+    threading.Thread(target=server.serve_forever, daemon=True).start()
+    yield f"http://127.0.0.1:{server.server_port}"
+    server.shutdown()
+    server.server_close()
+
+
+def at(address: str) -> dict:
+    return {"path": address, "meta": {"_type": "gradio.FileData"}}
+
+
+def test_a_photo_at_an_address_is_fetched_within_limits(url, elsewhere, monkeypatch):
+    monkeypatch.setattr(uploads, "_is_public", lambda _: True)
+    assert "Red Tower" in post(url, at(f"{elsewhere}/fine.jpg"))
+    assert "Red Tower" in post(url, at(f"{elsewhere}/moved.jpg"))
+    assert "answers 404" in post(url, at(f"{elsewhere}/gone.jpg"))
+    assert "sends it packed" in post(url, at(f"{elsewhere}/packed.jpg"))
+    assert "can't be reached" in post(url, at("http://127.0.0.1:9/closed.jpg"))
+    monkeypatch.setattr(uploads, "MAX_BYTES", 1000)
+    assert "is larger than" in post(url, at(f"{elsewhere}/large.jpg"))
+
+
+@pytest.mark.parametrize("said", [b"", b"HTTP/1.1 200 OK\r\n\r\n\xff\xd8"], ids=["nothing", "a beginning"])
+def test_a_host_that_falls_silent_is_not_waited_for(url, said, monkeypatch):
+    monkeypatch.setattr(uploads, "_is_public", lambda _: True)
+    monkeypatch.setattr(uploads, "_PATIENCE", 0.5)
+    with socket.create_server(("127.0.0.1", 0)) as listener:
+
+        def accept() -> None:
+            connection, _ = listener.accept()
+            held.append(connection)
+            connection.sendall(said)
+
+        held: list[socket.socket] = []
+        threading.Thread(target=accept, daemon=True).start()
+        started = time.monotonic()
+        assert "did not come within" in post(url, at(f"http://127.0.0.1:{listener.getsockname()[1]}/slow.jpg"))
+        assert time.monotonic() - started < 10
+        for connection in held:
+            connection.close()
+
+
+def test_a_redirect_keeps_the_hosts_name(monkeypatch):
+    """Or the certificate of the next answer could not be checked."""
+    monkeypatch.setattr(uploads, "_is_public", lambda _: True)
+    request = httpx.Request("GET", "https://localhost:8443/a.jpg", extensions={"timeout": {"read": 1}})
+    sent = asyncio.run(uploads._to_public_host(request))
+    assert request.url.host == "localhost"
+    assert sent.url.host in ("127.0.0.1", "::1")
+    assert sent.headers["Host"] == "localhost:8443"
+    assert sent.extensions == {"timeout": {"read": 1}, "sni_hostname": "localhost"}
+
+
+def test_nobody_reaches_the_server_or_its_neighbours_through_the_page(url, elsewhere):
+    for address in (elsewhere, "http://localhost:1", "http://169.254.169.254", "http://[::1]:1", "http://host.invalid"):
+        assert "can't be reached" in post(url, at(f"{address}/fine.jpg")), address
+
+
+@pytest.mark.parametrize(
+    "address",
+    ["127.0.0.1", "10.0.0.1", "192.168.1.1", "169.254.169.254", "100.100.100.200", "0.0.0.0", "224.0.0.1", "::1",
+     "fe80::1", "fec0::1", "fd00::1", "2002:7f00:1::", "::ffff:127.0.0.1", "ff02::1"],
+)  # fmt: skip
+def test_addresses_that_are_not_anybodys(address):
+    assert not uploads._is_public(address)
+
+
+def test_addresses_that_are():
+    assert uploads._is_public("8.8.8.8")
+    assert uploads._is_public("2001:4860:4860::8888")
+
+
+def test_the_folder_for_uploads_is_the_pages_own(tmp_path):
+    folder = uploads.upload_folder(tmp_path)
+    assert folder.parent == tmp_path
+    assert folder.stat().st_mode & 0o777 == 0o700
+    assert uploads.upload_folder(tmp_path) == folder
+    folder.rmdir()
+    (tmp_path / "home").mkdir()
+    folder.symlink_to(tmp_path / "home")  # by somebody who wants it swept
+    other = uploads.upload_folder(tmp_path)
+    assert other != folder
+    assert other.stat().st_mode & 0o777 == 0o700
+    other.rmdir()
+
+
+def test_a_sweep_takes_old_files_and_empty_folders_and_follows_no_link(tmp_path):
+    (tmp_path / "precious").write_text("")
+    folder = tmp_path / "uploads"
+    (folder / "hash").mkdir(parents=True)
+    (folder / "hash" / "photo.jpg").write_text("")
+    (folder / "link").symlink_to(tmp_path)
+    uploads.sweep(folder, older_than=-1)
+    assert list(folder.iterdir()) == []
+    assert (tmp_path / "precious").is_file()

@@ -1,0 +1,62 @@
+"""How fast a library is tagged, against its two parts, in turns."""
+
+import os
+import shutil
+import tempfile
+import time
+from contextlib import redirect_stderr
+from pathlib import Path
+
+import numpy as np
+from accelerate import PartialState
+
+from landmark_models import LandmarkClassifier
+from landmark_models.devices import available_cores
+from landmark_models.library.bulk import BATCH, recognise, tag_library
+from landmark_models.library.decoding import Decoders
+from landmark_models.library.listing import find_entries
+from train.run import device_name
+
+__all__ = ["tagging"]
+
+
+def tagging(photo: Path, model: str, count: int, rounds: int) -> tuple[dict[str, list[float]], str]:
+    """Photos per second of decoding alone, of the model alone, and of `tag` with all it does after it has started.
+
+    Args:
+        photo: of which there are `count` copies to read.
+        model: a MODEL.
+        count: photos in each turn.
+        rounds: turns of each of the three.
+
+    Returns:
+        `decode`, `model` and `tag`, a rate for each round; and the device.
+    """
+    rates: dict[str, list[float]] = {"decode": [], "model": [], "tag": []}
+    with tempfile.TemporaryDirectory() as scratch:
+        library = Path(scratch) / "library"
+        library.mkdir()
+        for index in range(count):
+            shutil.copyfile(photo, library / f"{index}{photo.suffix}")
+        tag_library(
+            [str(library)], Path(scratch) / "warm.jsonl", model
+        )  # not counted: files are in memory from here on
+        classifier = LandmarkClassifier.load(model, PartialState().device)
+        images = np.stack([classifier.preprocess(photo).numpy()] * BATCH)
+        for turn in range(rounds):
+            with Decoders(classifier.transform, classifier.min_side, available_cores()) as decoders:
+                next(decoders.decode(find_entries([str(photo)])))  # started
+                begun = time.perf_counter()
+                decoded = sum(1 for _ in decoders.decode(find_entries([str(library)])))
+                rates["decode"].append(decoded / (time.perf_counter() - begun))
+            batches = max(count // BATCH, 1)
+            recognise(classifier, images)
+            begun = time.perf_counter()
+            for _ in range(batches):
+                recognise(classifier, images)
+            rates["model"].append(batches * BATCH / (time.perf_counter() - begun))
+            begun = time.perf_counter()
+            with open(os.devnull, "w") as quiet, redirect_stderr(quiet):
+                tag_library([str(library)], Path(scratch) / f"{turn}.jsonl", model)
+            rates["tag"].append(count / (time.perf_counter() - begun))
+    return rates, device_name(classifier.device)

@@ -1,0 +1,1 @@
+"""Drawing: pictures of results and photos, and the HTML reports."""

@@ -1,0 +1,1 @@
+"""Learning: networks, augmentation, updates, the loop over epochs, checkpoints, features and heads fitted on them."""

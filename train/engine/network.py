@@ -1,0 +1,271 @@
+"""From a recipe to a network: any architecture of timm's, fresh or pretrained, its head, and what of it is frozen."""
+
+import hashlib
+from collections.abc import Collection
+from difflib import get_close_matches
+from pathlib import Path
+from typing import Any
+
+import timm
+import torch
+from huggingface_hub import hf_hub_download
+from safetensors import SafetensorError, safe_open
+from timm.models import group_parameters
+from torch import nn
+
+from landmark_models.errors import LandmarkError
+from landmark_models.networks.mlp_head import put_mlp_head
+from train.recipe import Recipe, RecipeError
+
+__all__ = [
+    "average_with_pretrained",
+    "build_network",
+    "freeze",
+    "frozen_parameters",
+    "head_parameters",
+    "served_arguments",
+    "weights_digest",
+    "weights_from",
+]
+
+_SHOWN = 3  # tensors that an error names
+
+
+def weights_from(recipe: Recipe, weights: Path | None = None) -> str:
+    """Where the recipe's network starts from, in a few words: a run says so, and its model does."""
+    if not recipe.pretrained:
+        return "random weights"
+    file = _pretrained_file(recipe, weights)
+    cfg = timm.get_pretrained_cfg(recipe.model)
+    if weights is None and cfg is not None:
+        return f"{cfg.hf_hub_id} on the Hub"
+    with file.open("rb") as content:
+        return f"{file.name}, sha256 {hashlib.file_digest(content, 'sha256').hexdigest()[:12]}"
+
+
+def build_network(recipe: Recipe, num_classes: int, weights: Path | None = None) -> nn.Module:
+    """The recipe's architecture and head, its `pretrained_cfg` saying how it will be served.
+
+    Where the recipe says `pretrained`, all but the head is pretrained, and serving keeps the backbone's own mean,
+    standard deviation, crop and interpolation, unless the recipe names others.
+
+    Args:
+        recipe: what to build.
+        num_classes: width of the classifier.
+        weights: a safetensors file with the pretrained weights; None for timm's own from the Hub.
+
+    Raises:
+        RecipeError: timm does not know the architecture, or it does not take the recipe's arguments, photo sizes or
+            freezing.
+        LandmarkError: the pretrained weights can't be had, or don't fit.
+    """
+    _refuse_unknown(recipe.model)
+    arguments = _arguments(recipe)
+    rates = {"drop_rate": recipe.drop_rate, "drop_path_rate": recipe.drop_path_rate}
+    arguments |= {name: rate for name, rate in rates.items() if rate is not None}
+    file = _pretrained_file(recipe, weights) if recipe.pretrained else None
+    try:
+        if file is None:
+            network = timm.create_model(recipe.model, pretrained=False, num_classes=num_classes, **arguments)
+        else:
+            network = _pretrained(recipe.model, file, arguments)
+            network.reset_classifier(num_classes)  # type: ignore[operator]
+        if recipe.head_hidden:
+            put_mlp_head(network, recipe.head_hidden, recipe.drop_rate or 0.0)
+    except LandmarkError:
+        raise
+    except Exception as error:  # whatever an architecture raises on arguments that it does not know
+        raise RecipeError(f"{recipe.model} can't be built with {arguments}: {error}") from None
+    network.eval()
+    for what in {recipe.freeze, "backbone" if recipe.head_epochs else recipe.freeze}:
+        frozen_parameters(network, what)  # raises where it can't be done, before anything else takes time
+    sides = {recipe.crop_side(epoch) for epoch in range(1, recipe.epochs + 1)}
+    for size in sorted({*sides, recipe.serving_size}):
+        try:
+            with torch.inference_mode():
+                network(torch.zeros(1, 3, size, size))
+        except Exception as error:
+            raise RecipeError(f"{recipe.model} with {arguments} can't take photos of {size} px: {error}") from None
+    served = {"crop_pct": recipe.crop_pct, "crop_mode": recipe.crop_mode, "interpolation": recipe.interpolation}
+    network.pretrained_cfg.update({name: value for name, value in served.items() if value is not None})
+    # What the pretrained weights were best tested with says nothing about these.
+    network.pretrained_cfg.update(input_size=(3, recipe.serving_size, recipe.serving_size), test_input_size=None)
+    network.pretrained_cfg.update(test_crop_pct=None, pool_size=None)
+    return network
+
+
+@torch.no_grad()
+def average_with_pretrained(network: nn.Module, recipe: Recipe, weights: Path | None = None) -> None:
+    """Average a trained network with the pretrained one that it started from, in place, all but the classifier.
+
+    Running statistics are averaged, too. The average keeps what the pretrained network knew beside what it learnt here
+    (WiSE-FT, Wortsman et al. 2022). The classifier must be fitted anew.
+
+    Args:
+        network: trained from this recipe's pretrained weights.
+        recipe: `average_with_pretrained` is the share of these.
+        weights: as in `build_network`.
+
+    Raises:
+        LandmarkError: the pretrained weights aren't available.
+    """
+    share = recipe.average_with_pretrained
+    pretrained = _pretrained(recipe.model, _pretrained_file(recipe, weights), _arguments(recipe)).state_dict()
+    head = head_parameters(network)
+    for name, tensor in network.state_dict().items():
+        if name not in head and tensor.is_floating_point():
+            tensor.lerp_(pretrained[name].to(tensor), share)
+
+
+def weights_digest(network: nn.Module, leave_out: Collection[str] = ()) -> str:
+    """A SHA-256 over names, shapes and values of a network's tensors, as hexadecimal digits."""
+    digest = hashlib.sha256()
+    for name, tensor in network.state_dict().items():
+        if name not in leave_out:
+            digest.update(f"{name} {tuple(tensor.shape)} {tensor.dtype}".encode())
+            digest.update(tensor.cpu().reshape(-1).view(torch.uint8).numpy().tobytes())
+    return digest.hexdigest()
+
+
+def _refuse_unknown(model: str) -> None:
+    name, _, tag = model.partition(".")
+    if not timm.is_model(name):
+        near = get_close_matches(name, timm.list_models(), n=5, cutoff=0.5)
+        raise RecipeError(f"timm {timm.__version__} has no model {name!r}; nearest: {', '.join(near) or 'none'}.")
+    known = [other.partition(".")[2] for other in timm.list_pretrained(f"{name}.*")]
+    if tag and tag not in known:
+        raise RecipeError(f"{name} has no pretrained weights {tag!r}; timm knows {', '.join(known) or 'none'}.")
+
+
+def served_arguments(recipe: Recipe) -> dict[str, Any]:
+    """The arguments by which `timm.create_model` builds the recipe's trained network again."""
+    arguments = _arguments(recipe)
+    return arguments | {"backbone": recipe.model, "hidden": recipe.head_hidden} if recipe.head_hidden else arguments
+
+
+def _arguments(recipe: Recipe) -> dict[str, Any]:
+    """The recipe's `model_args`, with the size of photos for an architecture that is built for one."""
+    cfg = timm.get_pretrained_cfg(recipe.model)
+    fixed = cfg is not None and cfg.fixed_input_size and "img_size" not in recipe.model_args
+    return recipe.model_args | {"img_size": recipe.serving_size} if fixed else dict(recipe.model_args)
+
+
+def _pretrained_file(recipe: Recipe, weights: Path | None) -> Path:
+    """The safetensors file with the pretrained weights."""
+    elsewhere = (
+        "name a file with --pretrained-weights FILE.safetensors, or start from random weights (pretrained=false)."
+    )
+    if weights is not None:
+        if not weights.is_file():
+            raise LandmarkError(f"There is no file of pretrained weights {weights}.")
+        if weights.suffix != ".safetensors":
+            raise LandmarkError(f"Pretrained weights are read from NAME.safetensors alone, not from {weights}.")
+        return weights
+    cfg = timm.get_pretrained_cfg(recipe.model)
+    if cfg is None or not cfg.hf_hub_id:
+        raise LandmarkError(f"timm knows no pretrained weights of {recipe.model}: {elsewhere}")
+    name = cfg.hf_hub_filename or "model.safetensors"
+    tried = f"{name} of https://huggingface.co/{cfg.hf_hub_id}"
+    if not name.endswith(".safetensors"):
+        raise LandmarkError(f"The pretrained weights of {recipe.model} are {tried}, no safetensors: {elsewhere}")
+    try:
+        return Path(hf_hub_download(cfg.hf_hub_id, name))
+    except Exception as error:  # no network, no such file, a refusal, a full disk
+        reason = str(error).strip().splitlines()[0].rstrip(".") if str(error).strip() else type(error).__name__
+        raise LandmarkError(
+            f"The pretrained weights of {recipe.model} can't be had: {tried} is neither in the local cache nor can it "
+            f"be downloaded ({reason}). With a network try again; without, {elsewhere}"
+        ) from None
+
+
+def _pretrained(model: str, file: Path, arguments: dict[str, Any]) -> nn.Module:
+    """The architecture with exactly the file's weights, and a classifier as wide as the file's.
+
+    Raises:
+        LandmarkError: the file is no safetensors file, or its tensors are not those of the architecture.
+    """
+    try:
+        with safe_open(file, "pt") as content:
+            shapes = {name: list(content.get_slice(name).get_shape()) for name in content.keys()}  # noqa: SIM118
+    except (SafetensorError, OSError) as error:
+        raise LandmarkError(f"{file} can't be read as safetensors: {error}") from None
+    cfg = timm.get_pretrained_cfg(model)
+    classifier = cfg.classifier if cfg and isinstance(cfg.classifier, str) else "head.fc"
+    classes = shapes[f"{classifier}.weight"][0] if f"{classifier}.weight" in shapes else None
+    reason = ""
+    # Under another name it may be as wide as the original; or there is none.
+    for rows in [classes] if classes else [cfg.num_classes if cfg else 1000, 0]:
+        overlay = {"file": str(file), "num_classes": rows, "custom_load": False, "label_offset": 0}
+        overlay["classifier"] = classifier
+        try:
+            return timm.create_model(
+                model, pretrained=True, num_classes=rows, pretrained_cfg_overlay=overlay, **arguments
+            )
+        except (RuntimeError, KeyError) as error:
+            reason = str(error)[:300]
+    plain = timm.create_model(model, pretrained=False, num_classes=classes or 0, **arguments)
+    wanted = {name: list(tensor.shape) for name, tensor in plain.state_dict().items()}
+    raise LandmarkError(f"The weights in {file} don't fit {model}: {_first_differences(wanted, shapes) or reason}")
+
+
+def _first_differences(wanted: dict[str, list[int]], found: dict[str, list[int]]) -> str:
+    """The first tensors in which the file differs from the architecture, in words."""
+    sayings = [
+        f"{name} is {found[name]} in the file and {shape} in the architecture"
+        if name in found
+        else f"{name} is missing"
+        for name, shape in wanted.items()
+        if found.get(name) != shape
+    ]
+    sayings += [f"{name} is no tensor of the architecture" for name in found if name not in wanted]
+    more = f"; and {len(sayings) - _SHOWN} more" if len(sayings) > _SHOWN else ""
+    return "; ".join(sayings[:_SHOWN]) + more + "." * bool(sayings)
+
+
+def frozen_parameters(network: nn.Module, what: str | int) -> frozenset[str]:
+    """Names of the parameters that `freeze` keeps as they are: none, the backbone's, or those of the first N stages.
+
+    Stages are timm's coarse groups; the stem goes with the first.
+
+    Raises:
+        RecipeError: there are not so many stages, or timm does not say what they are.
+    """
+    if what == "none" or what == 0:
+        return frozenset()
+    own: Any = network
+    if what == "backbone":
+        head = head_parameters(network)
+        return frozenset(name for name, _ in network.named_parameters() if name not in head)
+    if not hasattr(own, "group_matcher"):
+        raise RecipeError(f"freeze={what}: timm does not say what the stages of this network are; take backbone.")
+    matcher = own.group_matcher(coarse=True)
+    groups = group_parameters(network, matcher)
+    stem = {"stem": matcher["stem"]} if isinstance(matcher, dict) and "stem" in matcher else None
+    has_stem = stem is None or len(group_parameters(network, stem)) > 1
+    stages = len(groups) - 1 - has_stem  # the last group is the head
+    if int(what) > stages:
+        raise RecipeError(f"freeze={what}: this network has {stages} stages; freeze=backbone freezes all but the head.")
+    return frozenset(name for group in range(int(what) + has_stem) for name in groups[group])
+
+
+def head_parameters(network: nn.Module) -> frozenset[str]:
+    """Names of the classifier's parameters; a network may have several classifiers."""
+    own: Any = network
+    classifier = own.get_classifier()
+    modules = classifier if isinstance(classifier, tuple | list | nn.ModuleList) else [classifier]
+    ids = {id(parameter) for module in modules for parameter in module.parameters()}
+    return frozenset(name for name, parameter in network.named_parameters() if id(parameter) in ids)
+
+
+def freeze(network: nn.Module, frozen: Collection[str]) -> None:
+    """Put a network into training mode, but for these parameters and whatever holds nothing but them.
+
+    Frozen modules are in evaluation mode: normalisation keeps and uses its running statistics, dropout is off.
+    """
+    network.train()
+    for name, parameter in network.named_parameters():
+        parameter.requires_grad_(name not in frozen)
+    for module in network.modules():
+        parameters = list(module.parameters())
+        if parameters and not any(parameter.requires_grad for parameter in parameters):
+            module.eval()

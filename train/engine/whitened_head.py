@@ -1,0 +1,203 @@
+"""A cosine classifier in the whitened feature space: a head in closed form, which answers and rejects.
+
+A photo's feature f, less the features' mean, is d. The classes' means m_k and their one within-class covariance S are
+those of d / |d|. S is shrunk, S' = (1 - l) S + l (tr S / D) I, and W is its whitening, W'W = S'^-1. Then
+score_k = cos(W d, W m_k). The photo is named by the largest, rejected by its size, and its probabilities are
+softmax(s * score). But for the division by |W d| that is a linear layer of f, which goes into the network itself.
+
+It is SimpleShot (Wang et al. 2019) with the metric of linear discriminant analysis, on features of length 1, as Wang et
+al. (2024) and Müller and Hein (2025) have found better for few photos and for out-of-distribution detection.
+"""
+
+from dataclasses import dataclass, replace
+from pathlib import Path
+
+import torch
+from torch import Tensor, nn
+
+from landmark_models.classifier import LandmarkClassifier
+from landmark_models.errors import LandmarkError
+from landmark_models.models import hub
+from landmark_models.networks.served import ServedNetwork, linear_classifier
+from landmark_models.networks.statistics import MAX_STATISTICS_BYTES, FeatureStatistics, statistics_bytes
+from landmark_models.rejection import KnownRule
+from train.calibration import fit_temperature, keep_validation
+from train.engine.network import average_with_pretrained
+from train.engine.photos import TrainingPhotos
+from train.measure.predict import look_at_features
+from train.recipe import Recipe
+from train.run import RunFolder
+
+__all__ = ["WhitenedHead", "check_head", "finish_run", "fit_whitened_head", "head_on_features"]
+
+_SHRINKAGE = 0.05  # from 0.05 to 0.4 it makes no difference that could be measured
+_TOLERANCE = 1e-4  # relative, between the classifier's own output and the linear layer on what should be its input
+
+
+@dataclass(frozen=True)
+class WhitenedHead:
+    """The head as stored: a linear layer, float32 `weight` `(classes, D)` and `bias` `(classes,)`, and statistics."""
+
+    weight: Tensor
+    bias: Tensor
+    statistics: FeatureStatistics
+
+    def logits(self, features: Tensor) -> Tensor:
+        """Features `(N, D)` to logits `(N, classes)`, `scale` times the cosines."""
+        offset = features.double() - self.statistics.mean.double()
+        length = (offset @ self.statistics.whitening.T).norm(dim=1, keepdim=True).clamp_min(1e-12)
+        linear = features.double() @ self.weight.double().T + self.bias.double()
+        return (linear * self.statistics.distance / length).float()
+
+    def scaled(self, scale: float) -> "WhitenedHead":
+        """The same head with its logits `scale` times the cosines."""
+        factor = scale / self.statistics.scale
+        return WhitenedHead(self.weight * factor, self.bias * factor, replace(self.statistics, scale=scale))
+
+    def put_into(self, network: nn.Module) -> None:
+        """Make it the classifier of a network whose classifier is one linear layer, in place."""
+        classifier = linear_classifier(network, self.statistics.width)
+        with torch.no_grad():
+            classifier.weight.copy_(self.weight)
+            classifier.bias.copy_(self.bias)
+
+
+def fit_whitened_head(
+    features: Tensor, targets: Tensor, num_classes: int, validation: tuple[Tensor, Tensor] | None = None
+) -> WhitenedHead:
+    """Fit the head in closed form.
+
+    Args:
+        features: float32 `(N, D)`.
+        targets: class indices `(N,)`; every class must have a photo.
+        num_classes: number of classes.
+        validation: features and targets of other photos, by which `scale` is fitted; without, it stays 1.
+
+    Raises:
+        LandmarkError: a class has no photo, or the features are all alike.
+    """
+    counts = torch.bincount(targets, minlength=num_classes)
+    if not counts.all():
+        raise LandmarkError(f"{int((counts == 0).sum())} classes have no photo to fit head=whitened_cosine on.")
+    mean = features.double().mean(0).float().double()  # as it is stored
+    units = nn.functional.normalize(features.double() - mean, dim=1)
+    means = units.new_zeros(num_classes, features.shape[1]).index_add_(0, targets, units) / counts.unsqueeze(1)
+    residuals = units - means[targets]
+    covariance = residuals.T @ residuals / len(residuals)
+    average = covariance.trace() / len(mean)
+    if not average > 0:
+        raise LandmarkError(
+            "The features of all photos of a class are the same, so head=whitened_cosine can't be fitted."
+        )
+    shrunk = (1 - _SHRINKAGE) * covariance + _SHRINKAGE * average * torch.eye(len(mean), dtype=covariance.dtype)
+    statistics = FeatureStatistics.of(mean, shrunk)
+    whitening = statistics.whitening
+    weight = means @ whitening.T @ whitening / (means @ whitening.T).norm(dim=1, keepdim=True)
+    distance = float(((features.double() - mean) @ whitening.T).norm(dim=1).median())
+    weight = (weight / distance).float()
+    bias = (-(weight.double() @ mean)).float()
+    head = WhitenedHead(weight, bias, replace(statistics, distance=distance))
+    if validation is None:
+        return head
+    return head.scaled(1 / fit_temperature(head.logits(validation[0]), validation[1], least=1e-3))
+
+
+def check_head(network: nn.Module, model: str, side: int) -> None:
+    """See that a network can have this head.
+
+    Raises:
+        LandmarkError: its classifier is not one linear layer on its features, or these are too many.
+    """
+    network.eval()
+    try:
+        classifier = linear_classifier(network)
+        images = torch.randn(2, 3, side, side, generator=torch.Generator().manual_seed(0))
+        with torch.inference_mode():
+            features = network.forward_head(network.forward_features(images), pre_logits=True)  # type: ignore[operator]
+            own, linear = network(images), classifier(features)
+        if not torch.allclose(own, linear, rtol=_TOLERANCE, atol=_TOLERANCE):
+            raise ValueError("its output is not its classifier's on the features before it")
+    except (ValueError, RuntimeError, AttributeError, TypeError) as error:
+        raise LandmarkError(f"{model} can't have head=whitened_cosine: {error}. Take head=linear.") from None
+    if (size := statistics_bytes(classifier.in_features)) > MAX_STATISTICS_BYTES:
+        raise LandmarkError(
+            f"{model} has {classifier.in_features} features, whose statistics would take {size / 1e6:.1f} MB, over the "
+            f"limit of {MAX_STATISTICS_BYTES / 1e6:.0f} MB; take head=linear."
+        )
+
+
+def head_on_features(
+    network: nn.Module,
+    photos: TrainingPhotos,
+    features: Tensor,
+    targets: Tensor,
+    run: RunFolder,
+    recipe: Recipe,
+    validation: dict[str, object],
+) -> None:
+    """Fit the head to features, put it into the network, and save the run's model with its statistics.
+
+    It is fitted twice: on the training photos, for the scale of its logits and for what the model says of the
+    validation photos, and then on both together, which is what is served.
+
+    Args:
+        network: whose classifier is replaced.
+        photos: those of the run.
+        features: of the training photos, then of the validation photos, float32 `(N, D)`.
+        targets: class indices `(N,)`.
+        run: its folder.
+        recipe: its recipe.
+        validation: what else the model says of its validation, e.g. the best epoch.
+
+    Raises:
+        LandmarkError: a class has no photo, the features are not finite, or the run's folder can't be written.
+    """
+    if not features.isfinite().all():
+        raise LandmarkError(f"{recipe.model} gives features that are not finite numbers; see mixed_precision.")
+    classes = len(photos.labels)
+    count = len(targets) - len(photos.val)
+    held_out = (features[count:], targets[count:])
+    first = fit_whitened_head(features[:count], targets[:count], classes, held_out)
+    first.put_into(network)
+    served = ServedNetwork(network, 1.0, KnownRule(), first.statistics)
+    with torch.no_grad():
+        logits = served.logits(held_out[0])
+        scores = {name: served.score(name, held_out[0], logits) for name in served.available_scores}
+    keep_validation(run, logits, held_out[1], scores)
+    top1 = float((logits.argmax(1) == held_out[1]).float().mean())
+    head = fit_whitened_head(features, targets, classes).scaled(first.statistics.scale)
+    head.put_into(network)
+    figures = {**validation, "top1": top1, "n": len(held_out[1]), "refitted": True}
+    with run.writing():
+        run.save_model(network, photos.labels, recipe, figures, head.statistics)
+    print(f"Whitened cosine head: validation top-1 {100 * top1:.2f} %; fitted again on all {len(targets)} photos.")
+
+
+def finish_run(
+    run: RunFolder, recipe: Recipe, photos: TrainingPhotos, weights: Path | None, device: torch.device
+) -> None:
+    """The last step of a training by epochs: average the best model with the pretrained one, and fit its head.
+
+    Args:
+        run: with the best model of its epochs.
+        recipe: its recipe.
+        photos: those of the run; unlabelled ones are left out.
+        weights: as in `build_network`.
+        device: where features are computed.
+
+    Raises:
+        LandmarkError: as in `average_with_pretrained` and `head_on_features`.
+    """
+    model = hub.load(run.trained if run.trained.is_dir() else run.model)
+    if recipe.average_with_pretrained:
+        average_with_pretrained(model.network, recipe, weights)
+    labelled = photos.train.take(
+        [index for index, target in enumerate(photos.train.targets) if target < len(photos.labels)]
+    )
+    everything = labelled.joined(photos.val)
+    classifier = LandmarkClassifier(model, device, "torch")
+    features, readable = look_at_features(classifier, everything.files(), title="features for the head")
+    features = features.clone()  # out of inference mode
+    targets = torch.tensor(everything.take(readable).targets)
+    validation = {"epoch": model.landmark["validation"]["epoch"]}
+    head_on_features(model.network.cpu(), photos, features, targets, run, recipe, validation)

@@ -1,0 +1,1 @@
+"""Publishing: model cards, uploads, and models as single files for other runtimes."""

@@ -1,0 +1,1 @@
+"""Measuring: predictions for many photos, figures with intervals, corruptions, comparisons, the ladder."""
