@@ -27,16 +27,15 @@ UPLOADS = upload_folder(os.environ.get("GRADIO_TEMP_DIR") or tempfile.gettempdir
 os.environ["GRADIO_TEMP_DIR"] = str(UPLOADS)
 
 import gradio as gr
-import torch
 import typer
 from gradio import processing_utils
 from PIL import Image
 
-from landmark_models import LandmarkError, PhotoError, open_photo, photo_position
+from landmark_models import LandmarkError, PhotoError, models, open_photo, photo_position
+from landmark_models.devices import best_device
 from landmark_models.errors import run_command
 from landmark_models.explain import NoExplanationError
 from landmark_models.explain import explain as explained
-from landmark_models.models import hub
 from landmark_models.page.batch import Tagged, tag_photos
 from landmark_models.page.cards import EMPTY, answer_html, table_html
 from landmark_models.page.serving import Serving
@@ -80,7 +79,7 @@ def example_photos(serving: Serving) -> dict[Path, str]:
     Of Gradio's only those that the model answers as their captions say: it may know other landmarks.
     """
     classifier = serving.now.classifier
-    own = hub.examples(classifier.source, classifier.revision)
+    own = models.examples(classifier.source, classifier.revision)
     examples = {photo: f"Example {number}" for number, photo in enumerate(own, start=1)}
     for photo, caption in gradio_examples().items():
         answer = classifier.predict(photo, 1)
@@ -336,11 +335,11 @@ def main(
 
     It opens also where the model can't be had: then the last copy that served does, else the embedded model.
     """
-    device = "cuda" if torch.cuda.is_available() else "cpu"
+    device = best_device()
     serving = Serving(model or None, namespace or None, device, look_again=not ZERO_GPU)
     classifier, why = serving.now
     source = classifier.source
-    if source in hub.EMBEDDED:
+    if source in models.EMBEDDED:
         source = "the embedded model" if source == "default" else f"the embedded model {source}"
     print(f"Serving {source}. {why}".strip(), flush=True)
     examples = example_photos(serving)

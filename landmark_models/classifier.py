@@ -15,8 +15,8 @@ from typing import Any, Literal
 import torch
 from torch import Tensor
 
+from landmark_models import models
 from landmark_models.errors import LandmarkError, ModelError, PhotoError
-from landmark_models.models import hub
 from landmark_models.networks.openvino_engine import openvino_body
 from landmark_models.networks.served import Outputs, ServedNetwork
 from landmark_models.photo import Photo, open_photo
@@ -66,7 +66,7 @@ class LandmarkClassifier:
         LandmarkError: LANDMARK_ENGINE is none of these.
     """
 
-    def __init__(self, model: hub.LoadedModel, device: str | torch.device = "cpu", engine: Engine = "auto"):
+    def __init__(self, model: models.LoadedModel, device: str | torch.device = "cpu", engine: Engine = "auto"):
         self.source = model.source
         self.revision = model.revision
         self.config = model.config
@@ -96,9 +96,9 @@ class LandmarkClassifier:
         Raises:
             ModelError: it does not exist, can't be downloaded, or its files don't fit together.
         """
-        return cls(hub.load(model), device, engine)
+        return cls(models.load(model), device, engine)
 
-    def _converted(self, model: hub.LoadedModel, engine: Engine) -> Callable[[Tensor], Tensor] | None:
+    def _converted(self, model: models.LoadedModel, engine: Engine) -> Callable[[Tensor], Tensor] | None:
         """The body computed by OpenVINO; None where PyTorch does."""
         wanted = os.environ.get("LANDMARK_ENGINE", "auto") if engine == "auto" else engine
         if wanted not in _ENGINES:

@@ -8,7 +8,7 @@ from typing import Any
 
 import torch
 
-__all__ = ["available_cores", "fast_precision", "instruction_set", "keep_freed_memory"]
+__all__ = ["available_cores", "best_device", "device_name", "fast_precision", "instruction_set", "keep_freed_memory"]
 
 _M_TRIM_THRESHOLD, _M_MMAP_MAX = -1, -4  # malloc.h
 
@@ -16,6 +16,19 @@ _M_TRIM_THRESHOLD, _M_MMAP_MAX = -1, -4  # malloc.h
 def available_cores() -> int:
     """CPU cores that this process may use."""
     return len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
+
+
+def best_device() -> str:
+    """The device that networks are computed on where nobody names one: the first CUDA GPU, else the CPU."""
+    return "cuda" if torch.cuda.is_available() else "cpu"
+
+
+def device_name(device: torch.device) -> str:
+    """The device as a person would name it, e.g. "CPU, 2 threads"."""
+    if device.type == "cuda":
+        return torch.cuda.get_device_name(device)
+    threads = torch.get_num_threads()
+    return f"CPU, {threads} thread{'s' * (threads > 1)}" if device.type == "cpu" else device.type
 
 
 def fast_precision(device: torch.device) -> torch.dtype:

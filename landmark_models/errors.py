@@ -17,6 +17,11 @@ class ModelError(LandmarkError):
     """A model that can't be had or can't be trusted."""
 
 
+def reason(error: BaseException) -> str:
+    """Why something failed, in words without a path: the system's own for an `OSError`, else the exception's text."""
+    return getattr(error, "strerror", None) or str(error)
+
+
 def run_command(command: Callable[[], object]) -> None:
     """Run a command line; a `LandmarkError` becomes one sentence on standard error and exit status 1.
 

@@ -1,18 +1,19 @@
 """Files that are whole at any moment: written beside under another name, then renamed."""
 
+import hashlib
 import json
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
-__all__ = ["PART", "beside", "write_json", "write_text"]
+__all__ = ["PART", "atomic_path", "sha256", "write_json", "write_text"]
 
 PART = ".part"  # how the name of an unfinished file ends
 
 
 @contextmanager
-def beside(file: Path) -> Iterator[Path]:
+def atomic_path(file: Path) -> Iterator[Path]:
     """A path to write to, which takes the name of `file` when the block has ended well; else `file` is as it was."""
     scratch = file.with_name(f".{file.name}{PART}")
     scratch.unlink(missing_ok=True)  # what a kill left there, or a link that would lead the content elsewhere
@@ -23,9 +24,15 @@ def beside(file: Path) -> Iterator[Path]:
         scratch.unlink(missing_ok=True)
 
 
+def sha256(file: Path) -> str:
+    """The SHA-256 of a file's content, as 64 hexadecimal digits."""
+    with file.open("rb") as content:
+        return hashlib.file_digest(content, "sha256").hexdigest()
+
+
 def write_text(file: Path, content: str) -> None:
     """Write a text file (UTF-8), at once."""
-    with beside(file) as scratch:
+    with atomic_path(file) as scratch:
         scratch.write_text(content, encoding="utf-8", errors="surrogateescape")  # names of files may be no UTF-8
 
 

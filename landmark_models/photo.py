@@ -16,7 +16,7 @@ from typing import IO, NamedTuple
 import numpy as np
 from PIL import ExifTags, Image, ImageCms, ImageOps
 
-from landmark_models.errors import PhotoError
+from landmark_models.errors import PhotoError, reason
 
 __all__ = [
     "DECODED_MARGIN",
@@ -82,7 +82,7 @@ def _read(photo: str | os.PathLike[str] | bytes | bytearray | memoryview | IO[by
         except FileNotFoundError:
             raise PhotoError(f"{name} does not exist.") from None
         except (OSError, ValueError) as error:
-            raise PhotoError(f"{name} can't be read: {getattr(error, 'strerror', None) or error}.") from None
+            raise PhotoError(f"{name} can't be read: {reason(error)}.") from None
     else:
         try:
             data = photo.read(MAX_BYTES + 1)

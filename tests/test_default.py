@@ -12,7 +12,7 @@ from safetensors.torch import load_file
 from landmark_models import LandmarkClassifier
 from landmark_models.models.hub import EMBEDDED
 from train.evaluate import evaluate
-from train.measure.predict import look
+from train.measure.predict import predict_logits
 from train.recipe import Recipe
 
 LIMITS = {"default": 14_000_000, "compact": 10_000_000}  # bytes, with everything
@@ -114,4 +114,4 @@ def test_timm_alone_gives_the_same_first_labels(model, real_data):
     images = torch.stack([classifier.preprocess(photo) for photo in photos])
     with torch.inference_mode():
         plain = torch.cat([network(batch) for batch in images.split(64)]).argmax(1)
-    assert plain.equal(look(classifier, photos).logits.argmax(1))
+    assert plain.equal(predict_logits(classifier, photos).logits.argmax(1))

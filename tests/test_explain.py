@@ -6,9 +6,8 @@ import timm
 import torch
 from PIL import Image
 
-from landmark_models import LandmarkClassifier
+from landmark_models import LandmarkClassifier, models
 from landmark_models.explain import NoExplanationError, explain, heat_map
-from landmark_models.models import hub
 from landmark_models.preprocess import seen_region, serving_transform
 
 
@@ -21,7 +20,7 @@ def classifier(network, size=64) -> LandmarkClassifier:
     }
     settings |= {"mean": (0.0, 0.0, 0.0), "std": (1.0, 1.0, 1.0)}
     config = {"architecture": "a_network", "label_names": ["red", "blue"], "landmark": {}, "pretrained_cfg": settings}
-    return LandmarkClassifier(hub.LoadedModel(network.eval(), config, "a test's own", Path("none")))
+    return LandmarkClassifier(models.LoadedModel(network.eval(), config, "a test's own", Path("none")))
 
 
 class Colors(torch.nn.Module):

@@ -27,20 +27,20 @@ from rich.table import Table
 from torch import nn
 
 from landmark_models import open_photo
-from landmark_models.devices import available_cores, instruction_set
+from landmark_models.devices import available_cores, device_name, instruction_set
 from landmark_models.errors import LandmarkError, run_command
 from train.benchmarks.engine import BATCH, ENGINES, engines
 from train.benchmarks.page import explanation, latencies, page, quantiles
 from train.benchmarks.tag import tagging
 from train.engine.augment import BatchAugmentation
-from train.engine.linear_probe import trains_linear_head_alone
+from train.engine.linear_probe import is_linear_probe
 from train.engine.network import build_network, freeze, frozen_parameters
 from train.engine.photos import find_training_photos, loaders
 from train.engine.updates import Engine, start_accelerator
 from train.fit import fit
 from train.options import Data, PretrainedWeights, RecipeFile
 from train.recipe import Recipe, with_knobs
-from train.run import RunFolder, device_name
+from train.run import RunFolder
 
 __all__ = ["head", "loop"]
 
@@ -129,7 +129,7 @@ def head(recipe: Recipe, data: Path, weights: Path | None = None) -> dict[str, A
         LandmarkError: the recipe trains something else, or can't be trained.
     """
     result: dict[str, Any] = {}
-    if not trains_linear_head_alone(recipe, build_network(recipe, 2, weights)):
+    if not is_linear_probe(recipe, build_network(recipe, 2, weights)):
         raise LandmarkError(f"The recipe of {recipe.model} trains more than a linear head on photos that don't change.")
     with tempfile.TemporaryDirectory() as scratch:
 

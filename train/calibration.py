@@ -22,13 +22,14 @@ from torch import Tensor, nn
 from torchmetrics.functional.classification import multiclass_calibration_error
 
 from landmark_models.classifier import LandmarkClassifier
+from landmark_models.devices import best_device
 from landmark_models.errors import LandmarkError, PhotoError, run_command
-from landmark_models.files import beside, write_json
+from landmark_models.files import atomic_path, write_json
 from landmark_models.models.folder import CONFIG_FILE
 from landmark_models.photo import PHOTO_SUFFIXES, open_photo
 from landmark_models.rejection import LOGIT_SCORES, KnownRule
 from train.data import DataError, find_photos, find_unlabelled
-from train.measure.predict import look_all_scores
+from train.measure.predict import predict_scores
 from train.run import RunFolder
 
 __all__ = [
@@ -37,13 +38,13 @@ __all__ = [
     "NEAR_AIM",
     "calibrate",
     "choose_rule",
+    "describe_calibration",
     "expected_calibration_error",
     "find_negatives",
     "fit_temperature",
     "is_near",
     "keep_validation",
     "perfect_calibration_error",
-    "sentences",
 ]
 
 BINS = 15
@@ -211,14 +212,14 @@ def calibrate(
     chosen_on = {"data": "validation", "n": count}
     others, near, kinds = None, None, {}
     if negatives is not None or validation_from is not None:
-        classifier = LandmarkClassifier.load(run.path, "cuda" if torch.cuda.is_available() else "cpu", "torch")
+        classifier = LandmarkClassifier.load(run.path, best_device(), "torch")
         classifier.served.temperature = temperature
         if validation_from is not None:
             scores, right = _scores_elsewhere(classifier, validation_from)
             chosen_on = {"data": Path(validation_from).resolve().name, "n": len(right)}
         if negatives is not None:
             files = find_negatives(negatives)
-            found_scores, readable, _ = look_all_scores(classifier, files, title="negatives")
+            found_scores, readable, _ = predict_scores(classifier, files, title="negatives")
             _say_left_out(len(files) - len(readable), len(files), negatives)
             others = {name: found_scores[name] for name in scores}
             near = torch.tensor([is_near(kind_of(files[index], negatives)) for index in readable])
@@ -279,7 +280,7 @@ def _scores_elsewhere(classifier: LandmarkClassifier, data: str | Path) -> tuple
     """
     photos = find_photos(data, "test", classifier.labels) or find_photos(data, "all", classifier.labels)
     assert photos is not None  # `all` finds photos or raises
-    scores, readable, named = look_all_scores(classifier, photos.files(), title="photos from elsewhere")
+    scores, readable, named = predict_scores(classifier, photos.files(), title="photos from elsewhere")
     if not readable:
         raise DataError(f"None of the {len(photos)} photos in {data} can be read.")
     _say_left_out(len(photos) - len(readable), len(photos), data)
@@ -303,12 +304,12 @@ def keep_validation(
         scores: further scores for the rule, by name, `(N,)` each.
     """
     tensors = {"logits": logits, **{_SCORE + name: score for name, score in (scores or {}).items()}}
-    with run.writing(), beside(run.validation) as scratch:
+    with run.writing(), atomic_path(run.validation) as scratch:
         content = {name: tensor.float().cpu().contiguous() for name, tensor in tensors.items()}
         scratch.write_bytes(save(content | {"targets": targets.cpu()}))
 
 
-def sentences(result: dict[str, Any]) -> str:
+def describe_calibration(result: dict[str, Any]) -> str:
     """What a calibration found, for a terminal."""
     found = result["calibration"]
     text = (
@@ -337,7 +338,7 @@ def command(
     ] = None,
 ) -> None:
     """Fit a model's temperature, and its rule for photos of none of its landmarks, on the run's validation photos."""
-    Console().print(sentences(calibrate(RunFolder(run), negatives, validation_from)), soft_wrap=True)
+    Console().print(describe_calibration(calibrate(RunFolder(run), negatives, validation_from)), soft_wrap=True)
 
 
 if __name__ == "__main__":

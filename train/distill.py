@@ -8,8 +8,8 @@ from typing import Annotated
 
 import typer
 
+from landmark_models import models
 from landmark_models.errors import run_command
-from landmark_models.models import hub
 from train.fit import fit
 from train.options import (
     CheckpointingSteps,
@@ -55,7 +55,7 @@ def command(
     private: Private = False,
 ) -> None:
     """Train a small model on what a large one says of the same augmented photos. Any knob can be set here."""
-    read, loaded = Recipe.read(recipe, **knobs), hub.load(teacher)
+    read, loaded = Recipe.read(recipe, **knobs), models.load(teacher)
     reserve(push_to_hub, private)
     run = fit(
         read,

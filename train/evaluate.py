@@ -22,10 +22,11 @@ from scipy.stats import binomtest
 from sklearn.metrics import precision_recall_fscore_support, roc_auc_score
 from torch import Tensor
 
+from landmark_models import models
 from landmark_models.classifier import LandmarkClassifier
-from landmark_models.errors import run_command
-from landmark_models.files import write_json
-from landmark_models.models import hub
+from landmark_models.devices import best_device, device_name
+from landmark_models.errors import reason, run_command
+from landmark_models.files import sha256, write_json
 from landmark_models.models.folder import CONFIG_FILE
 from train.calibration import (
     expected_calibration_error,
@@ -38,9 +39,9 @@ from train.data import DataError, Photos, find_photos, read_exclusions
 from train.draw.report_page import tables, write_predictions, write_report
 from train.draw.results import draw_confusion
 from train.exported import SUFFIXES, ExportedModel
-from train.measure.corruptions import CHANGES
-from train.measure.predict import TTA, look, look_exported
-from train.run import RunFolder, device_name
+from train.measure.corruptions import CORRUPTIONS
+from train.measure.predict import TTA, predict_exported, predict_logits
+from train.run import RunFolder
 
 __all__ = ["accuracy_with_interval", "evaluate", "figures"]
 
@@ -126,9 +127,9 @@ def _rejection(
 ) -> dict[str, Any]:
     """How well photos of the landmarks, by their `scores`, are told from negatives of each kind, near and far apart."""
     threshold = classifier.known_rule.threshold
-    seen = look(classifier, others, title="negatives")
-    for reason in seen.failures.values():
-        print(f"Left out: {reason}")
+    seen = predict_logits(classifier, others, title="negatives")
+    for failure in seen.failures.values():
+        print(f"Left out: {failure}")
     kinds = [kind_of(others[index], folder) for index in seen.readable]
 
     def part(members: list[bool]) -> dict[str, Any]:
@@ -152,8 +153,8 @@ def _rejection(
 def _robustness(classifier: LandmarkClassifier, photos: Photos, batch_size: int) -> dict[str, Any]:
     """Accuracy on the same photos, changed."""
     targets, result = torch.tensor(photos.targets), {}
-    for name, change in CHANGES.items():
-        logits = look(classifier, photos.files(), batch_size, change=change, title=name).logits
+    for name, change in CORRUPTIONS.items():
+        logits = predict_logits(classifier, photos.files(), batch_size, change=change, title=name).logits
         result[name] = accuracy_with_interval(int((logits.argmax(1) == targets).sum()), len(targets))
     return result
 
@@ -187,7 +188,7 @@ def _digest(photos: Photos) -> str:
     """One hash over the photos' paths and contents: two figures compare only where it is the same."""
     digest = hashlib.sha256()
     for path in sorted(photos.paths):
-        content = hashlib.sha256((photos.root / path).read_bytes()).hexdigest()
+        content = sha256(photos.root / path)
         digest.update(f"{path} {content}\n".encode(errors="surrogateescape"))
     return digest.hexdigest()
 
@@ -220,17 +221,14 @@ def evaluate(
         LandmarkError: the model or the data isn't available, the data has labels that the model does not know, or the
             run has test figures of other photos already.
     """
-    named = str(model) in hub.EMBEDDED or str(model).startswith(hub.PREFIX)  # not a folder, whatever lies there
+    named = str(model) in models.EMBEDDED or str(model).startswith(models.PREFIX)  # not a folder, whatever lies there
     exported = not named and Path(model).suffix in SUFFIXES and not Path(model).is_dir()
     if exported and (tta or negatives or robustness):
         raise DataError(f"{model} is measured as it is: --tta, --negatives and --robustness are for models.")
     if tta and negatives:
         raise DataError("--negatives are told apart as a model is served, so without --tta; leave out one of them.")
     classifier: LandmarkClassifier | ExportedModel
-    if exported:
-        classifier = ExportedModel(model)
-    else:
-        classifier = LandmarkClassifier.load(model, "cuda" if torch.cuda.is_available() else "cpu", "torch")
+    classifier = ExportedModel(model) if exported else LandmarkClassifier.load(model, best_device(), "torch")
     others = find_negatives(negatives) if negatives is not None else []
     photos = find_photos(data, split, classifier.labels)
     if photos is None:
@@ -254,14 +252,14 @@ def evaluate(
         _refuse_other_photos(run, Path(data).resolve().name, digest)
     if isinstance(classifier, ExportedModel):
         started = time.perf_counter()
-        seen = look_exported(classifier, photos.files())
+        seen = predict_exported(classifier, photos.files())
         device, speed = torch.device("cpu"), len(photos) / (time.perf_counter() - started)
     else:
-        seen = look(classifier, photos.files(), batch_size, tta, title=f"evaluating {split}")
+        seen = predict_logits(classifier, photos.files(), batch_size, tta, title=f"evaluating {split}")
         device, speed = classifier.device, inference_speed(classifier)
-    failures = {photos.paths[index]: reason for index, reason in seen.failures.items()}
-    for reason in failures.values():
-        print(f"Left out: {reason}")
+    failures = {photos.paths[index]: failure for index, failure in seen.failures.items()}
+    for failure in failures.values():
+        print(f"Left out: {failure}")
     if not seen.readable:
         raise DataError(f"None of the {len(photos)} photos under {data} can be read.")
 
@@ -305,7 +303,7 @@ def evaluate(
             draw_confusion(all_logits.argmax(1), targets, classifier.labels, folder / "confusion.png")
         write_report(Path(output) / "report", metrics, photos, all_logits)
     except OSError as error:
-        raise DataError(f"{output} can't be written: {error.strerror or error}.") from None
+        raise DataError(f"{output} can't be written: {reason(error)}.") from None
     return metrics
 
 

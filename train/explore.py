@@ -22,7 +22,7 @@ from PIL import ExifTags, Image
 from torch import Tensor
 from tqdm.auto import tqdm
 
-from landmark_models.errors import run_command
+from landmark_models.errors import reason, run_command
 from landmark_models.photo import open_photo
 from landmark_models.preprocess import required_side
 from landmark_models.text import for_terminal
@@ -99,7 +99,7 @@ def explore(data: str | Path, output: str | Path, recipe: Recipe, samples: int =
         _add_samples(page, output, shown, samples, recipe.seed)
         page.write(output / "index.html")
     except OSError as error:
-        raise DataError(f"{output} can't be written: {error.strerror or error}.") from None
+        raise DataError(f"{output} can't be written: {reason(error)}.") from None
     return found
 
 

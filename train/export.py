@@ -23,8 +23,8 @@ from torch.jit import TracerWarning  # type: ignore[attr-defined]
 from tqdm.auto import tqdm
 
 from landmark_models.classifier import LandmarkClassifier
-from landmark_models.errors import LandmarkError, run_command
-from landmark_models.files import beside
+from landmark_models.errors import LandmarkError, reason, run_command
+from landmark_models.files import atomic_path
 from train.data import DataError, find_unlabelled, label_of
 from train.exported import INFO, in_fresh_process, photo_tensor
 from train.hub.exported_module import Exported
@@ -171,12 +171,12 @@ def export(model: str, kind: Format, output: Path, photos: Path | None = None) -
         module = Exported(classifier)
         try:
             output.parent.mkdir(parents=True, exist_ok=True)
-            with beside(output) as scratch:
+            with atomic_path(output) as scratch:
                 _write(module, kind, scratch, classifier)
                 agreement = check(scratch, module, classifier, chosen)
                 _judge(agreement, output, real=photos is not None)
         except OSError as error:
-            raise LandmarkError(f"{output} can't be written: {error.strerror or error}.") from None
+            raise LandmarkError(f"{output} can't be written: {reason(error)}.") from None
     return agreement
 
 

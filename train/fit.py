@@ -16,21 +16,20 @@ import typer
 from accelerate import Accelerator
 from accelerate.utils import set_seed
 
-from landmark_models import LandmarkClassifier
+from landmark_models import LandmarkClassifier, models
 from landmark_models.errors import LandmarkError, run_command
-from landmark_models.models import hub
 from landmark_models.preprocess import required_side
-from train.calibration import calibrate, find_negatives, keep_validation, sentences
+from train.calibration import calibrate, describe_calibration, find_negatives, keep_validation
 from train.engine.augment import BatchAugmentation
 from train.engine.checkpoints import Checkpoints
-from train.engine.linear_probe import train_head, trains_linear_head_alone
-from train.engine.loop import run_epochs, within_memory
+from train.engine.linear_probe import is_linear_probe, train_head
+from train.engine.loop import retry_on_oom, run_epochs
 from train.engine.network import build_network, weights_from
 from train.engine.photos import OWN_PHOTO, find_training_photos, loaders
 from train.engine.teacher import Teacher
 from train.engine.updates import Engine, start_accelerator
 from train.engine.whitened_head import check_head, finish_run
-from train.measure.predict import look
+from train.measure.predict import predict_logits
 from train.options import (
     CheckpointingSteps,
     Data,
@@ -83,7 +82,7 @@ def fit(
     *,
     pretrained_weights: str | Path | None = None,
     feature_cache: bool = True,
-    teacher: hub.LoadedModel | None = None,
+    teacher: models.LoadedModel | None = None,
     unlabelled: Sequence[Path] = (),
     negatives: str | Path | None = None,
     validation_from: str | Path | None = None,
@@ -139,7 +138,7 @@ def fit(
         if recipe.head == "whitened_cosine":
             check_head(network, recipe.model, recipe.serving_size)
         origin = {"weights_from": weights_from(recipe, weights)} | ({"teacher": lesson.name} if lesson else {})
-        head_alone = feature_cache and not lesson and trains_linear_head_alone(recipe, network)
+        head_alone = feature_cache and not lesson and is_linear_probe(recipe, network)
         if recipe.feature_views > 1 and not head_alone:
             raise RecipeError(
                 f"feature_views={recipe.feature_views} is for a linear head on cached features: it needs "
@@ -195,7 +194,7 @@ def fit(
             train_head(recipe, network, photos, cache, run, accelerator)
         else:
             try:
-                within_memory(recipe, accelerator, train)
+                retry_on_oom(recipe, accelerator, train)
             except KeyboardInterrupt:
                 if checkpoints.found():
                     accelerator.print(f"The same command with --resume goes on from {checkpoints.found()[0]}.")
@@ -205,11 +204,11 @@ def fit(
                 finish_run(run, recipe, photos, weights, accelerator.device)
             elif not head_alone:
                 classifier = LandmarkClassifier.load(run.path, accelerator.device, "torch")
-                seen = look(classifier, photos.val.files(), title="validation photos as served")
+                seen = predict_logits(classifier, photos.val.files(), title="validation photos as served")
                 targets = torch.tensor(photos.val.take(seen.readable).targets)
                 keep_validation(run, seen.logits * classifier.temperature, targets)
             try:
-                print(sentences(calibrate(run, negatives, validation_from)))
+                print(describe_calibration(calibrate(run, negatives, validation_from)))
             except LandmarkError as error:
                 print(f"Not calibrated: {error}")
         accelerator.wait_for_everyone()

@@ -16,14 +16,14 @@ from typing import Annotated
 import torch
 import typer
 
-from landmark_models import LandmarkClassifier, open_photo
+from landmark_models import LandmarkClassifier, models, open_photo
 from landmark_models.errors import LandmarkError, PhotoError, run_command
 from landmark_models.files import write_json
-from landmark_models.models import hub
 from landmark_models.models.folder import CONFIG_FILE, STATISTICS_FILE, WEIGHTS_FILE
 from landmark_models.text import for_markdown
 from train.data import find_photos
 from train.evaluate import evaluate
+from train.hub import upload
 from train.hub.card import Example, write_card
 from train.run import RunFolder
 from train.space import publish_space, write_space
@@ -54,7 +54,7 @@ def stage(
     """
     if not run.recipe.is_file():
         raise LandmarkError(f"{run.path} is no run folder: it has no {run.recipe.name}.")
-    model = hub.load(run.path)
+    model = models.load(run.path)
     if "test" not in model.landmark and not allow_unevaluated:
         raise LandmarkError(
             f"{run.path} has no test figures: run `python -m train.evaluate {run.path} --data DATA --split test "
@@ -171,15 +171,15 @@ def publish(
         )
         if dry_run:
             if space:
-                write_space(scratch / "space", model=f"{hub.PREFIX}{repo_id}")
+                write_space(scratch / "space", model=f"{models.PREFIX}{repo_id}")
             print(f"{dry_run} holds what would be uploaded; nothing was.")
             return
-        done = hub.publish(staged, repo_id, private=private, message="Publish the model", replace=_REPLACED)
-    _answers_alike(folder, f"{hub.PREFIX}{repo_id}@{done.revision}")
+        done = upload.publish(staged, repo_id, private=private, message="Publish the model", replace=_REPLACED)
+    _answers_alike(folder, f"{models.PREFIX}{repo_id}@{done.revision}")
     what = "Published" if done.changed else "Nothing has changed since it was published:"
     print(f"{what} {done.url} at revision {done.revision[:12]}; what arrived is the same and answers the same.")
     if space:
-        publish_space(space, model=f"{hub.PREFIX}{repo_id}", private=private)
+        publish_space(space, model=f"{models.PREFIX}{repo_id}", private=private)
 
 
 def _answers_alike(run: RunFolder, published: str) -> None:
@@ -197,7 +197,7 @@ def reserve(repo_id: str | None, private: bool) -> None:
         LandmarkError: it could not.
     """
     if repo_id and _is_first_process():
-        hub.reserve(repo_id, private=private)
+        upload.reserve(repo_id, private=private)
 
 
 def publish_trained(run: RunFolder, data: Path, repo_id: str | None, private: bool, exclude: Path | None) -> None:
@@ -210,7 +210,7 @@ def publish_trained(run: RunFolder, data: Path, repo_id: str | None, private: bo
         return
     again = f"python -m train.publish {run.path} --repo-id {repo_id}{' --private' if private else ''}"
     try:
-        measured = find_photos(data, "test", hub.load(run.path).labels) is not None
+        measured = find_photos(data, "test", models.load(run.path).labels) is not None
         if not measured:
             again += " --allow-unevaluated"
         else:

@@ -17,9 +17,9 @@ import typer
 from scipy.stats import binomtest
 from torch.utils.flop_counter import FlopCounterMode
 
-from landmark_models.errors import LandmarkError, run_command
+from landmark_models import models
+from landmark_models.errors import LandmarkError, reason, run_command
 from landmark_models.files import write_text
-from landmark_models.models import hub
 from train.measure.ladder import draw_ladder, find_rungs, ladder
 from train.run import RunFolder, duration
 
@@ -80,7 +80,7 @@ def compare(run_a: Path, run_b: Path) -> dict[str, Any]:
 def _row(run: RunFolder) -> tuple[list[str], str, str]:
     """The cells of a run's row, the digest of its test photos, and what these are in words."""
     test, environment = run.measured(), run.environment()
-    model = hub.load(run.path)
+    model = models.load(run.path)
     parameters = sum(parameter.numel() for parameter in model.network.parameters())
     with FlopCounterMode(display=False) as counter, torch.inference_mode():
         model.network(torch.zeros(1, *model.pretrained_cfg["input_size"]))
@@ -108,14 +108,14 @@ def _put_into(file: Path, text: str, name: str) -> None:
     try:
         before = file.read_text(encoding="utf-8")
     except (OSError, UnicodeDecodeError) as error:
-        raise LandmarkError(f"{file} can't be read: {getattr(error, 'strerror', None) or error}.") from None
+        raise LandmarkError(f"{file} can't be read: {reason(error)}.") from None
     pattern = re.compile(f"(?<={re.escape(begin)}\n).*?(?={re.escape(end)})", re.DOTALL)
     if not pattern.search(before):
         raise LandmarkError(f"{file} has no lines {begin} and {end} to put the table between.")
     try:
         write_text(file, pattern.sub(lambda _: f"\n{text}\n", before, count=1))
     except OSError as error:
-        raise LandmarkError(f"{file} can't be written: {error.strerror or error}.") from None
+        raise LandmarkError(f"{file} can't be written: {reason(error)}.") from None
 
 
 app = typer.Typer(no_args_is_help=True, add_completion=False)

@@ -18,15 +18,16 @@ import torch
 from safetensors import SafetensorError
 from torch import nn
 
-from landmark_models.errors import LandmarkError
-from landmark_models.files import PART, beside, write_json, write_text
-from landmark_models.models import hub
+from landmark_models import models
+from landmark_models.devices import device_name
+from landmark_models.errors import LandmarkError, reason
+from landmark_models.files import PART, atomic_path, write_json, write_text
 from landmark_models.models.folder import CONFIG_FILE, read_config
 from landmark_models.networks.statistics import FeatureStatistics
 from train.engine.network import served_arguments
 from train.recipe import Recipe
 
-__all__ = ["RunFolder", "device_name", "duration"]
+__all__ = ["RunFolder", "duration"]
 
 _ORIGIN = {"weights_from": "the start of its weights", "teacher": "its teacher", "method": "its way of training"}
 _HARMLESS_KNOBS = frozenset(["workers", "threads"])  # they change how long a run takes, not where it ends
@@ -122,15 +123,15 @@ class RunFolder:
         try:
             yield
         except (OSError, SafetensorError) as error:
-            reason = getattr(error, "strerror", None) or str(error)
+            why = reason(error)
         except RuntimeError as error:  # PyTorch's own writer has no error of its own
             if not any(sign in str(error) for sign in ("PytorchStreamWriter", "iostream error", "unexpected pos")):
                 raise
-            reason = "the disk is full, or a file may not grow so large"
+            why = "the disk is full, or a file may not grow so large"
         else:
             return
         raise LandmarkError(
-            f"The run folder {self.path} can't be written ({reason}). Nothing that was there is lost: make room, then "
+            f"The run folder {self.path} can't be written ({why}). Nothing that was there is lost: make room, then "
             "go on with --resume."
         )
 
@@ -189,7 +190,7 @@ class RunFolder:
             shutil.rmtree(scratch, ignore_errors=True)
             shutil.copytree(self.model, scratch)
             scratch.rename(self.trained)
-        hub.save(
+        models.save(
             network,
             self.model,
             labels=labels,
@@ -227,7 +228,7 @@ class RunFolder:
             raise LandmarkError(f"{self.path} has no metrics.jsonl with a line in it yet; go on with it by --resume.")
         return float(lines[-1]["seconds"])
 
-    def but_for_the_seed(self) -> str:
+    def key_without_seed(self) -> str:
         """What it has in common with runs that differ from it in their seed alone."""
         knobs = {name: value for name, value in asdict(Recipe.read(self.recipe)).items() if name not in _HARMLESS_KNOBS}
         environment = self.environment()
@@ -289,7 +290,7 @@ class RunFolder:
         rate.set(title="Learning rate", xlabel="epoch")
         for axes in (loss, accuracy, rate):
             axes.grid(alpha=0.3)
-        with beside(self.path / "curves.png") as scratch:
+        with atomic_path(self.path / "curves.png") as scratch:
             figure.savefig(scratch, dpi=100, format="png")
 
 
@@ -307,7 +308,7 @@ def _read_json(file: Path) -> dict[str, Any]:
 
 
 def _unreadable(file: Path, error: Exception) -> LandmarkError:
-    return LandmarkError(f"{file} can't be read: {getattr(error, 'strerror', None) or error}.")
+    return LandmarkError(f"{file} can't be read: {reason(error)}.")
 
 
 def _differences(there: dict[str, int], here: dict[str, int]) -> list[str]:
@@ -333,14 +334,6 @@ def _environment(device: torch.device, processes: int) -> dict[str, Any]:
         "python": platform.python_version(),
         "packages": {name: version(name) for name in packages},
     }
-
-
-def device_name(device: torch.device) -> str:
-    """The device as a person would name it, e.g. "CPU, 2 threads"."""
-    if device.type == "cuda":
-        return torch.cuda.get_device_name(device)
-    threads = torch.get_num_threads()
-    return f"CPU, {threads} thread{'s' * (threads > 1)}" if device.type == "cpu" else device.type
 
 
 def _commit() -> str | None:

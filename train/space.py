@@ -14,9 +14,10 @@ from typing import Annotated
 import typer
 from huggingface_hub import HfApi, RepoCard
 
+from landmark_models import models
 from landmark_models.errors import LandmarkError, run_command
-from landmark_models.models import hub
-from landmark_models.models.failures import patiently, sentence
+from landmark_models.models.failures import describe_failure, with_retries
+from train.hub import upload
 
 __all__ = ["publish_space", "write_space"]
 
@@ -40,7 +41,7 @@ def write_space(folder: Path, model: str | None = None, namespace: str | None = 
     shutil.copytree(_ROOT / "landmark_models", folder / "landmark_models", ignore=_what_is_not_served)
     (folder / "requirements.txt").write_text(serving_requirements(), encoding="utf-8")
     data = RepoCard.load(_ROOT / "README.md").data
-    name = model.removeprefix(hub.PREFIX).partition("@")[0] if model else None
+    name = model.removeprefix(models.PREFIX).partition("@")[0] if model else None
     data.models = [name] if name else None
     what = "It serves the model that comes with it."
     if name:
@@ -77,28 +78,32 @@ def publish_space(repo_id: str, model: str | None = None, namespace: str | None 
     """
     api, hidden, changed = HfApi(), False, False
     if model:
-        name = model.removeprefix(hub.PREFIX).partition("@")[0]
+        name = model.removeprefix(models.PREFIX).partition("@")[0]
         try:
-            hidden = bool(patiently(partial(api.model_info, name)).private)
+            hidden = bool(with_retries(partial(api.model_info, name)).private)
         except Exception as error:
-            raise LandmarkError(sentence(f"{model} can't be served", error)) from None
+            raise LandmarkError(describe_failure(f"{model} can't be served", error)) from None
     with tempfile.TemporaryDirectory() as scratch:
         folder = Path(scratch) / "space"
         write_space(folder, model, namespace)
         message = "Update the page"
-        done = hub.publish(folder, repo_id, private=private, space=True, message=message, replace=["landmark_models/*"])
+        done = upload.publish(
+            folder, repo_id, private=private, space=True, message=message, replace=["landmark_models/*"]
+        )
     wanted = {"LANDMARK_MODEL": model, "LANDMARK_NAMESPACE": namespace} if model or namespace else {}
     try:
-        there = {key: variable.value for key, variable in patiently(lambda: api.get_space_variables(repo_id)).items()}
+        there = {
+            key: variable.value for key, variable in with_retries(lambda: api.get_space_variables(repo_id)).items()
+        }
         for key, value in wanted.items():
             if value and there.get(key) != value:
-                patiently(partial(api.add_space_variable, repo_id, key, value))
+                with_retries(partial(api.add_space_variable, repo_id, key, value))
                 changed = True
             elif not value and key in there:
-                patiently(partial(api.delete_space_variable, repo_id, key))
+                with_retries(partial(api.delete_space_variable, repo_id, key))
                 changed = True
     except Exception as error:
-        raise LandmarkError(sentence(f"The variables of {repo_id} can't be set", error)) from None
+        raise LandmarkError(describe_failure(f"The variables of {repo_id} can't be set", error)) from None
     print(f"{'The page is at' if changed or done.changed else 'Nothing has changed at'} {done.url}.")
     if hidden:
         print("Its model is private: give the Space a secret HF_TOKEN that may read it, in its settings.")
@@ -113,7 +118,7 @@ def command(
     private: Annotated[bool, typer.Option("--private", help="A new Space is private.")] = False,
 ) -> None:
     """Put the page on the Hugging Face Hub as a Space. Log in by `hf auth login`, or set HF_TOKEN."""
-    if model and not model.startswith(hub.PREFIX):
+    if model and not model.startswith(models.PREFIX):
         raise LandmarkError(f"A Space serves a model of the Hub, hf-hub:owner/name, not {model}; publish it first.")
     publish_space(repo_id, model or None, namespace or None, private)
 

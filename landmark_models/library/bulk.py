@@ -5,7 +5,6 @@ summary = tag_library(["photos/"], Path("tags.jsonl"))
 Photos are decoded in worker processes ahead of the model. Whatever is wrong with one is said in its row.
 """
 
-import hashlib
 import itertools
 import os
 import sys
@@ -23,15 +22,16 @@ from accelerate.utils import parse_flag_from_env
 from numpy.typing import NDArray
 from tqdm.auto import tqdm
 
+from landmark_models import models
 from landmark_models.classifier import Answer, LandmarkClassifier
 from landmark_models.devices import available_cores, fast_precision
 from landmark_models.errors import LandmarkError
+from landmark_models.files import sha256
 from landmark_models.library.decoding import Decoded, Decoders
 from landmark_models.library.journal import Journal, Summary
 from landmark_models.library.listing import can_be_read_twice, check_sources, find_entries, written_path
 from landmark_models.library.rows import Row
 from landmark_models.library.sidecars import Sidecars
-from landmark_models.models import hub
 from landmark_models.tagging.tags import CSV_COLUMNS, Tags
 from landmark_models.text import for_spreadsheet
 
@@ -127,10 +127,10 @@ def tag_library(
     if state.device.type == "cpu":  # a launcher would leave a process one thread
         torch.set_num_threads(max(available_cores() // here, 1))
     with state.main_process_first():  # it downloads, the others find it there
-        loaded = hub.load(model)
+        loaded = models.load(model)
     classifier = LandmarkClassifier(loaded, state.device)
-    name = loaded.source.partition("@")[0] if loaded.source.startswith(hub.PREFIX) else loaded.source
-    revision = loaded.revision or f"sha256:{_sha256(loaded.weights)[:16]}"
+    name = loaded.source.partition("@")[0] if loaded.source.startswith(models.PREFIX) else loaded.source
+    revision = loaded.revision or f"sha256:{sha256(loaded.weights)[:16]}"
     job = {
         "model": name,
         "revision": revision,
@@ -196,8 +196,3 @@ def _count(sources: Sequence[str], processes: int, bar: "tqdm[Any]") -> None:
     with suppress(LandmarkError):
         bar.total = sum(1 for _ in find_entries(sources)) // processes
         bar.refresh()
-
-
-def _sha256(file: Path) -> str:
-    with file.open("rb") as content:
-        return hashlib.file_digest(content, "sha256").hexdigest()

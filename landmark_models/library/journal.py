@@ -21,8 +21,8 @@ from typing import IO
 
 from filelock import FileLock, Timeout
 
-from landmark_models.errors import LandmarkError
-from landmark_models.files import beside, write_json
+from landmark_models.errors import LandmarkError, reason
+from landmark_models.files import atomic_path, write_json
 from landmark_models.library.rows import Csv, JsonLines, Row, RowFile
 
 __all__ = ["Journal", "Seen", "Summary"]
@@ -147,7 +147,7 @@ class Journal:
         except Timeout:
             raise LandmarkError(f"Another command is writing {self.out} at this moment.") from None
         except OSError as error:
-            raise LandmarkError(f"{self.parts} can't be written: {error.strerror or error}.") from None
+            raise LandmarkError(f"{self.parts} can't be written: {reason(error)}.") from None
         except LandmarkError:
             self.lock.release()
             raise
@@ -226,7 +226,7 @@ class Journal:
 
         with (
             self._writing(),
-            beside(self.out) as scratch,
+            atomic_path(self.out) as scratch,
             scratch.open("w", encoding="utf-8", errors="backslashreplace", newline="") as file,
         ):
             self.format.write(file, counted())
@@ -277,7 +277,7 @@ class Journal:
             yield
         except OSError as error:
             raise LandmarkError(
-                f"{self.out} can't be written: {error.strerror or error}. What is done so far is kept in {self.parts}: "
+                f"{self.out} can't be written: {reason(error)}. What is done so far is kept in {self.parts}: "
                 "make room, and the same command goes on."
             ) from None
 

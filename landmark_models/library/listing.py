@@ -14,7 +14,7 @@ from collections.abc import Iterator, Sequence
 from pathlib import Path
 from typing import NamedTuple, cast
 
-from landmark_models.errors import LandmarkError
+from landmark_models.errors import LandmarkError, reason
 from landmark_models.photo import PHOTO_SUFFIXES
 
 __all__ = ["Entry", "can_be_read_twice", "check_sources", "find_entries", "written_path"]
@@ -71,7 +71,7 @@ def find_entries(sources: Sequence[str]) -> Iterator[Entry]:
                 with open(source, "rb") as file:
                     yield from _listed(file, source)
             except OSError as error:
-                raise LandmarkError(f"The list {source} can't be read: {error.strerror or error}.") from None
+                raise LandmarkError(f"The list {source} can't be read: {reason(error)}.") from None
 
 
 def written_path(path: str) -> str:
@@ -125,7 +125,7 @@ class _Walk:
                 try:
                     levels.append((folder, os.scandir(folder)))
                 except OSError as error:
-                    yield Entry(folder, f"The folder can't be listed: {error.strerror or error}.")
+                    yield Entry(folder, f"The folder can't be listed: {reason(error)}.")
             if not levels:
                 return
             folder = None
@@ -141,7 +141,7 @@ class _Walk:
                 else:
                     levels.pop()
             except OSError as error:  # a disk that fails, a folder that vanishes
-                yield Entry(path, f"The folder can't be listed to its end: {error.strerror or error}.")
+                yield Entry(path, f"The folder can't be listed to its end: {reason(error)}.")
                 entries.close()
                 levels.pop()
 
@@ -158,7 +158,7 @@ class _Walk:
             target = os.path.realpath(entry.path, strict=True)
             mode = os.stat(target).st_mode
         except OSError as error:
-            return Entry(entry.path, f"The link leads nowhere: {error.strerror or error}.") if is_photo else None
+            return Entry(entry.path, f"The link leads nowhere: {reason(error)}.") if is_photo else None
         if stat.S_ISDIR(mode):
             if self._walked(target):
                 return None

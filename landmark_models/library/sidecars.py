@@ -7,7 +7,7 @@ import os
 from dataclasses import dataclass
 from pathlib import Path, PurePath
 
-from landmark_models.errors import LandmarkError
+from landmark_models.errors import LandmarkError, reason
 from landmark_models.files import write_text
 from landmark_models.tagging.tags import Tags
 
@@ -64,5 +64,5 @@ class Sidecars:
                 file.parent.mkdir(parents=True, exist_ok=True)
             write_text(file, tags.xmp(existing=existing))
         except OSError as error:
-            raise LandmarkError(error.strerror or str(error)) from None
+            raise LandmarkError(reason(error)) from None
         return "written" if existing is None else "merged"

@@ -17,7 +17,7 @@ from huggingface_hub.errors import (
     RevisionNotFoundError,
 )
 
-__all__ = ["in_background", "is_passing", "patiently", "sentence"]
+__all__ = ["describe_failure", "in_background", "is_transient", "with_retries"]
 
 _ATTEMPTS = 3
 _FIRST_WAIT = 1.0  # seconds
@@ -28,7 +28,7 @@ _HTTPError = HfHubHTTPError.__bases__[0]  # of the HTTP library that this huggin
 _T = TypeVar("_T")
 
 
-def patiently(call: Callable[[], _T]) -> _T:
+def with_retries(call: Callable[[], _T]) -> _T:
     """What a call to the Hub returns, tried again where its failure may pass: 429, 5xx, a lost connection.
 
     For the calls that huggingface_hub itself makes only once.
@@ -38,7 +38,7 @@ def patiently(call: Callable[[], _T]) -> _T:
             return call()
         except Exception as error:
             tried_again_already = isinstance(error, LocalEntryNotFoundError)
-            if tried_again_already or not is_passing(error):
+            if tried_again_already or not is_transient(error):
                 raise
             response = getattr(_cause(error), "response", None)
             asked = response.headers.get("Retry-After", "") if response is not None else ""
@@ -75,7 +75,7 @@ def _status(error: BaseException) -> int | None:
     return None if response is None else int(response.status_code)
 
 
-def is_passing(error: BaseException) -> bool:
+def is_transient(error: BaseException) -> bool:
     """Whether the same call may well succeed a moment later."""
     cause, status = _cause(error), _status(error)
     if status:
@@ -83,7 +83,7 @@ def is_passing(error: BaseException) -> bool:
     return isinstance(cause, _HTTPError | TimeoutError) or "Consistency check" in str(cause)
 
 
-def sentence(what: str, error: BaseException) -> str:
+def describe_failure(what: str, error: BaseException) -> str:
     """What failed, why, and what to do, for whatever huggingface_hub raises. Holds no token."""
     cause, status = _cause(error), _status(error)
     match cause:

@@ -14,7 +14,7 @@ import tempfile
 import threading
 from copy import deepcopy
 from functools import cache
-from hashlib import file_digest, sha256
+from hashlib import sha256
 from importlib.metadata import version
 from pathlib import Path
 from typing import Any, Literal, cast
@@ -25,6 +25,7 @@ from timm.data import resolve_data_config
 from torch import Tensor, nn
 from torch.export import Dim
 
+from landmark_models import files
 from landmark_models.devices import available_cores, instruction_set
 from landmark_models.files import PART, write_json
 
@@ -260,12 +261,7 @@ def _save(model: Any, folder: Path) -> None:
 
 
 def _digests(folder: Path) -> dict[str, str]:
-    return {name: _file_digest(folder / name) for name in (_MODEL, _WEIGHTS)}
-
-
-def _file_digest(file: Path) -> str:
-    with file.open("rb") as opened:
-        return file_digest(opened, "sha256").hexdigest()
+    return {name: files.sha256(folder / name) for name in (_MODEL, _WEIGHTS)}
 
 
 def _cache_folder(key: str) -> Path | None:
@@ -281,7 +277,7 @@ def _cache_key(body: nn.Module, weights: Path, architecture: str, input_size: tu
     """A digest of all that a converted model depends on."""
     parts = {
         "format": _FORMAT,
-        "weights": _file_digest(weights),
+        "weights": files.sha256(weights),
         "architecture": architecture,
         "modules": repr(body),  # the same weights may be built with other arguments, e.g. another activation
         "input_size": list(input_size),

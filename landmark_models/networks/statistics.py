@@ -15,7 +15,7 @@ from safetensors.torch import save_file
 from torch import Tensor
 
 from landmark_models.errors import ModelError
-from landmark_models.files import beside
+from landmark_models.files import atomic_path
 
 __all__ = ["MAX_STATISTICS_BYTES", "STATISTICS_FILE", "FeatureStatistics", "statistics_bytes"]
 
@@ -83,7 +83,7 @@ class FeatureStatistics:
             "covariance": self.packed,
             **{name: torch.tensor(getattr(self, name)) for name in ("unit", "distance", "scale")},
         }
-        with beside(file) as scratch:
+        with atomic_path(file) as scratch:
             save_file({name: tensor.contiguous() for name, tensor in tensors.items()}, scratch)
 
     @classmethod

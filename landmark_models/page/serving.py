@@ -12,9 +12,9 @@ import torch
 from huggingface_hub import cached_assets_path
 from PIL import Image
 
+from landmark_models import models
 from landmark_models.classifier import LandmarkClassifier, right_of_100
 from landmark_models.errors import LandmarkError, ModelError
-from landmark_models.models import hub
 from landmark_models.models.failures import in_background
 from landmark_models.text import for_markdown
 
@@ -41,8 +41,8 @@ class Now(NamedTuple):
     def facts(self) -> str:
         """Which model it is, why, and how accurate it was measured to be, as Markdown."""
         classifier = self.classifier
-        name = f"Model **{for_markdown(classifier.source.removeprefix(hub.PREFIX).partition('@')[0])}**"
-        if classifier.source in hub.EMBEDDED:
+        name = f"Model **{for_markdown(classifier.source.removeprefix(models.PREFIX).partition('@')[0])}**"
+        if classifier.source in models.EMBEDDED:
             name = "The embedded model" if classifier.source == "default" else f"The embedded model {classifier.source}"
         revision = f", revision `{classifier.revision[:12]}`," if classifier.revision else ""
         facts = [f"{name}{revision} knows {len(classifier.labels)} landmarks."]
@@ -116,7 +116,7 @@ class Serving:
         self._lock = threading.Lock()
         self._closed = threading.Event()
         patience = PATIENCE if patience is None else patience
-        on_hub = model.startswith(hub.PREFIX) if model else bool(namespace)
+        on_hub = model.startswith(models.PREFIX) if model else bool(namespace)
         found = in_background(self._find)
         late = False
         try:
@@ -140,30 +140,30 @@ class Serving:
         """Look no more."""
         self._closed.set()
 
-    def _watch(self, late: "Future[tuple[hub.LoadedModel, str]] | None", went_well: bool) -> None:
+    def _watch(self, late: "Future[tuple[models.LoadedModel, str]] | None", went_well: bool) -> None:
         """Take what the start did not wait for, then look again and again."""
         if late:
             went_well = self._take(late)
         while not self._closed.wait(LOOK_AGAIN if went_well else LOOK_AGAIN_AFTER_FAILURE):
             went_well = self._take(in_background(self._find))
 
-    def _find(self) -> tuple[hub.LoadedModel, str]:
+    def _find(self) -> tuple[models.LoadedModel, str]:
         """The model that should serve, and why.
 
         Raises:
             ModelError: it can't be had.
         """
         if self._model or not self._namespace:
-            loaded = hub.load(self._model or "default")
+            loaded = models.load(self._model or "default")
             return loaded, loaded.note
-        best = hub.best(self._namespace)
-        loaded = hub.load(best.model)
+        best = models.best(self._namespace)
+        loaded = models.load(best.model)
         why = f"It is the only model of {self._namespace} with test figures."
         if best.compared > 1:
             why = f"It is the best of {best.compared} models of {self._namespace} on the same test photos."
         return loaded, f"{why} {loaded.note}".strip()
 
-    def _take(self, found: "Future[tuple[hub.LoadedModel, str]]") -> bool:
+    def _take(self, found: "Future[tuple[models.LoadedModel, str]]") -> bool:
         """Let what was found serve, once it has answered a photo; False where what served goes on."""
         try:
             loaded, why = found.result()
@@ -192,7 +192,7 @@ class Serving:
                 return
             if last := _last_good(self._wanted):
                 try:
-                    classifier = _answering(LandmarkClassifier(hub.load(last, cached_only=True), self._device))
+                    classifier = _answering(LandmarkClassifier(models.load(last, cached_only=True), self._device))
                     self._now = Now(classifier, f"{why} So the last copy that served does.")
                     return
                 except Exception:  # the copy is gone or damaged; the embedded model is neither
@@ -233,7 +233,7 @@ def _recorded() -> dict[str, str]:
 def _last_good(wanted: str) -> str | None:
     """The MODEL, with its commit, that last served where `wanted` was asked for."""
     model = _recorded().get(wanted)
-    return model if isinstance(model, str) and model.startswith(hub.PREFIX) else None
+    return model if isinstance(model, str) and model.startswith(models.PREFIX) else None
 
 
 def _remember(wanted: str, model: str) -> None:

@@ -6,8 +6,8 @@ import pytest
 import torch
 from conftest import TINY, noisy_photo, weights, write_data
 
+from landmark_models import models
 from landmark_models.errors import LandmarkError
-from landmark_models.models import hub
 from train.data import DataError
 from train.engine.network import weights_digest
 from train.engine.teacher import Teacher
@@ -31,7 +31,7 @@ def student(**knobs) -> Recipe:
 
 def test_the_loss_is_the_divergence_and_the_weighted_cross_entropy(teacher):
     recipe = Recipe(distill_temperature=2.0, hard_label_weight=0.3)
-    lesson = Teacher(hub.load(teacher.path), recipe, LABELS)
+    lesson = Teacher(models.load(teacher.path), recipe, LABELS)
     generator = torch.Generator().manual_seed(0)
     logits, taught = torch.randn(2, 5, 3, generator=generator)
     targets = torch.tensor([0, 1, 2, 3, 3])  # the last two have no label
@@ -46,7 +46,7 @@ def test_the_loss_is_the_divergence_and_the_weighted_cross_entropy(teacher):
 
 
 def test_the_teacher_answers_in_the_students_order_and_sees_its_own_preprocessing(teacher):
-    model = hub.load(teacher.path)
+    model = models.load(teacher.path)
     images = torch.rand(2, 3, 32, 32)
 
     def normalised(mean, std):
@@ -74,21 +74,21 @@ def test_a_student_learns_from_the_teacher_alone_with_photos_that_nobody_labelle
         color = [(200, 40, 40), (40, 200, 40), (40, 40, 200)][seed % 3]
         noisy_photo(color, 7000 + seed).save(unlabelled / f"{seed}.jpg")
     recipe = student(epochs=10, warmup_epochs=1, mixup=0.5, teacher_image_size=40)
-    run = fit(recipe, few, tmp_path / "run", teacher=hub.load(teacher.path), unlabelled=[tmp_path / "unlabelled"])
+    run = fit(recipe, few, tmp_path / "run", teacher=models.load(teacher.path), unlabelled=[tmp_path / "unlabelled"])
     split = run.split()
     assert len(split["train"]) == 33
     assert max(line["val_top1"] for line in run.metrics()) == 1.0
     assert run.metrics()[-1]["train_loss"] < 0.5 * run.metrics()[0]["train_loss"]
     assert (
-        hub.load(run.path).landmark["teacher"]
-        == f"landmark_net (good, sha256 {weights_digest(hub.load(teacher.path).network)[:12]})"
+        models.load(run.path).landmark["teacher"]
+        == f"landmark_net (good, sha256 {weights_digest(models.load(teacher.path).network)[:12]})"
     )
 
 
 def test_a_distillation_that_was_stopped_ends_as_if_it_had_not_been(shared_data, teacher, tmp_path, monkeypatch):
     recipe = student(epochs=2, mixup=0.5, hard_label_weight=0.5, start_image_size=24)
     more = write_data(tmp_path / "more", train=1, test=2)
-    lesson = {"teacher": hub.load(teacher.path), "unlabelled": [more]}
+    lesson = {"teacher": models.load(teacher.path), "unlabelled": [more]}
     whole = fit(recipe, shared_data, tmp_path / "whole", **lesson)
 
     def stop(*arguments):
@@ -113,7 +113,7 @@ def test_photos_of_the_data_itself_are_no_unlabelled_ones(shared_data, teacher, 
     (tmp_path / ".hidden").mkdir()
     noisy_photo((9, 9, 9), 6).save(tmp_path / ".hidden" / "thumb.jpg")
     (tmp_path / "gone.jpg").symlink_to(tmp_path / "nowhere.jpg")
-    recipe, lesson = student(epochs=1, warmup_epochs=0), hub.load(teacher.path)
+    recipe, lesson = student(epochs=1, warmup_epochs=0), models.load(teacher.path)
     run = fit(recipe, shared_data, tmp_path / "run", teacher=lesson, unlabelled=[shared_data, tmp_path])
     assert [path for path in run.split()["train"] if not path.startswith("train/")] == [str(tmp_path / "new.jpg")]
     assert "33 of the unlabelled photos stand in the data itself" in capsys.readouterr().out
@@ -122,7 +122,7 @@ def test_photos_of_the_data_itself_are_no_unlabelled_ones(shared_data, teacher, 
 
 
 def test_mistakes_are_sentences(data, teacher, tmp_path):
-    model = hub.load(teacher.path)
+    model = models.load(teacher.path)
     (data / "train" / "00.Red_Tower").rename(data / "train" / "00.Old_Mill")
     with pytest.raises(LandmarkError, match="does not know 'Old Mill' of the data's 3 labels"):
         fit(student(), data, tmp_path / "run", teacher=model)

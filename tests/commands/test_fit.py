@@ -9,8 +9,8 @@ import pytest
 import torch
 from conftest import TINY, weights
 
+from landmark_models import models
 from landmark_models.errors import LandmarkError
-from landmark_models.models import hub
 from train.data import DataError
 from train.engine.network import build_network
 from train.fit import fit
@@ -48,7 +48,7 @@ def test_the_model_is_the_best_epoch_and_clean(run):
     assert config["label_names"] == ["Red Tower", "Green Bridge", "Blue Lake"]
     assert config["pretrained_cfg"]["input_size"] == [3, 32, 32]
     names = set(weights(run))
-    assert names == set(hub.load(run.path).network.state_dict())
+    assert names == set(models.load(run.path).network.state_dict())
     assert not any("module." in name or "_orig_mod" in name for name in names)
 
 
@@ -91,7 +91,7 @@ def test_accumulating_gives_the_update_of_the_whole_batch(data, tmp_path):
 )
 def test_every_kind_of_knob_trains_and_its_model_loads(knobs, shared_data, tmp_path):
     run = fit(tiny(epochs=1, warmup_epochs=0, **knobs), shared_data, tmp_path / "run")
-    loaded = hub.load(run.path)
+    loaded = models.load(run.path)
     size = knobs.get("eval_image_size", 32)
     assert tuple(loaded.pretrained_cfg["input_size"]) == (3, size, size)
     if isinstance(knobs.get("normalization"), dict):
@@ -105,7 +105,7 @@ def test_torch_compile_leaves_no_trace_in_the_names(shared_data, tmp_path):
     arguments = {"channels": [8], "depths": [1], "strides": [4]}  # few kernels to compile
     knobs = {"epochs": 1, "warmup_epochs": 0, "compile": True, "model": "landmark_cnn", "model_args": arguments}
     run = fit(tiny(**knobs), shared_data, tmp_path / "run")
-    assert set(weights(run)) == set(hub.load(run.path).network.state_dict())
+    assert set(weights(run)) == set(models.load(run.path).network.state_dict())
 
 
 def test_patience_ends_the_run(data, tmp_path):

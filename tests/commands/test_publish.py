@@ -15,8 +15,7 @@ from PIL import Image
 from test_fit import launch, tiny
 from typer.testing import CliRunner
 
-from landmark_models import LandmarkClassifier, LandmarkError
-from landmark_models.models import hub
+from landmark_models import LandmarkClassifier, LandmarkError, models
 from train import distill, fit
 from train.hub import card
 from train.publish import publish
@@ -158,7 +157,7 @@ def test_publishing_twice_commits_once_and_an_older_state_is_replaced(hub_server
     said = capsys.readouterr().out
     assert f"Published {hub_server.url}/{owner}/net at revision" in said
     assert f"The page is at {hub_server.url}/spaces/{owner}/page." in said
-    assert hub.best(owner).model.startswith(f"hf-hub:{owner}/net@")
+    assert models.best(owner).model.startswith(f"hf-hub:{owner}/net@")
     assert hub_server.repo(f"{owner}/page", "space").variables == {"LANDMARK_MODEL": f"hf-hub:{owner}/net"}
 
     publish(mine.path, f"{owner}/net", space=f"{owner}/page")

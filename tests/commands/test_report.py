@@ -5,8 +5,8 @@ import pytest
 from conftest import pretend
 from typer.testing import CliRunner
 
+from landmark_models import models
 from landmark_models.errors import LandmarkError
-from landmark_models.models import hub
 from train.engine.network import build_network
 from train.evaluate import evaluate
 from train.recipe import Recipe
@@ -31,7 +31,7 @@ def test_the_table_says_what_the_runs_have_measured(evaluated, tmp_path):
     assert cells[0] == "worse"
     assert cells[3:7] == ["32", "random weights", "50.00 (20.00 to 70.00)", "25.00"]
     assert cells[8] == "12"
-    network = hub.load(worse).network
+    network = models.load(worse).network
     assert cells[1] == f"{sum(p.numel() for p in network.parameters()) / 1e6:.2f}"
     assert cells[7].endswith(json.loads((worse / "environment.json").read_text())["device"])
 
@@ -40,7 +40,7 @@ def test_gflops_are_the_published_ones(evaluated, tmp_path):
     recipe = Recipe(model="resnet18", image_size=224)
     own = RunFolder(evaluated)
     own.origin = {"weights_from": "random weights"}
-    noted = hub.load(evaluated).landmark["test"]
+    noted = models.load(evaluated).landmark["test"]
     own.save_model(build_network(recipe, 1000), [str(i) for i in range(1000)], recipe, {})
     with pytest.raises(LandmarkError, match="holds other figures than"):  # those of the network before
         table([own.path])

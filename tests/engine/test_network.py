@@ -6,9 +6,8 @@ import torch
 from conftest import TINY, weights
 from safetensors.torch import load_file, save_file
 
-from landmark_models import LandmarkClassifier
+from landmark_models import LandmarkClassifier, models
 from landmark_models.errors import LandmarkError, ModelError
-from landmark_models.models import hub
 from train.engine.network import build_network, freeze, frozen_parameters, weights_from
 from train.fit import fit
 from train.recipe import Recipe, RecipeError
@@ -95,7 +94,7 @@ def test_the_backbones_own_preprocessing_is_used_and_saved(shared_data, tmp_path
     assert (cfg["mean"], cfg["crop_pct"], cfg["interpolation"]) == ((0.5, 0.5, 0.5), 0.8975, "bicubic")
     assert build_network(recipe(**knobs, crop_pct=0.5), 3).pretrained_cfg["crop_pct"] == 0.5
     run = fit(recipe(model="test_vit", pretrained=False, epochs=1, warmup_epochs=0), shared_data, tmp_path / "run")
-    saved = hub.load(run.path).pretrained_cfg
+    saved = models.load(run.path).pretrained_cfg
     own = timm.get_pretrained_cfg("test_vit")
     assert tuple(saved["mean"]) == tuple(own.mean)
     assert (saved["crop_pct"], saved["interpolation"]) == (own.crop_pct, own.interpolation)
@@ -121,7 +120,7 @@ def test_a_network_of_fixed_size_takes_the_recipes(shared_data, tmp_path):
     save_file(timm.create_model("test_vit", num_classes=5).state_dict(), file)  # for its own 160 px
     knobs = recipe(model="test_vit", image_size=96, epochs=1, warmup_epochs=0)
     run = fit(knobs, shared_data, tmp_path / "run", pretrained_weights=file)
-    model = hub.load(run.path)
+    model = models.load(run.path)
     assert model.config["model_args"]["img_size"] in (96, [96, 96])
     assert len(LandmarkClassifier(model).predict(next((shared_data / "test").rglob("*.jpg")))) == 3
 
@@ -133,7 +132,7 @@ def test_an_mlp_head_is_trained_on_a_frozen_backbone_and_served(shared_data, pre
     assert same(trained, given, given.keys() - {"fc.weight", "fc.bias"})  # running statistics, too
     assert trained["fc.0.weight"].shape[0] == 12
     assert trained["fc.3.weight"].shape == (10, 12)
-    model = hub.load(run.path)
+    model = models.load(run.path)
     assert model.config["architecture"] == "landmark_mlp"
     built = timm.create_model(f"local-dir:{run.model}", pretrained=True)
     assert same(built.state_dict(), trained, trained)
@@ -151,7 +150,7 @@ def test_an_mlp_head_sits_on_registered_networks_alone(run, tmp_path, backbone):
     config = config.replace('"model_args": {', f'"model_args": {{"backbone": "{backbone}",')
     (folder / "config.json").write_text(config)
     with pytest.raises(ModelError, match="no other architecture"):
-        hub.load(folder)
+        models.load(folder)
 
 
 def test_the_first_stages_stay_as_they_are(shared_data, pretrained, tmp_path):

@@ -10,8 +10,7 @@ import timm
 import torch
 from safetensors.torch import load_file, save_file
 
-from landmark_models import ModelError
-from landmark_models.models import hub
+from landmark_models import ModelError, models
 
 
 @pytest.fixture
@@ -29,8 +28,8 @@ def test_what_is_saved_is_loaded_again(tmp_path):
     network = timm.create_model("landmark_net", num_classes=2, channels=[8], depths=[1], strides=[1], stem=8).eval()
     network.pretrained_cfg.update(input_size=(3, 40, 40), mean=(0.1, 0.2, 0.3), crop_pct=0.9)
     arguments = {"channels": [8], "depths": [1], "strides": [1], "stem": 8}
-    hub.save(network, tmp_path, labels=["a", "b"], model_args=arguments, landmark={"temperature": 1.5})
-    loaded = hub.load(tmp_path)
+    models.save(network, tmp_path, labels=["a", "b"], model_args=arguments, landmark={"temperature": 1.5})
+    loaded = models.load(tmp_path)
     images = torch.randn(2, 3, 40, 40)
     assert torch.equal(loaded.network(images), network(images))
     assert not loaded.network.training
@@ -40,18 +39,18 @@ def test_what_is_saved_is_loaded_again(tmp_path):
     assert tuple(loaded.pretrained_cfg["input_size"]) == (3, 40, 40)
     assert tuple(loaded.pretrained_cfg["mean"]) == (0.1, 0.2, 0.3)
 
-    hub.save(network, tmp_path, labels=["a", "b"], model_args=arguments, landmark={}, half=True)
+    models.save(network, tmp_path, labels=["a", "b"], model_args=arguments, landmark={}, half=True)
     stored = load_file(tmp_path / "model.safetensors")
     assert {t.dtype for t in stored.values() if t.ndim > 1} == {torch.float16}
     assert stored["stages.0.blocks.0.conv1.norm.running_var"].dtype == torch.float32
-    assert {p.dtype for p in hub.load(tmp_path).network.parameters()} == {torch.float32}
-    assert torch.allclose(hub.load(tmp_path).network(images), network(images), atol=1e-2)
+    assert {p.dtype for p in models.load(tmp_path).network.parameters()} == {torch.float32}
+    assert torch.allclose(models.load(tmp_path).network(images), network(images), atol=1e-2)
     assert sorted(file.name for file in tmp_path.iterdir()) == ["config.json", "model.safetensors"]
 
 
 def test_timm_alone_loads_a_folder_of_ours_with_labels(tmp_path):
     network = timm.create_model("resnet18", num_classes=2).eval()
-    hub.save(network, tmp_path, labels=["a", "b"], model_args={}, landmark={})
+    models.save(network, tmp_path, labels=["a", "b"], model_args={}, landmark={})
     script = (
         "import sys, timm, torch, numpy\n"
         f"model = timm.create_model('local-dir:{tmp_path}', pretrained=True).eval()\n"
@@ -63,19 +62,19 @@ def test_timm_alone_loads_a_folder_of_ours_with_labels(tmp_path):
     if "UnpicklingError" in result.stderr:
         pytest.skip("this timm takes every local-dir: for a pickle")
     assert result.returncode == 0, result.stderr
-    ours = hub.load(tmp_path).network(torch.ones(1, 3, 64, 64)).detach().numpy()
+    ours = models.load(tmp_path).network(torch.ones(1, 3, 64, 64)).detach().numpy()
     assert np.allclose(np.load(tmp_path / "logits.npy"), ours, atol=1e-5)
 
 
 def test_a_run_and_its_model_folder_are_the_same_model(run):
-    assert hub.load(run.path).labels == hub.load(run.model).labels == ["Red Tower", "Green Bridge", "Blue Lake"]
+    assert models.load(run.path).labels == models.load(run.model).labels == ["Red Tower", "Green Bridge", "Blue Lake"]
 
 
 def test_a_folder_without_safetensors_is_refused_though_a_pickle_lies_there(folder):
     (folder / "model.safetensors").unlink()
     (folder / "pytorch_model.bin").write_bytes(pickle.dumps({}))
     with pytest.raises(ModelError, match=r"no model\.safetensors"):
-        hub.load(folder)
+        models.load(folder)
 
 
 FIGURES = {"data": "x", "n": 3, "top1": 0.5, "top1_ci95": [0, 1]}
@@ -130,23 +129,23 @@ COUNTS = {"photos": 3, "named": 2, "right": 1}
 def test_a_config_that_can_not_be_is_refused_in_a_sentence(changes, words, folder):
     edit(folder, **changes)
     with pytest.raises(ModelError, match=words):
-        hub.load(folder)
+        models.load(folder)
 
 
 def test_damaged_files_and_missing_folders_are_refused(folder, tmp_path):
     good = (folder / "model.safetensors").read_bytes()
     (folder / "model.safetensors").write_bytes(good[: len(good) // 2])
     with pytest.raises(ModelError, match="don't fit"):
-        hub.load(folder)
+        models.load(folder)
     state = {"wrong.weight": torch.zeros(1)}
     save_file(state, folder / "model.safetensors")
     with pytest.raises(ModelError, match="don't fit"):
-        hub.load(folder)
+        models.load(folder)
     (folder / "config.json").write_text("{")
     with pytest.raises(ModelError, match="can't be read"):
-        hub.load(folder)
+        models.load(folder)
     with pytest.raises(ModelError, match="no model folder"):
-        hub.load(tmp_path / "nowhere")
+        models.load(tmp_path / "nowhere")
     (tmp_path / "empty").mkdir()
     with pytest.raises(ModelError, match=r"no config\.json"):
-        hub.load(tmp_path / "empty")
+        models.load(tmp_path / "empty")

@@ -8,9 +8,9 @@ import timm
 import torch
 from safetensors.torch import load_file, save_file
 
-from landmark_models import LandmarkError, ModelError
-from landmark_models.models import failures as hub_failures
-from landmark_models.models import hub
+from landmark_models import LandmarkError, ModelError, models
+from landmark_models.models import best_model, failures, hub
+from train.hub import upload
 
 PHOTOS = torch.rand(2, 3, 32, 32, generator=torch.Generator().manual_seed(0))
 
@@ -45,45 +45,45 @@ def figures(top1: float, n: int = 100, digest: str = "d1") -> dict:
 
 
 def test_what_is_published_is_loaded_and_a_second_time_commits_nothing(hub_server, owner, folder):
-    done = hub.publish(folder, f"{owner}/net")
+    done = upload.publish(folder, f"{owner}/net")
     assert done.changed
     assert done.url == f"{hub_server.url}/{owner}/net"
     assert hub_server.commits(f"{owner}/net")[0] == done.revision
-    loaded = hub.load(f"hf-hub:{owner}/net")
+    loaded = models.load(f"hf-hub:{owner}/net")
     assert loaded.revision == done.revision
     assert loaded.note == ""
-    assert torch.equal(loaded.network(PHOTOS), hub.load(folder).network(PHOTOS))
+    assert torch.equal(loaded.network(PHOTOS), models.load(folder).network(PHOTOS))
 
-    again = hub.publish(folder, f"{owner}/net")
+    again = upload.publish(folder, f"{owner}/net")
     assert not again.changed
     assert again.revision == done.revision
     assert len(hub_server.commits(f"{owner}/net")) == 2  # the empty repository's, and ours
 
     shift(folder)
-    assert hub.publish(folder, f"{owner}/net").changed
+    assert upload.publish(folder, f"{owner}/net").changed
 
 
 def test_a_revision_is_what_it_was(hub_server, owner, folder):
-    first = hub.publish(folder, f"{owner}/net").revision
-    before = hub.load(folder).network(PHOTOS)
+    first = upload.publish(folder, f"{owner}/net").revision
+    before = models.load(folder).network(PHOTOS)
     shift(folder)
-    second = hub.publish(folder, f"{owner}/net").revision
+    second = upload.publish(folder, f"{owner}/net").revision
     hub_server.repo(f"{owner}/net").tags["v1"] = first
     for name, commit in ((f"@{first}", first), ("@v1", first), ("@main", second), ("", second), ("@", second)):
-        loaded = hub.load(f"hf-hub:{owner}/net{name}")
+        loaded = models.load(f"hf-hub:{owner}/net{name}")
         assert loaded.revision == commit
         assert torch.equal(loaded.network(PHOTOS), before) == (commit == first)
     with pytest.raises(ModelError, match="no such revision"):
-        hub.load(f"hf-hub:{owner}/net@never")
+        models.load(f"hf-hub:{owner}/net@never")
 
 
 def test_files_that_go_from_the_folder_go_from_the_hub_where_that_is_asked(hub_server, owner, folder):
     (folder / "examples").mkdir()
     (folder / "examples" / "01.jpg").write_bytes(b"a photo")
-    hub.publish(folder, f"{owner}/net", replace=["examples/*"])
+    upload.publish(folder, f"{owner}/net", replace=["examples/*"])
     hub_server.commit(f"{owner}/net", {"notes.txt": b"of its owner"})
     shutil.rmtree(folder / "examples")
-    hub.publish(folder, f"{owner}/net", replace=["examples/*"])
+    upload.publish(folder, f"{owner}/net", replace=["examples/*"])
     assert "examples/01.jpg" not in hub_server.files(f"{owner}/net")
     assert "notes.txt" in hub_server.files(f"{owner}/net")
 
@@ -92,7 +92,7 @@ def test_a_pickle_alone_is_refused_before_anything_is_downloaded(hub_server, own
     content = files(folder)
     hub_server.commit(f"{owner}/net", {"config.json": content["config.json"], "pytorch_model.bin": b"\x80\x04."})
     with pytest.raises(ModelError, match=r"no model\.safetensors"):
-        hub.load(f"hf-hub:{owner}/net")
+        models.load(f"hf-hub:{owner}/net")
     assert not [request for request in hub_server.requests if "resolve" in request.path]
 
 
@@ -101,7 +101,7 @@ def test_what_is_too_large_is_not_downloaded(limit, name, hub_server, owner, fol
     hub_server.commit(f"{owner}/net", files(folder))
     monkeypatch.setattr(hub, limit, 100)
     with pytest.raises(ModelError, match=f"{name}.* larger than"):
-        hub.load(f"hf-hub:{owner}/net")
+        models.load(f"hf-hub:{owner}/net")
     assert not [request for request in hub_server.requests if "resolve" in request.path]
 
 
@@ -118,18 +118,18 @@ def test_refusals_are_sentences_and_hold_no_token(hub_server, owner, folder, mon
         ("not a name/at/all", "no name of a repository"),
     ):
         with pytest.raises(ModelError, match=words) as caught:
-            hub.load(f"hf-hub:{owner}/{name}")
+            models.load(f"hf-hub:{owner}/{name}")
         said.append(str(caught.value))
     with pytest.raises(LandmarkError, match=r"may not do that \(403\)") as caught:
-        hub.publish(folder, f"{owner}/net")
+        upload.publish(folder, f"{owner}/net")
     said.append(str(caught.value))
     monkeypatch.setenv("HF_TOKEN", "hf_expired")
     with pytest.raises(LandmarkError, match="wants a valid token") as caught:
-        hub.publish(folder, f"{owner}/net")
+        upload.publish(folder, f"{owner}/net")
     said.append(str(caught.value))
     monkeypatch.delenv("HF_TOKEN")
     with pytest.raises(LandmarkError, match="Log in by `hf auth login`") as caught:
-        hub.publish(folder, f"{owner}/net")
+        upload.publish(folder, f"{owner}/net")
     said.append(str(caught.value))
     assert "hf_bob" not in " ".join(said) + caplog.text
     assert "hf_expired" not in " ".join(said) + caplog.text
@@ -141,31 +141,31 @@ def test_a_gated_model_is_loaded_by_those_who_may(hub_server, owner, folder, mon
     hub_server.set_gated(f"{owner}/gated")
     hub_server.grant(f"{owner}/gated", "bob")
     monkeypatch.setenv("HF_TOKEN", "hf_bob")
-    assert hub.load(f"hf-hub:{owner}/gated").labels
+    assert models.load(f"hf-hub:{owner}/gated").labels
 
 
 def test_without_the_hub_the_copy_that_was_downloaded_serves_and_says_so(hub_server, owner, folder, monkeypatch):
     commit = hub_server.commit(f"{owner}/net", files(folder))
-    hub.load(f"hf-hub:{owner}/net")
+    models.load(f"hf-hub:{owner}/net")
     hub_server.down()
-    loaded = hub.load(f"hf-hub:{owner}/net")
+    loaded = models.load(f"hf-hub:{owner}/net")
     assert loaded.revision == commit
     assert "can't be reached" in loaded.note
     with pytest.raises(ModelError, match=r"not in the local cache.*can't be reached"):
-        hub.load(f"hf-hub:{owner}/other")
+        models.load(f"hf-hub:{owner}/other")
     hub_server.up()
     monkeypatch.setattr(huggingface_hub.constants, "HF_HUB_OFFLINE", True)
-    assert "HF_HUB_OFFLINE is set" in hub.load(f"hf-hub:{owner}/net").note
+    assert "HF_HUB_OFFLINE is set" in models.load(f"hf-hub:{owner}/net").note
     with pytest.raises(ModelError, match="HF_HUB_OFFLINE is set"):
-        hub.load(f"hf-hub:{owner}/other")
-    assert hub.load(f"hf-hub:{owner}/net", cached_only=True).revision == commit
+        models.load(f"hf-hub:{owner}/other")
+    assert models.load(f"hf-hub:{owner}/net", cached_only=True).revision == commit
 
 
 @pytest.mark.parametrize("where", ["/api/models/", "config.json", "/cdn/"])
 def test_a_503_is_tried_again(where, hub_server, owner, folder):
     hub_server.commit(f"{owner}/net", files(folder))
     hub_server.fail(where, status=503, times=1)
-    assert hub.load(f"hf-hub:{owner}/net").note == ""
+    assert models.load(f"hf-hub:{owner}/net").note == ""
     assert 503 in [request.status for request in hub_server.requests]
 
 
@@ -173,7 +173,7 @@ def test_the_hub_is_given_the_time_that_it_asks_for(hub_server, owner, folder):
     hub_server.commit(f"{owner}/net", files(folder))
     hub_server.fail("/api/models/", status=429, retry_after=1)
     started = time.monotonic()
-    assert hub.load(f"hf-hub:{owner}/net").note == ""
+    assert models.load(f"hf-hub:{owner}/net").note == ""
     assert time.monotonic() - started >= 1
 
 
@@ -181,27 +181,27 @@ def test_a_hub_that_stays_unwell_is_a_sentence(hub_server, owner, folder):
     hub_server.commit(f"{owner}/net", files(folder))
     hub_server.fail("/api/models/", status=503, times=100)
     with pytest.raises(ModelError, match=r"the Hub is not well \(503\). Try again later"):
-        hub.load(f"hf-hub:{owner}/net")
-    assert len(hub_server.requests) == hub_failures._ATTEMPTS
+        models.load(f"hf-hub:{owner}/net")
+    assert len(hub_server.requests) == failures._ATTEMPTS
 
 
 def test_a_download_that_is_cut_goes_on_where_it_was(hub_server, owner, folder):
     arguments = {"channels": [256, 512], "depths": [1, 1], "strides": [2, 1], "stem": 8}  # over 10 MiB, in two pieces
     network = timm.create_model("landmark_net", num_classes=2, **arguments).eval()
-    hub.save(network, folder, labels=["a", "b"], model_args=arguments, landmark={})
+    models.save(network, folder, labels=["a", "b"], model_args=arguments, landmark={})
     hub_server.commit(f"{owner}/net", files(folder))
     hub_server.fail("model.safetensors", method="GET", cut_after=11_000_000)
-    assert torch.equal(hub.load(f"hf-hub:{owner}/net").network(PHOTOS), network(PHOTOS))
+    assert torch.equal(models.load(f"hf-hub:{owner}/net").network(PHOTOS), network(PHOTOS))
     assert [request.range for request in hub_server.requests if request.range] == [f"bytes={10 * 2**20}-"]
 
 
 def test_a_new_commit_that_can_not_be_had_whole_leaves_the_old_one(hub_server, owner, folder, monkeypatch):
     old = hub_server.commit(f"{owner}/net", files(folder))
-    hub.load(f"hf-hub:{owner}/net")
+    models.load(f"hf-hub:{owner}/net")
     shift(folder)
     hub_server.commit(f"{owner}/net", files(folder))
     hub_server.fail("/cdn/", status=500, times=100)
-    loaded = hub.load(f"hf-hub:{owner}/net")
+    loaded = models.load(f"hf-hub:{owner}/net")
     assert loaded.revision == old
     assert "not well (500)" in loaded.note
 
@@ -220,9 +220,9 @@ def test_a_new_commit_that_can_not_be_had_whole_leaves_the_old_one(hub_server, o
 )
 def test_publishing_survives_what_passes(fault, hub_server, owner, folder):
     hub_server.fail(**fault)
-    hub.publish(folder, f"{owner}/net")
+    upload.publish(folder, f"{owner}/net")
     assert len(hub_server.commits(f"{owner}/net")) == 2
-    assert hub.load(f"hf-hub:{owner}/net").labels
+    assert models.load(f"hf-hub:{owner}/net").labels
 
 
 @pytest.mark.parametrize(
@@ -241,74 +241,74 @@ def test_what_is_half_uploaded_is_no_model(fault, words, hub_server, owner, fold
     describe(folder, test=figures(0.9))
     hub_server.fail(**fault, times=100)
     with pytest.raises(LandmarkError, match=words):
-        hub.publish(folder, f"{owner}/net")
+        upload.publish(folder, f"{owner}/net")
     hub_server.faults.clear()
     assert "model.safetensors" not in hub_server.files(f"{owner}/net")
     with pytest.raises(ModelError, match="no config"):
-        hub.load(f"hf-hub:{owner}/net")
+        models.load(f"hf-hub:{owner}/net")
     with pytest.raises(ModelError, match="no model of"):
-        hub.best(owner)
+        models.best(owner)
 
 
 def test_another_commit_meanwhile_is_not_overwritten(hub_server, owner, folder, monkeypatch):
-    reserve = hub.reserve
+    reserve = upload.reserve
 
     def overtaken(*arguments, **options):
         head = reserve(*arguments, **options)
         hub_server.commit(f"{owner}/net", {"config.json": b"somebody else's"})
         return head
 
-    monkeypatch.setattr(hub, "reserve", overtaken)
+    monkeypatch.setattr(upload, "reserve", overtaken)
     with pytest.raises(LandmarkError, match="somebody else changed it"):
-        hub.publish(folder, f"{owner}/net")
+        upload.publish(folder, f"{owner}/net")
     assert hub_server.files(f"{owner}/net")["config.json"] == b"somebody else's"
 
 
 def test_what_arrives_as_something_else_is_noticed(hub_server, owner, folder, monkeypatch):
-    monkeypatch.setattr(hub, "hf_hub_download", lambda *_, **__: __file__)
+    monkeypatch.setattr(upload, "hf_hub_download", lambda *_, **__: __file__)
     with pytest.raises(LandmarkError, match="as something else"):
-        hub.publish(folder, f"{owner}/net")
+        upload.publish(folder, f"{owner}/net")
 
 
 def test_what_may_not_be_written_is_known_before_hours_of_training(hub_server, owner, folder, monkeypatch):
-    hub.publish(folder, f"{owner}/net")
-    assert hub.reserve(f"{owner}/net") == hub_server.commits(f"{owner}/net")[0]
+    upload.publish(folder, f"{owner}/net")
+    assert upload.reserve(f"{owner}/net") == hub_server.commits(f"{owner}/net")[0]
     monkeypatch.setenv("HF_TOKEN", "hf_bob")
     with pytest.raises(LandmarkError, match="can't be written on the Hub: the token may not do that"):
-        hub.reserve(f"{owner}/net")
+        upload.reserve(f"{owner}/net")
     with pytest.raises(LandmarkError, match="'net' is no owner/name"):
-        hub.reserve("net")
+        upload.reserve("net")
 
 
 def test_what_can_not_be_read_back_is_told_from_what_can_not_be_published(hub_server, owner, folder):
     hub_server.fail("/resolve/", status=404, times=100)
     with pytest.raises(LandmarkError, match=r"was published \(revision \w+\), but can't be read back"):
-        hub.publish(folder, f"{owner}/net")
+        upload.publish(folder, f"{owner}/net")
     assert len(hub_server.commits(f"{owner}/net")) == 2
 
 
 def test_what_is_public_is_not_taken_for_private(hub_server, owner, folder):
-    hub.publish(folder, f"{owner}/open")
+    upload.publish(folder, f"{owner}/open")
     with pytest.raises(LandmarkError, match="exists and is public"):
-        hub.publish(folder, f"{owner}/open", private=True)
-    hub.publish(folder, f"{owner}/hidden", private=True)
+        upload.publish(folder, f"{owner}/open", private=True)
+    upload.publish(folder, f"{owner}/hidden", private=True)
     assert hub_server.repo(f"{owner}/hidden").private
-    hub.publish(folder, f"{owner}/hidden")  # stays so
+    upload.publish(folder, f"{owner}/hidden")  # stays so
     assert hub_server.repo(f"{owner}/hidden").private
 
 
 def test_the_examples_of_a_model_come_with_it(hub_server, owner, folder):
-    assert hub.examples(str(folder)) == hub.examples("default") == []
+    assert models.examples(str(folder)) == models.examples("default") == []
     (folder / "examples").mkdir()
     (folder / "examples" / "01.jpg").write_bytes(b"a photo")
-    assert hub.examples(str(folder)) == [folder / "examples" / "01.jpg"]
+    assert models.examples(str(folder)) == [folder / "examples" / "01.jpg"]
     odd = {"examples/a.png": b"x", "examples/deep/b.jpg": b"x", "examples/c.jpg": b"x" * 2**21, "other.jpg": b"x"}
     many = {f"examples/{index}.jpg": b"photo" for index in range(9)}
     commit = hub_server.commit(f"{owner}/net", {**odd, **many})
-    found = hub.examples(f"hf-hub:{owner}/net", commit)
+    found = models.examples(f"hf-hub:{owner}/net", commit)
     assert [file.name for file in found] == [f"{index}.jpg" for index in range(6)]
     hub_server.down()
-    assert hub.examples(f"hf-hub:{owner}/net", commit) == []
+    assert models.examples(f"hf-hub:{owner}/net", commit) == []
 
 
 class TestBest:
@@ -332,30 +332,30 @@ class TestBest:
         put("c", {**figures(0.93), "top1_ci95": [0.80, 0.99]})  # fewer photos say less
         hub_server.page_size = 1
         try:
-            best = hub.best(owner)
+            best = models.best(owner)
         finally:
             hub_server.page_size = 1000
         assert best.model == f"hf-hub:{owner}/b@{commit}"
         assert best.compared == 3
         assert best.test["top1"] == 0.92
-        assert hub.load(best.model).revision == commit
+        assert models.load(best.model).revision == commit
 
     def test_a_tie_goes_to_the_smaller_file_then_to_the_name(self, put, owner):
         put("c", figures(0.9))
         put("b", figures(0.9))
         put("a", figures(0.9), extra=b" ")
-        assert hub.best(owner).model.startswith(f"hf-hub:{owner}/b@")
+        assert models.best(owner).model.startswith(f"hf-hub:{owner}/b@")
 
     def test_figures_on_other_photos_do_not_compare(self, put, owner):
         put("a", figures(0.94, digest="easy"))
         put("b", figures(0.80))
         put("c", figures(0.85))
-        best = hub.best(owner)
+        best = models.best(owner)
         assert best.model.startswith(f"hf-hub:{owner}/c@")
         assert "other photos" in best.skipped[f"{owner}/a"]
         put("d", figures(0.5, n=200, digest="easy"))
         put("a", figures(0.94, n=200, digest="easy"))  # two each: the set with more photos
-        assert hub.best(owner).model.startswith(f"hf-hub:{owner}/a@")
+        assert models.best(owner).model.startswith(f"hf-hub:{owner}/a@")
 
     def test_what_can_not_be_compared_is_skipped_and_said(self, put, owner, hub_server, monkeypatch):
         put("good", figures(0.5))
@@ -370,7 +370,7 @@ class TestBest:
         hub_server.set_gated(f"{owner}/gated")
         hub_server.repo(f"{owner}/hidden").private = True
         monkeypatch.setenv("HF_TOKEN", "hf_bob")
-        best = hub.best(owner)
+        best = models.best(owner)
         assert best.model.startswith(f"hf-hub:{owner}/good@")
         assert best.compared == 1
         names = {name.split("/")[1]: reason for name, reason in best.skipped.items()}
@@ -379,11 +379,11 @@ class TestBest:
         assert "gated" in names["gated"]
         assert "impossible figures" in names["impossible"]
         hub_server.grant(f"{owner}/gated", "bob")
-        assert hub.best(owner).model.startswith(f"hf-hub:{owner}/gated@")
+        assert models.best(owner).model.startswith(f"hf-hub:{owner}/gated@")
         monkeypatch.setenv("HF_TOKEN", "hf_alice")
         hub_server.set_gated(f"{owner}/gated", False)
         put("hidden", figures(0.95))
-        assert hub.best(owner).model.startswith(f"hf-hub:{owner}/hidden@")
+        assert models.best(owner).model.startswith(f"hf-hub:{owner}/hidden@")
 
     @pytest.mark.parametrize("fault", [{"status": 429, "retry_after": 0}, {"status": 503}, {"cut_after": 0}], ids=str)
     def test_what_passes_is_waited_for_and_does_not_make_another_the_best(self, fault, put, owner, hub_server):
@@ -391,36 +391,36 @@ class TestBest:
         put("worse", figures(0.5))
         for where in ("/api/models?", f"/api/models/{owner}/better", "config.json"):
             hub_server.fail(where, **fault)
-        assert hub.best(owner).model == f"hf-hub:{owner}/better@{commit}"
+        assert models.best(owner).model == f"hf-hub:{owner}/better@{commit}"
         hub_server.fail(f"/api/models/{owner}/better", times=100, **fault)
         with pytest.raises(ModelError, match=f"best of {owner} can't be chosen"):
-            hub.best(owner)
+            models.best(owner)
 
     @pytest.mark.parametrize("status", [401, 403, 404, 409])
     def test_a_refusal_of_one_passes_over_it_and_of_the_list_is_a_sentence(self, status, put, owner, hub_server):
         put("a", figures(0.94))
         put("b", figures(0.5))
         hub_server.fail(f"/api/models/{owner}/a", status=status, times=100)
-        best = hub.best(owner)
+        best = models.best(owner)
         assert best.model.startswith(f"hf-hub:{owner}/b@")
         assert best.skipped.keys() == {f"{owner}/a"}
         hub_server.fail("/api/models?", status=status, times=100)
         with pytest.raises(ModelError, match="can't be listed"):
-            hub.best(owner)
+            models.best(owner)
 
     def test_a_hub_that_never_answers_is_not_waited_for(self, put, owner, hub_server, monkeypatch):
         put("a", figures(0.94))
         hub_server.fail("/api/models?", delay=5)
-        monkeypatch.setattr(hub, "_LIST_TIMEOUT", 0.1)
+        monkeypatch.setattr(best_model, "_LIST_TIMEOUT", 0.1)
         with pytest.raises(ModelError, match="the Hub does not answer"):
-            hub.best(owner)
+            models.best(owner)
 
     def test_a_namespace_with_none_is_a_sentence(self, put, owner, hub_server):
         with pytest.raises(ModelError, match=r"no model of .* has the tag landmark-classification"):
-            hub.best("nobody")
+            models.best("nobody")
         put("no-figures")
         with pytest.raises(ModelError, match="no-figures has no test figures"):
-            hub.best(owner)
+            models.best(owner)
         hub_server.down()
         with pytest.raises(ModelError, match="can't be listed: the Hub can't be reached"):
-            hub.best(owner)
+            models.best(owner)

@@ -8,7 +8,7 @@ import torch
 from safetensors.torch import load_file, save_file
 from test_hub import describe, figures, files
 
-from landmark_models.models import hub
+from landmark_models import models
 from landmark_models.page import serving
 from landmark_models.page.serving import Serving
 
@@ -204,7 +204,7 @@ def test_a_new_commit_takes_over_and_a_bad_one_does_not(serve, hub_server, owner
 
 def test_a_model_that_fails_as_it_computes_is_not_taken(serve, hub_server, owner, folder, monkeypatch):
     hub_server.commit(f"{owner}/net", files(folder))
-    load = hub.load
+    load = models.load
 
     def broken(model, **options):
         loaded = load(model, **options)
@@ -212,7 +212,7 @@ def test_a_model_that_fails_as_it_computes_is_not_taken(serve, hub_server, owner
             loaded.network.forward = None
         return loaded
 
-    monkeypatch.setattr(hub, "load", broken)
+    monkeypatch.setattr(models, "load", broken)
     served = serve(f"hf-hub:{owner}/net")
     assert served.now.classifier.source == "default"
     assert "can't serve" in served.now.why

@@ -11,11 +11,10 @@ import numpy as np
 from accelerate import PartialState
 
 from landmark_models import LandmarkClassifier
-from landmark_models.devices import available_cores
+from landmark_models.devices import available_cores, device_name
 from landmark_models.library.bulk import BATCH, recognise, tag_library
 from landmark_models.library.decoding import Decoders
 from landmark_models.library.listing import find_entries
-from train.run import device_name
 
 __all__ = ["tagging"]
 

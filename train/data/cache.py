@@ -15,7 +15,7 @@ from numpy.typing import NDArray
 from PIL import Image
 from tqdm.auto import tqdm
 
-from landmark_models.errors import LandmarkError, PhotoError
+from landmark_models.errors import LandmarkError, PhotoError, reason
 from landmark_models.photo import open_photo
 
 __all__ = ["PhotoCache", "default_cache_folder"]
@@ -88,9 +88,9 @@ class PhotoCache:
         target = folder / f"{short_side}px-{_key(files, short_side)}"
         if target.is_dir():
             cache = cls(target, files)
-            for reason in cache.failures.values():
+            for failure in cache.failures.values():
                 if strict:
-                    raise PhotoError(reason)
+                    raise PhotoError(failure)
             return cache
         try:
             folder.mkdir(parents=True, exist_ok=True)
@@ -106,7 +106,7 @@ class PhotoCache:
                 shutil.rmtree(scratch, ignore_errors=True)
         except OSError as error:
             raise LandmarkError(
-                f"The cache of decoded photos can't be written in {folder}: {error.strerror or error}; "
+                f"The cache of decoded photos can't be written in {folder}: {reason(error)}; "
                 "name a folder with room in LANDMARK_CACHE."
             ) from None
         return cls(target, files)

@@ -16,6 +16,7 @@ from huggingface_hub import get_session
 from huggingface_hub.file_download import http_get  # retries, resumes and shows a bar; works for any address
 from tqdm.auto import tqdm
 
+from landmark_models.errors import reason
 from landmark_models.files import write_json
 from landmark_models.photo import PHOTO_SUFFIXES
 from train.data.errors import DataError
@@ -68,7 +69,7 @@ def download(source: Source, output: str | Path) -> Path:
             (unpacked / split).rename(output / split)
         shutil.rmtree(work)
     except OSError as error:
-        raise DataError(f"{output} can't be written: {error.strerror or error}; mend that and run it again.") from None
+        raise DataError(f"{output} can't be written: {reason(error)}; mend that and run it again.") from None
     return output
 
 

@@ -12,6 +12,7 @@ from pathlib import Path
 
 import numpy as np
 
+from landmark_models.errors import reason
 from landmark_models.photo import PHOTO_SUFFIXES
 from train.data.errors import DataError
 from train.data.torchvision_sets import data_folder
@@ -161,7 +162,7 @@ def read_exclusions(file: str | Path) -> frozenset[str]:
     try:
         lines = Path(file).read_text(encoding="utf-8", errors="surrogateescape").split("\n")
     except OSError as error:
-        raise DataError(f"The list {file} can't be read: {error.strerror or error}.") from None
+        raise DataError(f"The list {file} can't be read: {reason(error)}.") from None
     return frozenset(os.path.normpath(line) for line in lines if line.strip() and not line.startswith("#"))
 
 

@@ -10,6 +10,7 @@ from collections import Counter, defaultdict
 from collections.abc import Mapping
 from pathlib import Path
 
+from landmark_models.errors import reason
 from landmark_models.files import PART
 from train.data.errors import DataError
 
@@ -91,5 +92,5 @@ def write_halves(folder: str | Path, output: str | Path, seed: int = 0) -> dict[
             output.rmdir()
         scratch.rename(output)
     except OSError as error:
-        raise DataError(f"{output} can't be written: {error.strerror or error}.") from None
+        raise DataError(f"{output} can't be written: {reason(error)}.") from None
     return dict(Counter(halves.values()))

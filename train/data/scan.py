@@ -3,7 +3,6 @@
 python -m train.data scan photos/ --fix runs/scan
 """
 
-import hashlib
 from collections import Counter, defaultdict
 from collections.abc import Sequence
 from dataclasses import asdict, dataclass
@@ -19,9 +18,9 @@ from torch.utils.data import DataLoader, Dataset
 from tqdm.auto import tqdm
 
 from landmark_models.classifier import LandmarkClassifier
-from landmark_models.devices import available_cores
-from landmark_models.errors import PhotoError
-from landmark_models.files import write_json, write_text
+from landmark_models.devices import available_cores, best_device
+from landmark_models.errors import PhotoError, reason
+from landmark_models.files import sha256, write_json, write_text
 from landmark_models.photo import open_photo
 from train.data.duplicates import Picture, find_pairs, groups
 from train.data.errors import DataError
@@ -84,7 +83,7 @@ class Scan:
             write_text(folder / "exclude.txt", "\n".join(lines) + "\n")
             write_json(folder / "scan.json", self.as_json())
         except OSError as error:
-            raise DataError(f"{folder} can't be written: {error.strerror or error}.") from None
+            raise DataError(f"{folder} can't be written: {reason(error)}.") from None
         return folder / "exclude.txt"
 
 
@@ -115,9 +114,7 @@ class _Photos(Dataset[_Looked | str]):
             return str(error)
         with Image.open(file) as original:  # open_photo may have decoded it smaller
             size = original.size
-        with file.open("rb") as content:
-            digest = hashlib.file_digest(content, "sha256").hexdigest()
-        return _Looked(Picture.of(image, digest), min(size), size[0] * size[1], self.transform(image))
+        return _Looked(Picture.of(image, sha256(file)), min(size), size[0] * size[1], self.transform(image))
 
 
 def _find_all(data: str | Path) -> tuple[Photos, list[str]]:
@@ -143,7 +140,7 @@ def scan(data: str | Path, model: str | Path = "default", min_side: int = 64) ->
     Raises:
         LandmarkError: the data or the model can't be had.
     """
-    classifier = LandmarkClassifier.load(model, "cuda" if torch.cuda.is_available() else "cpu")
+    classifier = LandmarkClassifier.load(model, best_device())
     photos, splits = _find_all(data)
     findings: list[Finding] = []
 

@@ -9,7 +9,7 @@ import numpy as np
 from PIL import Image, ImageOps
 from torch import Tensor
 
-from landmark_models.files import beside
+from landmark_models.files import atomic_path
 from landmark_models.photo import open_photo
 from train.data import PhotoCache, Photos
 
@@ -59,7 +59,7 @@ def write_strip(files: Sequence[Path], file: Path) -> None:
         row, column = divmod(place, columns)
         thumbnail = ImageOps.fit(open_photo(photo, _THUMBNAIL), (_THUMBNAIL - 4, _THUMBNAIL - 4))
         sheet.paste(thumbnail, (column * _THUMBNAIL, row * _THUMBNAIL))
-    with beside(file) as scratch:
+    with atomic_path(file) as scratch:
         sheet.save(scratch, "JPEG", quality=85)
 
 
@@ -72,6 +72,6 @@ def new_figure(width: float, height: float) -> "Figure":
 
 def save_figure(figure: "Figure", file: Path) -> None:
     """Write a figure as a PNG."""
-    with beside(file) as scratch, warnings.catch_warnings():
+    with atomic_path(file) as scratch, warnings.catch_warnings():
         warnings.filterwarnings("ignore", "Glyph .* missing", UserWarning)  # the page's tables have these names whole
         figure.savefig(scratch, dpi=100, format="png")

@@ -12,7 +12,7 @@ from sklearn.metrics import confusion_matrix
 from torch import Tensor
 
 from landmark_models.errors import PhotoError
-from landmark_models.files import beside, write_text
+from landmark_models.files import atomic_path, write_text
 from landmark_models.page.batch import thumbnail
 from landmark_models.text import for_spreadsheet
 from train.calibration import BINS
@@ -134,7 +134,7 @@ def _add_photo(page: HtmlPage, folder: Path, photos: Photos, index: int, caption
         content = thumbnail(photos.files()[index], _SIDE)
     except PhotoError:  # it went away meanwhile
         return
-    with beside(folder / name) as scratch:
+    with atomic_path(folder / name) as scratch:
         scratch.write_bytes(content)
     page.add_picture(name, caption, f"{caption}: {photos.paths[index]}")
 

@@ -11,7 +11,7 @@ from scipy.spatial.distance import squareform
 from sklearn.metrics import confusion_matrix
 from torch import Tensor
 
-from landmark_models.files import beside
+from landmark_models.files import atomic_path
 from landmark_models.text import for_terminal
 
 __all__ = ["confusion_order", "draw_answered", "draw_confusion", "draw_reliability"]
@@ -59,7 +59,7 @@ def draw_confusion(predicted: Tensor, targets: Tensor, labels: Sequence[str], fi
         axes.set_yticks(range(len(labels)), names, fontsize=size, parse_math=False)
     axes.set(xlabel="named", ylabel="shown", title=f"What each landmark's photos were named, n = {len(targets)}")
     figure.colorbar(image, shrink=0.5)
-    with beside(file) as scratch:
+    with atomic_path(file) as scratch:
         figure.savefig(scratch, dpi=100, format="png")
 
 
@@ -92,7 +92,7 @@ def draw_reliability(confidences: Tensor, correct: Tensor, bins: int, file: Path
     share.set(xlabel="score", ylabel="share of photos")
     for axes in (diagram, share):
         axes.grid(alpha=0.3)
-    with beside(file) as scratch:
+    with atomic_path(file) as scratch:
         figure.savefig(scratch, dpi=100, format="png")
 
 
@@ -113,5 +113,5 @@ def draw_answered(confidences: Tensor, correct: Tensor, file: Path) -> None:
     axes.plot((answered / len(correct)).tolist(), accuracy.tolist())
     axes.set(xlabel="share of photos answered, the surest first", ylabel="accuracy", xlim=(0, 1), ylim=(None, 1.005))
     axes.grid(alpha=0.3)
-    with beside(file) as scratch:
+    with atomic_path(file) as scratch:
         figure.savefig(scratch, dpi=100, format="png")

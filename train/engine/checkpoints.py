@@ -6,7 +6,6 @@ checkpoints.load_latest()
 checkpoints.save()
 """
 
-import hashlib
 import json
 import shutil
 from pathlib import Path
@@ -15,6 +14,7 @@ from typing import Any
 from accelerate import Accelerator
 
 from landmark_models.errors import LandmarkError
+from landmark_models.files import sha256
 from train.engine.updates import Engine
 
 __all__ = ["Checkpoints"]
@@ -77,7 +77,7 @@ class Checkpoints:
             self.accelerator.save_state(str(scratch))
             self.accelerator.wait_for_everyone()
             if main:
-                digests = {file.name: _digest(file) for file in sorted(scratch.iterdir())}
+                digests = {file.name: sha256(file) for file in sorted(scratch.iterdir())}
                 (scratch / _MANIFEST).write_text(json.dumps(digests, indent=1), encoding="utf-8")
                 if target.exists():
                     target.rename(self.folder / ".replaced")
@@ -110,17 +110,12 @@ class Checkpoints:
         return None
 
 
-def _digest(file: Path) -> str:
-    with file.open("rb") as content:
-        return hashlib.file_digest(content, "sha256").hexdigest()
-
-
 def _damage(checkpoint: Path) -> str | None:
     """What is wrong with it, or None."""
     try:
         digests = json.loads((checkpoint / _MANIFEST).read_text(encoding="utf-8"))
         for name, digest in digests.items():
-            if _digest(checkpoint / name) != digest:
+            if sha256(checkpoint / name) != digest:
                 return f"{name} has changed since it was written"
     except FileNotFoundError as error:
         return f"{Path(error.filename).name} is missing"

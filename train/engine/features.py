@@ -20,8 +20,8 @@ from torch import Tensor, nn
 from torch.utils.data import DataLoader, Dataset
 from tqdm.auto import tqdm
 
-from landmark_models.errors import LandmarkError
-from landmark_models.files import beside
+from landmark_models.errors import LandmarkError, reason
+from landmark_models.files import atomic_path
 from landmark_models.preprocess import serving_transform
 from train.data import AugmentedPhotos, PhotoCache, Photos, ServedPhotos
 from train.data.cache import default_cache_folder
@@ -69,11 +69,11 @@ def backbone_features(
     features = Features(torch.stack(views), time.perf_counter() - started, cached=False)
     try:
         file.parent.mkdir(parents=True, exist_ok=True)
-        with beside(file) as scratch:
+        with atomic_path(file) as scratch:
             save_file({"views": features.views}, scratch, metadata={"seconds": f"{features.seconds:.4f}"})
     except (OSError, SafetensorError) as error:
         raise LandmarkError(
-            f"The features can't be kept in {file.parent}: {getattr(error, 'strerror', None) or error}; name a folder "
+            f"The features can't be kept in {file.parent}: {reason(error)}; name a folder "
             "with room in LANDMARK_CACHE, or switch the cache off by --no-feature-cache."
         ) from None
     return features

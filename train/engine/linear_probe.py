@@ -14,7 +14,7 @@ from accelerate import Accelerator
 from torch import Tensor, nn
 
 from landmark_models.errors import LandmarkError
-from landmark_models.files import beside
+from landmark_models.files import atomic_path
 from train.calibration import keep_validation
 from train.data import PhotoCache
 from train.engine.features import backbone_features
@@ -23,7 +23,7 @@ from train.engine.whitened_head import head_on_features
 from train.recipe import Recipe
 from train.run import RunFolder
 
-__all__ = ["LinearHead", "fit_linear_head", "train_head", "trains_linear_head_alone"]
+__all__ = ["LinearHead", "fit_linear_head", "is_linear_probe", "train_head"]
 
 _PENALTIES = tuple(10 ** (-exponent / 2) for exponent in range(1, 11))  # from 0.3 to 1e-5, the strongest first
 _MAX_ITERATIONS = 2000
@@ -44,7 +44,7 @@ class LinearHead:
         return features @ self.weight.T + self.bias
 
 
-def trains_linear_head_alone(recipe: Recipe, network: nn.Module) -> bool:
+def is_linear_probe(recipe: Recipe, network: nn.Module) -> bool:
     """Whether nothing but a linear layer is to be trained, on photos that are the same in every epoch."""
     own: Any = network
     return (
@@ -231,5 +231,5 @@ def _draw(run: RunFolder) -> None:
     accuracy.set(title="Validation top-1, %", xlabel="penalty", xscale="log")
     for axes in (loss, accuracy):
         axes.grid(alpha=0.3)
-    with beside(run.path / "curves.png") as scratch:
+    with atomic_path(run.path / "curves.png") as scratch:
         figure.savefig(scratch, dpi=100, format="png")

@@ -13,10 +13,10 @@ from train.engine.updates import Engine
 from train.recipe import Recipe
 from train.run import RunFolder
 
-__all__ = ["run_epochs", "within_memory"]
+__all__ = ["retry_on_oom", "run_epochs"]
 
 
-def within_memory(recipe: Recipe, accelerator: Accelerator, train: Callable[[int], None]) -> None:
+def retry_on_oom(recipe: Recipe, accelerator: Accelerator, train: Callable[[int], None]) -> None:
     """Call `train` with the photos that a process takes at a time; should memory run out, again with fewer.
 
     The batch of an update stays as the recipe says: smaller parts of it are accumulated. Among several processes it

@@ -14,6 +14,7 @@ from timm.models import group_parameters
 from torch import nn
 
 from landmark_models.errors import LandmarkError
+from landmark_models.files import sha256
 from landmark_models.networks.mlp_head import put_mlp_head
 from train.recipe import Recipe, RecipeError
 
@@ -39,8 +40,7 @@ def weights_from(recipe: Recipe, weights: Path | None = None) -> str:
     cfg = timm.get_pretrained_cfg(recipe.model)
     if weights is None and cfg is not None:
         return f"{cfg.hf_hub_id} on the Hub"
-    with file.open("rb") as content:
-        return f"{file.name}, sha256 {hashlib.file_digest(content, 'sha256').hexdigest()[:12]}"
+    return f"{file.name}, sha256 {sha256(file)[:12]}"
 
 
 def build_network(recipe: Recipe, num_classes: int, weights: Path | None = None) -> nn.Module:

@@ -7,8 +7,8 @@ import torch
 from torch import Tensor, nn
 from torchvision.transforms.v2 import functional
 
+from landmark_models import models
 from landmark_models.errors import LandmarkError
-from landmark_models.models import hub
 from train.engine.network import weights_digest
 from train.recipe import Recipe
 
@@ -31,7 +31,7 @@ class Teacher:
         LandmarkError: the model does not know one of the labels, or can't take photos of that size.
     """
 
-    def __init__(self, model: hub.LoadedModel, recipe: Recipe, labels: Sequence[str]):
+    def __init__(self, model: models.LoadedModel, recipe: Recipe, labels: Sequence[str]):
         if missing := [label for label in labels if label not in model.labels]:
             some = ", ".join(map(repr, missing[:_SHOWN]))
             more = f" and {len(missing) - _SHOWN} more" if len(missing) > _SHOWN else ""

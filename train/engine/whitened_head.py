@@ -15,16 +15,16 @@ from pathlib import Path
 import torch
 from torch import Tensor, nn
 
+from landmark_models import models
 from landmark_models.classifier import LandmarkClassifier
 from landmark_models.errors import LandmarkError
-from landmark_models.models import hub
 from landmark_models.networks.served import ServedNetwork, linear_classifier
 from landmark_models.networks.statistics import MAX_STATISTICS_BYTES, FeatureStatistics, statistics_bytes
 from landmark_models.rejection import KnownRule
 from train.calibration import fit_temperature, keep_validation
 from train.engine.network import average_with_pretrained
 from train.engine.photos import TrainingPhotos
-from train.measure.predict import look_at_features
+from train.measure.predict import predict_features
 from train.recipe import Recipe
 from train.run import RunFolder
 
@@ -188,7 +188,7 @@ def finish_run(
     Raises:
         LandmarkError: as in `average_with_pretrained` and `head_on_features`.
     """
-    model = hub.load(run.trained if run.trained.is_dir() else run.model)
+    model = models.load(run.trained if run.trained.is_dir() else run.model)
     if recipe.average_with_pretrained:
         average_with_pretrained(model.network, recipe, weights)
     labelled = photos.train.take(
@@ -196,7 +196,7 @@ def finish_run(
     )
     everything = labelled.joined(photos.val)
     classifier = LandmarkClassifier(model, device, "torch")
-    features, readable = look_at_features(classifier, everything.files(), title="features for the head")
+    features, readable = predict_features(classifier, everything.files(), title="features for the head")
     features = features.clone()  # out of inference mode
     targets = torch.tensor(everything.take(readable).targets)
     validation = {"epoch": model.landmark["validation"]["epoch"]}

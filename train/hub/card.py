@@ -10,7 +10,7 @@ from typing import Any
 import timm
 from huggingface_hub import EvalResult, ModelCard, ModelCardData
 
-from landmark_models.models import hub
+from landmark_models import models
 from landmark_models.text import for_markdown
 from train.run import RunFolder, duration
 
@@ -49,7 +49,7 @@ def write_card(
         licence: of the weights, as the Hub abbreviates it.
         base_model: the model on the Hub that training started from; without, what the run knows of it.
     """
-    model = hub.load(run.path)
+    model = models.load(run.path)
     landmark, test = model.landmark, run.measured() if model.landmark.get("test") else None
     environment, split = run.environment(), run.split() or {}
     architecture = model.config["architecture"]
@@ -64,7 +64,7 @@ def write_card(
         library_name="timm",
         pipeline_tag="image-classification",
         base_model=base_model,
-        tags=[hub.TAG, "image-classification", "timm"],
+        tags=[models.TAG, "image-classification", "timm"],
         model_name=name if test else None,
         eval_results=_results(test) if test else None,
     )

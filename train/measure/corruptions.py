@@ -6,7 +6,7 @@ from collections.abc import Callable, Mapping
 import numpy as np
 from PIL import Image, ImageFilter
 
-__all__ = ["CHANGES"]
+__all__ = ["CORRUPTIONS"]
 
 
 def _blurred(image: Image.Image) -> Image.Image:
@@ -36,7 +36,7 @@ def _coarse(image: Image.Image) -> Image.Image:
 
 
 # From an RGB photo, as it was opened for the network, to one of the same size (but for the last).
-CHANGES: Mapping[str, Callable[[Image.Image], Image.Image]] = {
+CORRUPTIONS: Mapping[str, Callable[[Image.Image], Image.Image]] = {
     "blurred": _blurred,
     "noisy": _noisy,
     "JPEG of quality 30": _compressed,

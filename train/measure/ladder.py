@@ -10,8 +10,8 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from landmark_models.errors import LandmarkError
-from landmark_models.files import beside
+from landmark_models.errors import LandmarkError, reason
+from landmark_models.files import atomic_path
 from landmark_models.text import for_markdown, for_terminal
 from train.recipe import Recipe
 from train.run import RunFolder, duration
@@ -62,7 +62,7 @@ def find_rungs(runs: Sequence[Path]) -> list[Rung]:
         test = run.measured()
         run.seconds()  # raises where there is nothing to draw yet
         photos.setdefault(test["digest"], f"{path}: {test['n']} of {test['data']}")
-        kind, seed = run.but_for_the_seed(), Recipe.read(run.recipe).seed
+        kind, seed = run.key_without_seed(), Recipe.read(run.recipe).seed
         if (kind, seed) in seen:
             raise LandmarkError(f"{seen[kind, seed]} and {path} are of one recipe and one seed; leave one of them out.")
         seen[kind, seed] = path
@@ -137,10 +137,10 @@ def draw_ladder(rungs: Sequence[Rung], file: Path) -> None:
         for text in accuracy.legend(curves, [for_terminal(rung.name) for rung in drawn]).get_texts():
             text.set_parse_math(False)  # a folder's name is no formula
     try:
-        with beside(file) as scratch:
+        with atomic_path(file) as scratch:
             figure.savefig(scratch, dpi=100, format="png")
     except OSError as error:
-        raise LandmarkError(f"{file} can't be written: {error.strerror or error}.") from None
+        raise LandmarkError(f"{file} can't be written: {reason(error)}.") from None
 
 
 def _epochs(run: RunFolder) -> list[dict[str, Any]]:

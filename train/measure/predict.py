@@ -20,7 +20,7 @@ from landmark_models.photo import open_photo
 from landmark_models.preprocess import required_side, serving_transform
 from train.exported import ExportedModel, photo_tensor
 
-__all__ = ["TTA", "Looked", "look", "look_all_scores", "look_at_features", "look_exported"]
+__all__ = ["TTA", "Logits", "predict_exported", "predict_features", "predict_logits", "predict_scores"]
 
 Change = Callable[[Image.Image], Image.Image]
 
@@ -71,7 +71,7 @@ def _together(items: list[Tensor | str]) -> tuple[Tensor, list[str | None]]:
     return torch.stack(images) if images else torch.empty(0), [None if isinstance(i, Tensor) else i for i in items]
 
 
-class Looked(NamedTuple):
+class Logits(NamedTuple):
     """What a classifier made of photos.
 
     `logits` `(n, classes)` are of one view as the classifier gives them, of more the logarithms of mean probabilities;
@@ -88,14 +88,14 @@ class Looked(NamedTuple):
 
 
 @torch.inference_mode()
-def look(
+def predict_logits(
     classifier: LandmarkClassifier,
     files: Sequence[Path],
     batch_size: int = 64,
     tta: TTA | None = None,
     change: Change | None = None,
     title: str = "looking",
-) -> Looked:
+) -> Logits:
     """Logits of photos by the serving path, in several views where `tta` says so, changed first by `change`."""
     none = torch.empty(0, len(classifier.labels))
     rows = [(none, torch.empty(0), none)]
@@ -107,10 +107,10 @@ def look(
         logits, scores, plain = (output.cpu().unflatten(0, (count, -1)) for output in outputs)
         rows.append((logits.log_softmax(2).logsumexp(1) if tta else logits[:, 0], scores[:, 0], plain[:, 0]))
     logits, scores, plain = (torch.cat(parts) for parts in zip(*rows, strict=True))
-    return Looked(logits, scores, plain, _others(len(files), failures), failures)
+    return Logits(logits, scores, plain, _others(len(files), failures), failures)
 
 
-def look_at_features(
+def predict_features(
     classifier: LandmarkClassifier, files: Sequence[Path], title: str = "features"
 ) -> tuple[Tensor, list[int]]:
     """What the network's classifier is given for photos as they are served, `(n, D)`, and which photos these are."""
@@ -120,7 +120,7 @@ def look_at_features(
 
 
 @torch.inference_mode()
-def look_all_scores(
+def predict_scores(
     classifier: LandmarkClassifier, files: Sequence[Path], title: str = "scores"
 ) -> tuple[dict[str, Tensor], list[int], Tensor]:
     """Every score that the classifier could go by for photos, `(n,)` each, which photos these are, and their labels.
@@ -156,7 +156,7 @@ def _others(count: int, failures: dict[int, str]) -> list[int]:
     return [index for index in range(count) if index not in failures]
 
 
-def look_exported(model: ExportedModel, files: Sequence[Path]) -> Looked:
+def predict_exported(model: ExportedModel, files: Sequence[Path]) -> Logits:
     """Logits of photos by a file of `train.export`, which takes them whole: the logarithms of its probabilities."""
     rows, known = [torch.empty(0, len(model.labels))], []
     failures: dict[int, str] = {}
@@ -169,4 +169,4 @@ def look_exported(model: ExportedModel, files: Sequence[Path]) -> Looked:
         rows.append(probabilities.clamp_min(1e-30).log().unsqueeze(0))
         known.append(float(shows))
     logits = torch.cat(rows)
-    return Looked(logits, torch.tensor(known), logits, _others(len(files), failures), failures)
+    return Logits(logits, torch.tensor(known), logits, _others(len(files), failures), failures)
