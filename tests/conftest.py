@@ -9,9 +9,12 @@ import tempfile
 import uuid
 from pathlib import Path
 from types import SimpleNamespace
-from typing import Any
 
-from hub_server import HubServer, Store
+from helpers.hub_server import HubServer, Store
+from helpers.model_folders import renamed
+from helpers.photos import write_data
+from helpers.programs import absent
+from helpers.runs import TINY
 
 # Nothing is read from or left in the user's own caches, and nothing asks the network: the Hub is one on loopback, and
 # even that is off limits but in tests that use `hub_server`. The libraries look when imported.
@@ -32,67 +35,18 @@ os.environ |= {
 os.environ.pop("HF_TOKEN", None)
 
 import huggingface_hub.constants
-import numpy as np
 import pytest
 import timm
 import torch
 from hypothesis import HealthCheck, settings
-from PIL import Image
-from safetensors.torch import load_file, save_file
+from safetensors.torch import save_file
 
-from landmark_models import Answer, Prediction
-from landmark_models.tagging.tags import Tags
 from train.evaluate import evaluate
 from train.fit import fit
 from train.recipe import Recipe
-from train.run import RunFolder
 
 settings.register_profile("project", deadline=None, suppress_health_check=[HealthCheck.too_slow])
 settings.load_profile("project")
-
-COLORS = {"00.Red_Tower": (200, 40, 40), "01.Green_Bridge": (40, 200, 40), "02.Blue_Lake": (40, 40, 200)}
-
-TINY = {
-    "model_args": {"channels": [8, 16], "depths": [1, 1], "strides": [2, 1], "stem": 8},
-    "image_size": 32,
-    "epochs": 2,
-    "batch_size": 8,
-    "warmup_epochs": 0.5,
-    "workers": 0,
-    "val_fraction": 0.25,
-}
-
-
-VERDICTS = ("None of the 60 landmarks known here", "Best match of the 60 landmarks known here")  # unknown, known
-
-
-def noisy_photo(color: tuple[int, int, int], seed: int, size: tuple[int, int] = (64, 48)) -> Image.Image:
-    """A photo of one colour with noise, so that a network can learn it and no two are the same."""
-    noise = np.random.default_rng(seed).normal(0, 30, (size[1], size[0], 3))
-    return Image.fromarray(np.clip(noise + np.array(color), 0, 255).astype(np.uint8))
-
-
-def write_data(root: Path, train: int = 8, test: int = 3) -> Path:
-    """A data folder of three classes with `train` and `test` photos each."""
-    for split, count in (("train", train), ("test", test)):
-        for position, (name, color) in enumerate(COLORS.items()):
-            folder = root / split / name
-            folder.mkdir(parents=True)
-            for index in range(count):
-                seed = 1000 * position + index + (500 if split == "test" else 0)
-                noisy_photo(color, seed).save(folder / f"{index:03d}.jpg", quality=92)
-    return root
-
-
-def tags_of(predictions: list[Prediction], position: tuple[float, float] | None = None) -> Tags:
-    """Tags for these candidates, which a model knows that was never asked about photos of anything else."""
-    known = not predictions or predictions[0].score >= 0.5
-    return Tags.of(Answer(predictions, known, VERDICTS[known]), position)
-
-
-def weights(run: RunFolder) -> dict[str, torch.Tensor]:
-    """The tensors of the model that a run has kept."""
-    return load_file(run.model / "model.safetensors")
 
 
 @pytest.fixture
@@ -154,16 +108,6 @@ def evaluated(shared_data, tmp_path_factory):
     return run
 
 
-def pretend(run: RunFolder, **figures: Any) -> None:
-    """Change what a run has measured on its test split, in both places that it is kept."""
-    run.test.write_text(json.dumps({**json.loads(run.test.read_text()), **figures}))
-    config_file = run.model / "config.json"
-    config = json.loads(config_file.read_text())
-    test = config["landmark"]["test"]
-    test.update({name: value for name, value in figures.items() if name in test})
-    config_file.write_text(json.dumps(config))
-
-
 @pytest.fixture(scope="session")
 def sure(run, tmp_path_factory) -> Path:
     """The small run's model, as sure of its answers as a large one would be."""
@@ -195,16 +139,6 @@ def url(sure):
     """The page's address, with the small run's model serving."""
     with opened(sure) as url:
         yield url
-
-
-def renamed(model: Path, folder: Path, names: dict[str, str]) -> Path:
-    """A copy of a model with other labels."""
-    shutil.copytree(model, folder)
-    text = (folder / "config.json").read_text()
-    for label, name in names.items():
-        text = text.replace(label, name)
-    (folder / "config.json").write_text(text)
-    return folder
 
 
 @pytest.fixture(scope="session")
@@ -242,11 +176,6 @@ CHROMIUM_ARGUMENTS = [
     "--no-sandbox", "--disable-gpu", "--disable-background-networking", "--disable-component-update",
     "--use-fake-device-for-media-stream", "--use-fake-ui-for-media-stream",
 ]  # fmt: skip
-
-
-def absent(what: str) -> None:
-    """Skip a test for want of a program, or fail where everything has to be there."""
-    (pytest.fail if os.environ.get("LANDMARK_TESTS") == "all" else pytest.skip)(f"{what} is not installed")
 
 
 @pytest.fixture(scope="module")  # while it is there, asyncio.run can't be used

@@ -5,8 +5,8 @@ import subprocess
 import sys
 
 import pytest
+from helpers.model_folders import describe, figures
 from PIL import Image
-from test_hub import describe, figures
 from typer.testing import CliRunner
 
 from landmark_models.__main__ import app

@@ -2,7 +2,7 @@ import subprocess
 import sys
 
 import pytest
-from conftest import TINY
+from helpers.runs import TINY
 
 from landmark_models.devices import instruction_set
 from landmark_models.errors import LandmarkError

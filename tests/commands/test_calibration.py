@@ -4,7 +4,8 @@ import shutil
 
 import pytest
 import torch
-from conftest import TINY, noisy_photo, weights
+from helpers.photos import noisy_photo
+from helpers.runs import TINY, weights
 from PIL import Image
 from safetensors.torch import load_file
 from typer.testing import CliRunner

@@ -4,14 +4,15 @@ from dataclasses import replace
 
 import pytest
 import torch
-from conftest import TINY, noisy_photo, weights, write_data
+from helpers.photos import noisy_photo, write_data
+from helpers.runs import TINY, weights
 
 from landmark_models import models
 from landmark_models.errors import LandmarkError
 from train.data import DataError
+from train.engine import loop
 from train.engine.network import weights_digest
 from train.engine.teacher import Teacher
-from train.engine.updates import loop
 from train.fit import fit
 from train.recipe import Recipe
 

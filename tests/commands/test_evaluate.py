@@ -7,7 +7,7 @@ import sys
 import numpy as np
 import pytest
 import torch
-from conftest import write_data
+from helpers.photos import write_data
 from PIL import Image, ImageOps
 from sklearn.metrics import f1_score, top_k_accuracy_score
 

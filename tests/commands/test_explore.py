@@ -8,9 +8,10 @@ from pathlib import Path
 import numpy as np
 import pytest
 import typer
-from conftest import TINY, noisy_photo
+from helpers.pages import Reader
+from helpers.photos import noisy_photo
+from helpers.runs import TINY
 from PIL import ExifTags, Image
-from test_html_page import Reader
 
 from landmark_models.errors import run_command
 from train.data import DataError

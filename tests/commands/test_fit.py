@@ -7,7 +7,7 @@ from pathlib import Path
 
 import pytest
 import torch
-from conftest import TINY, weights
+from helpers.runs import TINY, launch, tiny, weights
 
 from landmark_models import models
 from landmark_models.errors import LandmarkError
@@ -16,10 +16,6 @@ from train.engine.network import build_network
 from train.fit import fit
 from train.recipe import Recipe, RecipeError
 from train.run import RunFolder
-
-
-def tiny(**knobs) -> Recipe:
-    return Recipe.from_values({**TINY, **knobs})
 
 
 def test_a_run_leaves_what_the_contract_names(run):
@@ -196,18 +192,6 @@ def test_training_needs_none_of_what_only_serving_does():
     loaded = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True).stdout.split()
     assert "torch" in loaded
     assert not {"captum", "gradio", "pi_heif", "landmark_models.library.bulk"} & set(loaded)
-
-
-def launch(recipe: Recipe, data: Path, output: Path, processes: int, *options: str) -> subprocess.CompletedProcess:
-    """Train on so many CPU processes, as a user would start them."""
-    file = output.with_suffix(".yaml")
-    recipe.write(file)
-    several = ["--multi_gpu"] if processes > 1 else []  # without it accelerate starts one, silently
-    command = [sys.executable, "-m", "accelerate.commands.launch", *several, "--num_processes", str(processes)]
-    return subprocess.run(
-        [*command, "-m", "train.fit", file, "--data", data, "--output", output, *options],
-        capture_output=True, text=True, env={**os.environ, "ACCELERATE_USE_CPU": "true"},
-    )  # fmt: skip
 
 
 def test_two_processes_train_as_one_does(data, tmp_path):

@@ -10,9 +10,9 @@ from pathlib import Path
 import numpy as np
 import pytest
 import yaml
+from helpers.runs import launch, tiny
 from huggingface_hub import ModelCard
 from PIL import Image
-from test_fit import launch, tiny
 from typer.testing import CliRunner
 
 from landmark_models import LandmarkClassifier, LandmarkError, models

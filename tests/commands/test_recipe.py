@@ -8,7 +8,7 @@ from pathlib import Path
 
 import pytest
 import yaml
-from conftest import write_data
+from helpers.photos import write_data
 from hypothesis import given
 from hypothesis import strategies as st
 

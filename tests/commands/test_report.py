@@ -2,7 +2,7 @@ import json
 import shutil
 
 import pytest
-from conftest import pretend
+from helpers.runs import pretend
 from typer.testing import CliRunner
 
 from landmark_models import models

@@ -8,7 +8,7 @@ from http.server import SimpleHTTPRequestHandler, ThreadingHTTPServer
 from pathlib import Path
 
 import pytest
-from conftest import write_data
+from helpers.photos import write_data
 
 from train.data import DataError, find_photos
 from train.data.download import SOURCES, Source, download

@@ -2,7 +2,7 @@ import csv
 from collections import Counter
 
 import pytest
-from conftest import noisy_photo
+from helpers.photos import noisy_photo
 
 from train.data import DataError
 from train.data.halves import HALVES, split_halves, write_halves

@@ -5,7 +5,7 @@ from pathlib import Path
 
 import numpy as np
 import pytest
-from conftest import write_data
+from helpers.photos import write_data
 from hypothesis import given
 from hypothesis import strategies as st
 

@@ -7,7 +7,7 @@ from pathlib import Path
 
 import numpy as np
 import pytest
-from conftest import COLORS
+from helpers.photos import COLORS
 from PIL import Image, ImageEnhance, ImageOps
 from typer.testing import CliRunner
 

@@ -1,25 +1,9 @@
-from html.parser import HTMLParser
-
 import pytest
+from helpers.pages import Reader
 
 from train.draw.html_page import HtmlPage
 
 HOSTILE = "<script>alert('x')</script> & \"quotes\" \x1b[31m \udce9"
-
-
-class Reader(HTMLParser):
-    """What a browser makes of a page: its tags with their attributes, and its text."""
-
-    def __init__(self, content: str):
-        super().__init__()
-        self.tags, self.text = [], ""
-        self.feed(content)
-
-    def handle_starttag(self, tag, attributes):
-        self.tags.append((tag, dict(attributes)))
-
-    def handle_data(self, data):
-        self.text += data
 
 
 def read(page: HtmlPage, folder) -> Reader:

@@ -3,7 +3,7 @@ import re
 
 import pytest
 import torch
-from conftest import COLORS
+from helpers.photos import COLORS
 
 from landmark_models import LandmarkClassifier
 from train.draw.report_page import most_confused

@@ -1,6 +1,6 @@
 import pytest
 import torch
-from conftest import noisy_photo
+from helpers.photos import noisy_photo
 from torchvision.transforms import v2
 
 from landmark_models.preprocess import serving_transform

@@ -10,7 +10,7 @@ from pathlib import Path
 
 import pytest
 import torch
-from conftest import TINY, weights
+from helpers.runs import TINY, weights
 
 from landmark_models.errors import LandmarkError
 from train.engine.checkpoints import Checkpoints

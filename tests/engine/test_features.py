@@ -4,16 +4,16 @@ import numpy as np
 import pytest
 import timm
 import torch
-from conftest import TINY, weights, write_data
+from helpers.photos import write_data
+from helpers.runs import TINY, launch, weights
 from safetensors.torch import save_file
 from sklearn.linear_model import LogisticRegression
-from test_fit import launch
 
 from landmark_models import LandmarkClassifier
 from landmark_models.errors import LandmarkError
+from train.engine import features
+from train.engine import linear_probe as linear_head
 from train.engine.linear_probe import fit_linear_head
-from train.engine.updates import features
-from train.engine.updates import linear_probe as linear_head
 from train.evaluate import evaluate
 from train.fit import fit
 from train.recipe import Recipe, RecipeError

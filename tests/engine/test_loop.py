@@ -3,7 +3,7 @@ import re
 
 import pytest
 import torch
-from conftest import TINY, weights
+from helpers.runs import TINY, weights
 
 from landmark_models.errors import LandmarkError
 from train.engine.updates import Engine

@@ -3,7 +3,7 @@ import shutil
 import pytest
 import timm
 import torch
-from conftest import TINY, weights
+from helpers.runs import TINY, weights
 from safetensors.torch import load_file, save_file
 
 from landmark_models import LandmarkClassifier, models

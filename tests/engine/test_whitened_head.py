@@ -4,7 +4,7 @@ import shutil
 import pytest
 import timm
 import torch
-from conftest import TINY, weights
+from helpers.runs import TINY, weights
 from safetensors.torch import load_file, save_file
 from torch import nn
 
@@ -12,8 +12,8 @@ from landmark_models import LandmarkClassifier, LandmarkError, ModelError
 from landmark_models.networks.served import ServedNetwork
 from landmark_models.networks.statistics import STATISTICS_FILE, FeatureStatistics, statistics_bytes
 from landmark_models.rejection import FEATURE_SCORES, LOGIT_SCORES, KnownRule
+from train.engine import whitened_head
 from train.engine.network import average_with_pretrained, build_network
-from train.engine.updates import whitened_head
 from train.engine.whitened_head import check_head, fit_whitened_head
 from train.export import TOLERANCE, Format, export
 from train.fit import fit

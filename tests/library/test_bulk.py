@@ -13,8 +13,7 @@ from struct import pack
 
 import pytest
 from accelerate import PartialState
-from conftest import noisy_photo
-from test_tagging import with_gps
+from helpers.photos import noisy_photo, with_gps
 from typer.testing import CliRunner
 
 from landmark_models import LandmarkClassifier

@@ -4,7 +4,7 @@ from pathlib import Path
 
 import pytest
 import torch
-from conftest import noisy_photo
+from helpers.photos import noisy_photo
 
 from landmark_models import LandmarkClassifier
 from landmark_models.library.decoding import Decoders

@@ -2,7 +2,7 @@ import os
 from pathlib import Path
 
 import pytest
-from conftest import tags_of
+from helpers.answers import tags_of
 
 from landmark_models import Prediction
 from landmark_models.errors import LandmarkError

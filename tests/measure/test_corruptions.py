@@ -1,6 +1,6 @@
 import numpy as np
 import pytest
-from conftest import noisy_photo
+from helpers.photos import noisy_photo
 
 from train.evaluate import evaluate
 from train.measure.corruptions import CORRUPTIONS

@@ -3,7 +3,7 @@ import shutil
 
 import numpy as np
 import pytest
-from conftest import pretend
+from helpers.runs import pretend
 from PIL import Image
 
 from landmark_models.errors import LandmarkError

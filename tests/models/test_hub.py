@@ -6,6 +6,7 @@ import huggingface_hub.constants
 import pytest
 import timm
 import torch
+from helpers.model_folders import describe, figures, files
 from safetensors.torch import load_file, save_file
 
 from landmark_models import LandmarkError, ModelError, models
@@ -22,26 +23,11 @@ def folder(run, tmp_path):
     return folder
 
 
-def files(folder) -> dict[str, bytes]:
-    return {file.name: file.read_bytes() for file in folder.iterdir()}
-
-
 def shift(folder, amount: float = 1.0):
     """Other weights: the first tensor with something added."""
     state = load_file(folder / "model.safetensors")
     name = sorted(state)[0]
     save_file(state | {name: state[name] + amount}, folder / "model.safetensors", {"format": "pt"})
-
-
-def describe(folder, **landmark):
-    """Other things in the landmark block."""
-    config = json.loads((folder / "config.json").read_text())
-    config["landmark"] |= landmark
-    (folder / "config.json").write_text(json.dumps(config))
-
-
-def figures(top1: float, n: int = 100, digest: str = "d1") -> dict:
-    return {"data": "photos", "n": n, "top1": top1, "top1_ci95": [top1 - 0.05, top1 + 0.05], "digest": digest}
 
 
 def test_what_is_published_is_loaded_and_a_second_time_commits_nothing(hub_server, owner, folder):

@@ -9,7 +9,7 @@ from importlib.util import find_spec
 import pytest
 import timm
 import torch
-from conftest import TINY
+from helpers.runs import TINY
 from huggingface_hub.utils import _cache_assets
 from safetensors.torch import save_file
 from torch import nn

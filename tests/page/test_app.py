@@ -14,16 +14,15 @@ from pathlib import Path
 
 import numpy as np
 import pytest
-from conftest import noisy_photo
 from gradio.utils import get_upload_folder
 from gradio_client import Client, handle_file
 from gradio_client.exceptions import AppError
+from helpers.model_folders import figures
+from helpers.pages import post
+from helpers.photos import noisy_photo, with_gps
 from mcp import ClientSession
 from mcp.client.streamable_http import streamable_http_client
 from PIL import Image
-from test_hub import figures
-from test_tagging import with_gps
-from test_uploads import post
 
 import app
 from landmark_models import LandmarkClassifier, photo_position

@@ -9,11 +9,9 @@ import time
 import numpy as np
 import pytest
 import torch
-from conftest import noisy_photo
+from helpers.photos import RED_HEIC, noisy_photo, with_gps
 from PIL import Image
 from playwright.sync_api import TimeoutError
-from test_photo import RED_HEIC
-from test_tagging import with_gps
 
 import app
 from landmark_models import LandmarkClassifier

@@ -6,9 +6,8 @@ import json
 import zipfile
 
 import pytest
-from conftest import noisy_photo
+from helpers.photos import RED_HEIC, noisy_photo
 from PIL import Image
-from test_photo import RED_HEIC
 
 pytestmark = pytest.mark.browser
 

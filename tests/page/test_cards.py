@@ -3,7 +3,7 @@ import html
 import json
 import re
 
-from conftest import tags_of
+from helpers.answers import tags_of
 
 from landmark_models import Prediction
 from landmark_models.page.batch import Tagged

@@ -5,8 +5,8 @@ import time
 
 import pytest
 import torch
+from helpers.model_folders import describe, figures, files
 from safetensors.torch import load_file, save_file
-from test_hub import describe, figures, files
 
 from landmark_models import models
 from landmark_models.page import serving

@@ -1,5 +1,4 @@
 import asyncio
-import html
 import http.server
 import socket
 import threading
@@ -11,16 +10,11 @@ import pytest
 from gradio.utils import get_upload_folder
 from gradio_client import handle_file
 from gradio_client.exceptions import AppError
+from helpers.pages import post
 
 import app
 from landmark_models import LandmarkClassifier, PhotoError
 from landmark_models.page import uploads
-
-
-def post(url, photo, top_k=3) -> str:
-    """What the endpoint answers over plain HTTP."""
-    event = httpx.post(f"{url}gradio_api/call/predict", json={"data": [photo, top_k]}).json()["event_id"]
-    return html.unescape(httpx.get(f"{url}gradio_api/call/predict/{event}", timeout=30).text)
 
 
 def test_what_was_uploaded_is_deleted(client, photo):

@@ -5,8 +5,8 @@ from pathlib import Path
 import pytest
 
 from landmark_models import LandmarkClassifier
+from landmark_models.tagging import gazetteer
 from landmark_models.tagging.gazetteer import find, landmarks
-from landmark_models.tagging.tags import gazetteer
 
 # South, north, west and east of each country, generously, overseas parts left out but for Hawaii.
 BOUNDS = {

@@ -7,8 +7,10 @@ import subprocess
 import xml.etree.ElementTree as ElementTree
 
 import pytest
-from conftest import VERDICTS, absent, tags_of
-from PIL import ExifTags, Image
+from helpers.answers import VERDICTS, tags_of
+from helpers.photos import with_gps
+from helpers.programs import absent
+from PIL import Image
 
 from landmark_models import Answer, Prediction, open_photo, photo_position
 from landmark_models.tagging.tags import CSV_COLUMNS, Tags, distance_km
@@ -16,15 +18,6 @@ from landmark_models.tagging.tags import CSV_COLUMNS, Tags, distance_km
 AGRA, PARIS = (27.175, 78.0421), (48.8583, 2.2945)
 TAJ = [Prediction("Taj Mahal", 0.97), Prediction("Humayun s Tomb", 0.02)]
 STRANGE = [Prediction("=<img src=x onerror=alert(1)>\x07", 0.95)]
-
-
-def with_gps(path, latitude=((27, 10, 30.0), "N"), longitude=((78, 2, 31.56), "E"), image=None):
-    exif = Image.Exif()
-    gps = exif.get_ifd(ExifTags.IFD.GPSInfo)
-    gps[ExifTags.GPS.GPSLatitude], gps[ExifTags.GPS.GPSLatitudeRef] = latitude
-    gps[ExifTags.GPS.GPSLongitude], gps[ExifTags.GPS.GPSLongitudeRef] = longitude
-    (image or Image.new("RGB", (64, 48))).save(path, exif=exif)
-    return path
 
 
 def test_hashtags_are_the_most_specific_first_and_none_twice():

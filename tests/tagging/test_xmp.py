@@ -4,8 +4,9 @@ import shutil
 import subprocess
 
 import pytest
-from conftest import absent, tags_of
 from defusedxml import ElementTree
+from helpers.answers import tags_of
+from helpers.programs import absent
 from hypothesis import given
 from hypothesis import strategies as st
 

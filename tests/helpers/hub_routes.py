@@ -11,7 +11,7 @@ from dataclasses import dataclass, field
 from typing import Any
 from urllib.parse import parse_qs, urlencode
 
-from hub_store import Blob, Commit, HubError, Repo, Store, is_lfs, read_card
+from helpers.hub_store import Blob, Commit, HubError, Repo, Store, is_lfs, read_card
 
 # Why a request is refused, and the status that says it; to one without a token, some are 401.
 STATUS = {

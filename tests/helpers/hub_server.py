@@ -18,8 +18,8 @@ from socketserver import TCPServer
 from typing import Any, NamedTuple
 from urllib.parse import parse_qs, unquote, urlsplit
 
-from hub_routes import ROUTES, Answer, Call, error_answer
-from hub_store import Blob, Commit, HubError, Repo, Store, is_lfs
+from helpers.hub_routes import ROUTES, Answer, Call, error_answer
+from helpers.hub_store import Blob, Commit, HubError, Repo, Store, is_lfs
 
 TOKENS = {"hf_alice": "alice", "hf_bob": "bob"}
 

@@ -1,0 +1,30 @@
+"""Model folders, read and changed."""
+
+import json
+import shutil
+from pathlib import Path
+
+
+def files(folder) -> dict[str, bytes]:
+    return {file.name: file.read_bytes() for file in folder.iterdir()}
+
+
+def describe(folder, **landmark):
+    """Other things in the landmark block."""
+    config = json.loads((folder / "config.json").read_text())
+    config["landmark"] |= landmark
+    (folder / "config.json").write_text(json.dumps(config))
+
+
+def figures(top1: float, n: int = 100, digest: str = "d1") -> dict:
+    return {"data": "photos", "n": n, "top1": top1, "top1_ci95": [top1 - 0.05, top1 + 0.05], "digest": digest}
+
+
+def renamed(model: Path, folder: Path, names: dict[str, str]) -> Path:
+    """A copy of a model with other labels."""
+    shutil.copytree(model, folder)
+    text = (folder / "config.json").read_text()
+    for label, name in names.items():
+        text = text.replace(label, name)
+    (folder / "config.json").write_text(text)
+    return folder
