@@ -11,10 +11,6 @@ from pathlib import Path
 from types import SimpleNamespace
 
 from helpers.hub_server import HubServer, Store
-from helpers.model_folders import renamed
-from helpers.photos import write_data
-from helpers.programs import absent
-from helpers.runs import TINY
 
 # Nothing is read from or left in the user's own caches, and nothing asks the network: the Hub is one on loopback, and
 # even that is off limits but in tests that use `hub_server`. The libraries look when imported.
@@ -38,6 +34,10 @@ import huggingface_hub.constants
 import pytest
 import timm
 import torch
+from helpers.model_folders import renamed
+from helpers.photos import write_data
+from helpers.programs import absent
+from helpers.runs import TINY
 from hypothesis import HealthCheck, settings
 from safetensors.torch import save_file
 
