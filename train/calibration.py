@@ -16,7 +16,6 @@ import numpy as np
 import torch
 import typer
 from rich.console import Console
-from safetensors.torch import load_file, save
 from sklearn.metrics import roc_auc_score
 from torch import Tensor, nn
 from torchmetrics.functional.classification import multiclass_calibration_error
@@ -24,7 +23,7 @@ from torchmetrics.functional.classification import multiclass_calibration_error
 from landmark_models.classifier import LandmarkClassifier
 from landmark_models.devices import best_device
 from landmark_models.errors import LandmarkError, PhotoError, run_command
-from landmark_models.files import atomic_path, write_json
+from landmark_models.files import write_json
 from landmark_models.models.folder import CONFIG_FILE
 from landmark_models.photo import PHOTO_SUFFIXES, open_photo
 from landmark_models.rejection import LOGIT_SCORES, KnownRule
@@ -43,14 +42,12 @@ __all__ = [
     "find_negatives",
     "fit_temperature",
     "is_near",
-    "keep_validation",
     "perfect_calibration_error",
 ]
 
 BINS = 15
 FAR_AIM, NEAR_AIM = 0.03, 0.08  # largest shares of far and of near negatives that the rule may name
 _TRUE_ACCEPTS = 0.95  # of validation photos, where no negatives are given
-_SCORE = "score."  # how names of scores begin in a run's validation.safetensors
 _NEAR_KINDS = ("other_landmarks", "streets_buildings")
 
 
@@ -193,11 +190,7 @@ def calibrate(
     Raises:
         LandmarkError: the run has no validation logits, or too few, or no photo can be read; nothing is written.
     """
-    file = run.validation
-    if not file.is_file():
-        raise LandmarkError(f"{run.path} has no {file.name}, which a training leaves at its end; train it to the end.")
-    kept = load_file(file)
-    logits, targets = kept["logits"], kept["targets"]
+    logits, targets, kept_scores = run.kept_validation()
     count, classes = logits.shape
     if count < 2 * classes:
         raise LandmarkError(
@@ -207,8 +200,7 @@ def calibrate(
     temperature = fit_temperature(logits, targets)
     calibrated = logits / temperature
     right = logits.argmax(1) == targets
-    scores = {name: score(calibrated) for name, score in LOGIT_SCORES.items()}
-    scores |= {name.removeprefix(_SCORE): kept[name] for name in kept if name.startswith(_SCORE)}
+    scores = {name: score(calibrated) for name, score in LOGIT_SCORES.items()} | kept_scores
     chosen_on = {"data": "validation", "n": count}
     others, near, kinds = None, None, {}
     if negatives is not None or validation_from is not None:
@@ -290,23 +282,6 @@ def _scores_elsewhere(classifier: LandmarkClassifier, data: str | Path) -> tuple
 def _say_left_out(unreadable: int, count: int, folder: str | Path) -> None:
     if unreadable:
         print(f"{unreadable} of the {count} photos in {folder} can't be read and are left out.")
-
-
-def keep_validation(
-    run: RunFolder, logits: Tensor, targets: Tensor, scores: Mapping[str, Tensor] | None = None
-) -> None:
-    """Write what a model says of the run's validation photos, on which it was not trained.
-
-    Args:
-        run: whose `validation.safetensors` is written.
-        logits: `(N, classes)`, without temperature.
-        targets: class indices `(N,)`.
-        scores: further scores for the rule, by name, `(N,)` each.
-    """
-    tensors = {"logits": logits, **{_SCORE + name: score for name, score in (scores or {}).items()}}
-    with run.writing(), atomic_path(run.validation) as scratch:
-        content = {name: tensor.float().cpu().contiguous() for name, tensor in tensors.items()}
-        scratch.write_bytes(save(content | {"targets": targets.cpu()}))
 
 
 def describe_calibration(result: dict[str, Any]) -> str:

@@ -19,7 +19,7 @@ from accelerate.utils import set_seed
 from landmark_models import LandmarkClassifier, models
 from landmark_models.errors import LandmarkError, run_command
 from landmark_models.preprocess import required_side
-from train.calibration import calibrate, describe_calibration, find_negatives, keep_validation
+from train.calibration import calibrate, describe_calibration, find_negatives
 from train.engine.augment import BatchAugmentation
 from train.engine.checkpoints import Checkpoints
 from train.engine.linear_probe import is_linear_probe, train_head
@@ -206,7 +206,7 @@ def fit(
                 classifier = LandmarkClassifier.load(run.path, accelerator.device, "torch")
                 seen = predict_logits(classifier, photos.val.files(), title="validation photos as served")
                 targets = torch.tensor(photos.val.take(seen.readable).targets)
-                keep_validation(run, seen.logits * classifier.temperature, targets)
+                run.keep_validation(seen.logits * classifier.temperature, targets)
             try:
                 print(describe_calibration(calibrate(run, negatives, validation_from)))
             except LandmarkError as error:

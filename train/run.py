@@ -7,7 +7,7 @@ import shutil
 import subprocess
 import sys
 import time
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import asdict
 from importlib.metadata import version
@@ -16,7 +16,8 @@ from typing import Any
 
 import torch
 from safetensors import SafetensorError
-from torch import nn
+from safetensors.torch import load_file, save
+from torch import Tensor, nn
 
 from landmark_models import models
 from landmark_models.devices import device_name
@@ -30,6 +31,7 @@ from train.recipe import Recipe
 __all__ = ["RunFolder", "duration"]
 
 _ORIGIN = {"weights_from": "the start of its weights", "teacher": "its teacher", "method": "its way of training"}
+_SCORE = "score."  # how the names of scores begin in validation.safetensors
 _HARMLESS_KNOBS = frozenset(["workers", "threads"])  # they change how long a run takes, not where it ends
 
 
@@ -199,6 +201,33 @@ class RunFolder:
             half=recipe.half_weights,
             statistics=statistics,
         )
+
+    def keep_validation(self, logits: Tensor, targets: Tensor, scores: Mapping[str, Tensor] | None = None) -> None:
+        """Write the model's outputs for the validation photos, on which it was not trained.
+
+        Args:
+            logits: `(N, classes)`, without temperature.
+            targets: class indices `(N,)`.
+            scores: further scores for the rejection rule, by name, `(N,)` each.
+        """
+        tensors = {"logits": logits, **{_SCORE + name: score for name, score in (scores or {}).items()}}
+        with self.writing(), atomic_path(self.validation) as scratch:
+            content = {name: tensor.float().cpu().contiguous() for name, tensor in tensors.items()}
+            scratch.write_bytes(save(content | {"targets": targets.cpu()}))
+
+    def kept_validation(self) -> tuple[Tensor, Tensor, dict[str, Tensor]]:
+        """What `keep_validation` wrote: logits, targets, scores.
+
+        Raises:
+            LandmarkError: there is no such file.
+        """
+        if not self.validation.is_file():
+            raise LandmarkError(
+                f"{self.path} has no {self.validation.name}, which a finished training run leaves; resume it first."
+            )
+        kept = load_file(self.validation)
+        scores = {name.removeprefix(_SCORE): kept[name] for name in kept if name.startswith(_SCORE)}
+        return kept["logits"], kept["targets"], scores
 
     def log(self, metrics: dict[str, Any]) -> None:
         """Append a line to `metrics.jsonl`."""

@@ -21,7 +21,6 @@ from train.calibration import (
     choose_rule,
     expected_calibration_error,
     fit_temperature,
-    keep_validation,
     perfect_calibration_error,
 )
 from train.data import DataError
@@ -219,7 +218,7 @@ def test_mistakes_are_sentences_and_nothing_is_written(copied, tmp_path):
         calibrate(copied, tmp_path / "empty")
     with pytest.raises(DataError, match="can be read"):
         calibrate(copied, tmp_path / "bad")
-    keep_validation(copied, torch.zeros(5, 3), torch.zeros(5, dtype=torch.long))
+    copied.keep_validation(torch.zeros(5, 3), torch.zeros(5, dtype=torch.long))
     with pytest.raises(LandmarkError, match="5 validation photos are fewer than two for each of the 3 classes"):
         calibrate(copied)
     copied.validation.unlink()

@@ -15,7 +15,6 @@ from torch import Tensor, nn
 
 from landmark_models.errors import LandmarkError
 from landmark_models.files import atomic_path
-from train.calibration import keep_validation
 from train.data import PhotoCache
 from train.engine.features import backbone_features
 from train.engine.photos import TrainingPhotos
@@ -203,7 +202,7 @@ def train_head(
         own.get_classifier().bias.copy_(head.bias)
     seconds = round(features.seconds + time.perf_counter() - started, 2)
     validation = {"top1": best["val_top1"], "n": len(photos.val), "penalty": best["penalty"], "refitted": True}
-    keep_validation(run, best_logits, targets[count:])
+    run.keep_validation(best_logits, targets[count:])
     with run.writing():
         run.save_model(network, photos.labels, recipe, validation)
         summary = {"penalty": best["penalty"], "refitted_on": len(everything), "iterations": head.iterations}

@@ -21,7 +21,7 @@ from landmark_models.errors import LandmarkError
 from landmark_models.networks.served import ServedNetwork, linear_classifier
 from landmark_models.networks.statistics import MAX_STATISTICS_BYTES, FeatureStatistics, statistics_bytes
 from landmark_models.rejection import KnownRule
-from train.calibration import fit_temperature, keep_validation
+from train.calibration import fit_temperature
 from train.engine.network import average_with_pretrained
 from train.engine.photos import TrainingPhotos
 from train.measure.predict import predict_features
@@ -163,7 +163,7 @@ def head_on_features(
     with torch.no_grad():
         logits = served.logits(held_out[0])
         scores = {name: served.score(name, held_out[0], logits) for name in served.available_scores}
-    keep_validation(run, logits, held_out[1], scores)
+    run.keep_validation(logits, held_out[1], scores)
     top1 = float((logits.argmax(1) == held_out[1]).float().mean())
     head = fit_whitened_head(features, targets, classes).scaled(first.statistics.scale)
     head.put_into(network)
