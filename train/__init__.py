@@ -1,1 +1,11 @@
-"""How a model is made: `accelerate launch -m train.fit RECIPE --data DATA --output RUN`."""
+"""How a model is made: `python -m train` lists the commands, README.md explains them.
+
+The modules of this folder are what one can run; its rooms hold how it works. A module imports only from its own room
+and from what stands before it here.
+"""
+
+IMPORT_ORDER = (
+    "recipe", "run", "data", "draw", "measure", "engine", "hub", "benchmarks", "options",
+    "exported", "export", "evaluate", "calibration", "report", "explore", "space", "publish", "fit", "distill", "bench",
+    "__main__",
+)  # fmt: skip
