@@ -38,9 +38,9 @@ from train.calibration import (
 from train.data import DataError, Photos, find_photos, read_exclusions
 from train.draw.report_page import tables, write_predictions, write_report
 from train.draw.results import draw_confusion
-from train.exported import SUFFIXES, ExportedModel
+from train.hub.exported_model import SUFFIXES, ExportedModel, predict_exported
 from train.measure.corruptions import CORRUPTIONS
-from train.measure.predict import TTA, predict_exported, predict_logits
+from train.measure.predict import TTA, predict_logits
 from train.run import RunFolder
 
 __all__ = ["accuracy_with_interval", "evaluate", "figures"]

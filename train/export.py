@@ -4,14 +4,16 @@ python -m train.export runs/first --format onnx --output first.onnx --photos pho
 """
 
 import json
+import subprocess
+import sys
 import tempfile
 import warnings
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from enum import StrEnum
 from importlib.util import find_spec
 from pathlib import Path
-from typing import Annotated
+from typing import Annotated, Any
 
 import numpy as np
 import torch
@@ -23,10 +25,10 @@ from torch.jit import TracerWarning  # type: ignore[attr-defined]
 from tqdm.auto import tqdm
 
 from landmark_models.classifier import LandmarkClassifier
-from landmark_models.errors import LandmarkError, reason, run_command
+from landmark_models.errors import LandmarkError, ModelError, reason, run_command
 from landmark_models.files import atomic_path
 from train.data import DataError, find_unlabelled, label_of
-from train.exported import INFO, in_fresh_process, photo_tensor
+from train.hub.exported_model import INFO, first_line, photo_tensor
 from train.hub.exported_module import Exported
 
 __all__ = ["TOLERANCE", "Agreement", "Format", "check", "export"]
@@ -75,8 +77,7 @@ def _write(module: Exported, kind: Format, file: Path, classifier: LandmarkClass
     except (OSError, LandmarkError):
         raise
     except Exception as error:  # whatever an exporter raises on a network that it can't follow, or on a full disk
-        reason = (str(error).strip() or type(error).__name__).splitlines()[0][:200]
-        raise LandmarkError(f"{classifier.source} can't be written as {kind}: {reason}") from None
+        raise LandmarkError(f"{classifier.source} can't be written as {kind}: {first_line(error)}") from None
 
 
 def _write_torchscript(module: Exported, example: Tensor, file: Path, about: str) -> None:
@@ -108,6 +109,27 @@ def _write_onnx(module: Exported, example: Tensor, file: Path, about: str) -> No
     assert program is not None
     program.model.metadata_props[INFO] = about
     program.save(file)
+
+
+def in_fresh_process(file: Path, photos: Sequence[Path]) -> Iterator[dict[str, Any]]:
+    """What `python -m train.exported` prints for each photo, with all labels: `path`, `predictions`, `error`.
+
+    Raises:
+        ModelError: the process ended before it had answered for every photo.
+    """
+    root = Path(__file__).parents[1]
+    paths = [str(path.absolute()) for path in (file, *photos)]
+    arguments = [sys.executable, "-W", "ignore", "-m", "train.exported", "-k", str(10**6), "--", *paths]
+    with subprocess.Popen(arguments, cwd=root, stdout=subprocess.PIPE, stderr=subprocess.PIPE) as process:
+        assert process.stdout
+        assert process.stderr
+        for count, line in enumerate(process.stdout, start=1):
+            yield json.loads(line)
+            if count == len(photos):
+                return
+        said = process.stderr.read().decode(errors="replace").strip().splitlines()
+    reason = said[-1].removeprefix("Error: ") if said else "it said nothing"
+    raise ModelError(f"A fresh process could not use the file: {reason}")
 
 
 @torch.inference_mode()

@@ -19,8 +19,8 @@ from landmark_models.preprocess import serving_transform
 from train import export as export_module
 from train.data import DataError
 from train.evaluate import evaluate
-from train.export import TOLERANCE, Agreement, Format, export
-from train.exported import INFO, ExportedModel, in_fresh_process, photo_tensor
+from train.export import TOLERANCE, Agreement, Format, export, in_fresh_process
+from train.hub.exported_model import INFO, ExportedModel, photo_tensor
 from train.hub.exported_module import Exported, Preprocessing
 
 FORMATS = list(Format)
@@ -223,7 +223,7 @@ def test_a_file_that_is_none_of_ours_is_a_sentence(files, tmp_path, kind):
         ExportedModel(file_of(tmp_path, kind))
     damaged = shutil.copyfile(file_of(files[0], kind), file_of(tmp_path, kind))
     damaged.write_bytes(damaged.read_bytes()[: damaged.stat().st_size // 2])
-    with pytest.raises(LandmarkError, match="is damaged, or no") as caught:
+    with pytest.raises(LandmarkError, match="is damaged or not a") as caught:
         ExportedModel(damaged)
     assert "\n" not in str(caught.value)
     with pytest.raises(LandmarkError, match=r"must end in \.pt, \.onnx, \.pt2"):

@@ -18,9 +18,8 @@ from landmark_models.devices import available_cores
 from landmark_models.errors import PhotoError
 from landmark_models.photo import open_photo
 from landmark_models.preprocess import required_side, serving_transform
-from train.exported import ExportedModel, photo_tensor
 
-__all__ = ["TTA", "Logits", "predict_exported", "predict_features", "predict_logits", "predict_scores"]
+__all__ = ["TTA", "Logits", "predict_features", "predict_logits", "predict_scores"]
 
 Change = Callable[[Image.Image], Image.Image]
 
@@ -154,19 +153,3 @@ def _batches(views: Views, at_once: int, title: str, failures: dict[int, str]) -
 
 def _others(count: int, failures: dict[int, str]) -> list[int]:
     return [index for index in range(count) if index not in failures]
-
-
-def predict_exported(model: ExportedModel, files: Sequence[Path]) -> Logits:
-    """Logits of photos by a file of `train.export`, which takes them whole: the logarithms of its probabilities."""
-    rows, known = [torch.empty(0, len(model.labels))], []
-    failures: dict[int, str] = {}
-    for index, file in enumerate(tqdm(files, desc="looking", unit="photo", leave=False)):
-        try:
-            probabilities, shows = model.probabilities(photo_tensor(file))
-        except PhotoError as error:
-            failures[index] = str(error)
-            continue
-        rows.append(probabilities.clamp_min(1e-30).log().unsqueeze(0))
-        known.append(float(shows))
-    logits = torch.cat(rows)
-    return Logits(logits, torch.tensor(known), logits, _others(len(files), failures), failures)
