@@ -30,6 +30,7 @@ __all__ = [
     "photo_name",
     "photo_position",
     "read_photo",
+    "thumbnail",
 ]
 
 # Pillow warns of odd metadata and of many pixels; here a photo is either read or refused with a `PhotoError`.
@@ -190,6 +191,20 @@ def open_photo(photo: Photo, min_side: int | None = None) -> Image.Image:
     image = photo if isinstance(photo, Image.Image) else _open(_read(photo, name), name)
     _check_pixels(image.size, name)
     return _decode(image, name, None if image is photo else min_side)
+
+
+def thumbnail(photo: Photo, side: int = 96) -> bytes:
+    """A JPEG of a photo whose longer side is at most `side` pixels, without metadata.
+
+    Raises:
+        PhotoError: the photo can't be read.
+    """
+    image = open_photo(photo, side)
+    image.thumbnail((side, side))
+    image.info.clear()
+    content = io.BytesIO()
+    image.save(content, "JPEG", quality=80)
+    return content.getvalue()
 
 
 class ReadPhoto(NamedTuple):

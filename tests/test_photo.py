@@ -176,3 +176,13 @@ def test_a_damaged_file_gives_a_photo_or_a_photo_error(position, value, cut):
     data[position % len(data)] = value
     with contextlib.suppress(PhotoError):
         assert open_photo(bytes(data[: max(len(data) - cut, 0)])).mode == "RGB"
+
+
+def test_a_thumbnail_is_small_and_holds_no_metadata(tmp_path):
+    exif = Image.Exif()
+    exif[0x010F] = "the camera"
+    Image.new("RGB", (4000, 3000)).save(tmp_path / "a.jpg", exif=exif, comment=b"secret")
+    with Image.open(io.BytesIO(photo.thumbnail(tmp_path / "a.jpg"))) as image:
+        assert image.size == (96, 72)
+        assert not image.getexif()
+        assert "comment" not in image.info

@@ -10,11 +10,11 @@ from pathlib import Path, PurePath
 
 from landmark_models.classifier import LandmarkClassifier
 from landmark_models.errors import PhotoError
-from landmark_models.photo import Photo, open_photo, photo_position
+from landmark_models.photo import photo_position, thumbnail
 from landmark_models.tagging.tags import CSV_COLUMNS, Tags
 from landmark_models.text import for_spreadsheet
 
-__all__ = ["Tagged", "as_csv", "as_jsonl", "sidecars", "tag_photos", "thumbnail"]
+__all__ = ["Tagged", "as_csv", "as_jsonl", "sidecars", "tag_photos"]
 
 
 @dataclass(frozen=True)
@@ -37,20 +37,6 @@ def tag_photos(classifier: LandmarkClassifier, photos: Sequence[tuple[str, Path]
             yield Tagged(name, Tags.of(answer, photo_position(file)), thumbnail(file))
         except PhotoError as error:
             yield Tagged(name, error=str(error).replace(str(file), name))
-
-
-def thumbnail(photo: Photo, side: int = 96) -> bytes:
-    """A small JPEG of a photo, without metadata.
-
-    Raises:
-        PhotoError: it can't be read.
-    """
-    image = open_photo(photo, side)
-    image.thumbnail((side, side))
-    image.info.clear()
-    content = io.BytesIO()
-    image.save(content, "JPEG", quality=80)
-    return content.getvalue()
 
 
 def as_csv(photos: Iterable[Tagged]) -> str:

@@ -7,7 +7,7 @@ import pytest
 from PIL import Image
 
 from landmark_models import LandmarkClassifier
-from landmark_models.page.batch import as_csv, as_jsonl, sidecars, tag_photos, thumbnail
+from landmark_models.page.batch import as_csv, as_jsonl, sidecars, tag_photos
 from landmark_models.page.cards import table_html
 
 
@@ -66,13 +66,3 @@ def test_the_table_shows_them_escaped(tagged):
     assert "letter.jpg is not an image" in text
     assert "6 photos: " in text
     assert "2 can't be read." in text
-
-
-def test_a_thumbnail_is_small_and_holds_no_metadata(tmp_path):
-    exif = Image.Exif()
-    exif[0x010F] = "the camera"
-    Image.new("RGB", (4000, 3000)).save(tmp_path / "a.jpg", exif=exif, comment=b"secret")
-    with Image.open(io.BytesIO(thumbnail(tmp_path / "a.jpg"))) as image:
-        assert image.size == (96, 72)
-        assert not image.getexif()
-        assert "comment" not in image.info

@@ -13,7 +13,7 @@ from torch import Tensor
 
 from landmark_models.errors import PhotoError
 from landmark_models.files import atomic_path, write_text
-from landmark_models.page.batch import thumbnail
+from landmark_models.photo import thumbnail
 from landmark_models.text import for_spreadsheet
 from train.calibration import BINS
 from train.data import Photos
