@@ -1,10 +1,27 @@
-"""Tell which landmark is in a photo. `LandmarkClassifier.load().predict("photo.jpg")`."""
+"""Tell which landmark is in a photo. `LandmarkClassifier.load().predict("photo.jpg")`.
 
-import landmark_models.networks.convnet  # noqa: F401  (registers our architectures with timm)
-from landmark_models.classifier import Answer, LandmarkClassifier, Prediction
-from landmark_models.errors import LandmarkError, ModelError, PhotoError
-from landmark_models.locations import predict_landmarks, suggest_locations
-from landmark_models.photo import open_photo, photo_position
+Importing the package is cheap. A public name brings its module, and with it PyTorch, when it is first used; our
+architectures are registered with timm as soon as both packages are imported, in whichever order.
+
+Modules, from low to high; each imports only from those before it: errors, text, files, devices, photo, preprocess,
+rejection, networks, models, classifier, explain, tagging, locations, library, page, __main__.
+"""
+
+import sys
+from importlib import import_module
+from types import ModuleType
+from typing import TYPE_CHECKING, Any
+
+if TYPE_CHECKING:
+    from collections.abc import Sequence
+    from importlib.machinery import ModuleSpec
+
+    from landmark_models.classifier import Answer, LandmarkClassifier, Prediction
+    from landmark_models.errors import LandmarkError, ModelError, PhotoError
+    from landmark_models.locations import predict_landmarks, suggest_locations
+    from landmark_models.photo import open_photo, photo_position
+
+__version__ = "0.1.0"
 
 __all__ = [
     "Answer",
@@ -18,3 +35,49 @@ __all__ = [
     "predict_landmarks",
     "suggest_locations",
 ]
+
+_MODULES = {
+    "classifier": ("Answer", "LandmarkClassifier", "Prediction"),
+    "errors": ("LandmarkError", "ModelError", "PhotoError"),
+    "locations": ("predict_landmarks", "suggest_locations"),
+    "photo": ("open_photo", "photo_position"),
+}
+_HOMES = {name: module for module, names in _MODULES.items() for name in names}
+
+
+def __getattr__(name: str) -> Any:  # PEP 562
+    if name not in _HOMES:
+        raise AttributeError(f"module {__name__!r} has no attribute {name!r}")
+    value = globals()[name] = getattr(import_module(f"{__name__}.{_HOMES[name]}"), name)
+    return value
+
+
+def __dir__() -> list[str]:
+    return sorted({*globals(), *__all__})
+
+
+class _RegisterWithTimm:
+    """An import hook that registers our architectures right after timm's own import, however late that comes."""
+
+    def find_spec(
+        self, name: str, path: "Sequence[str] | None", target: ModuleType | None = None
+    ) -> "ModuleSpec | None":
+        if name != "timm":
+            return None
+        finders = (finder for finder in sys.meta_path if finder is not self)
+        spec = next(filter(None, (finder.find_spec(name, path, target) for finder in finders)), None)
+        if spec and spec.loader:
+            execute = spec.loader.exec_module
+
+            def execute_and_register(module: ModuleType) -> None:
+                execute(module)
+                import_module("landmark_models.networks")
+
+            spec.loader.exec_module = execute_and_register  # type: ignore[method-assign]
+        return spec
+
+
+if "timm" in sys.modules:
+    import_module("landmark_models.networks")
+else:
+    sys.meta_path.insert(0, _RegisterWithTimm())

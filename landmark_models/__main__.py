@@ -7,15 +7,13 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
-from rich.console import Console
-from rich.markup import escape
-from rich.table import Column, Table
 
-from landmark_models.classifier import LandmarkClassifier
+from landmark_models import __version__
 from landmark_models.errors import LandmarkError, PhotoError, run_command
 from landmark_models.text import for_terminal
 
 if TYPE_CHECKING:
+    from landmark_models.classifier import Answer
     from landmark_models.library.journal import Summary
 
 app = typer.Typer(
@@ -23,11 +21,26 @@ app = typer.Typer(
     no_args_is_help=True,
     add_completion=False,
     pretty_exceptions_enable=False,
+    rich_markup_mode=None,  # importing rich would take longer than all the rest of --help
 )
 
 ModelOption = Annotated[
-    str, typer.Option("--model", help="default, compact, a model or run folder, or hf-hub:owner/name\\[@revision].")
+    str, typer.Option("--model", help="default, compact, a model or run folder, or hf-hub:owner/name[@revision].")
 ]
+
+
+def _print_version(wanted: bool) -> None:
+    if wanted:
+        typer.echo(f"landmarks {__version__}")
+        raise typer.Exit
+
+
+@app.callback()
+def _main(
+    version: Annotated[
+        bool, typer.Option("--version", help="Print the version and exit.", callback=_print_version, is_eager=True)
+    ] = False,
+) -> None: ...
 
 
 @app.command()
@@ -38,6 +51,8 @@ def predict(
     as_json: Annotated[bool, typer.Option("--json", help="Print a JSON array instead of a table.")] = False,
 ) -> None:
     """Name the landmark in each photo. The exit status is 1 where a photo could not be read."""
+    from landmark_models.classifier import LandmarkClassifier
+
     classifier = LandmarkClassifier.load(model, engine="cached")
     answers = list(zip(photos, classifier.predict_many(photos, top_k), strict=True))
     if as_json:
@@ -52,21 +67,32 @@ def predict(
         ]
         typer.echo(json.dumps(records, indent=2, ensure_ascii=True))
     else:
-        # Piped, a table is 80 characters wide; a path that does not fit goes on in the next line.
-        table = Table(Column("photo", overflow="fold"), Column("landmark", overflow="fold"), "score")
-        for path, answer in answers:
-            if isinstance(answer, PhotoError):
-                table.add_row(_plain(path), _plain(str(answer)), "-", style="red", end_section=True)
-                continue
-            for rank, candidate in enumerate(answer):
-                last = rank == len(answer) - 1
-                name, label = "" if rank else _plain(path), _plain(candidate.label)
-                if not answer.known:
-                    label = f"[dim]{label if rank else f'not recognised (nearest: {label})'}[/dim]"
-                table.add_row(name, label, f"{candidate.score:.1%}", end_section=last)
-        Console().print(table)
+        _print_table(answers)
     if any(isinstance(answer, PhotoError) for _, answer in answers):
         raise typer.Exit(1)
+
+
+def _print_table(answers: "list[tuple[str, Answer | PhotoError]]") -> None:
+    from rich.console import Console
+    from rich.markup import escape
+    from rich.table import Column, Table
+
+    def plain(text: str) -> str:
+        """A stranger's text: neither control characters nor markup in it take effect."""
+        return escape(for_terminal(text))
+
+    # When piped, a table is 80 characters wide; a path that doesn't fit continues on the next line.
+    table = Table(Column("photo", overflow="fold"), Column("landmark", overflow="fold"), "score")
+    for path, answer in answers:
+        if isinstance(answer, PhotoError):
+            table.add_row(plain(path), plain(str(answer)), "-", style="red", end_section=True)
+            continue
+        for rank, candidate in enumerate(answer):
+            name, label = "" if rank else plain(path), plain(candidate.label)
+            if not answer.known:
+                label = f"[dim]{label if rank else f'not recognised (nearest: {label})'}[/dim]"
+            table.add_row(name, label, f"{candidate.score:.1%}", end_section=rank == len(answer) - 1)
+    Console().print(table)
 
 
 @app.command()
@@ -137,6 +163,8 @@ def _print_summary(summary: "Summary", out: Path, seconds: float) -> None:
 @app.command()
 def info(model: ModelOption = "default") -> None:
     """Say what a model is, how accurate it was measured to be, and which landmarks it knows."""
+    from landmark_models.classifier import LandmarkClassifier
+
     classifier = LandmarkClassifier.load(model, engine="cached")
     parameters = sum(parameter.numel() for parameter in classifier.network.parameters())
     typer.echo(f"{classifier.source}: {classifier.config['architecture']}, {parameters / 1e6:.2f} M parameters")
@@ -159,10 +187,10 @@ def _measured(figures: dict[str, Any]) -> str:
     return text
 
 
-def _plain(text: str) -> str:
-    """A stranger's text for a rich table: neither control characters nor markup are obeyed."""
-    return escape(for_terminal(text))
+def main() -> None:
+    """The command `landmarks`."""
+    run_command(app)
 
 
 if __name__ == "__main__":
-    run_command(app)
+    main()

@@ -15,8 +15,6 @@ from timm.data import resolve_data_config
 from timm.models._hub import save_config_for_hf  # timm's own writer of the format, not exported at the top
 from torch import nn
 
-import landmark_models.networks.convnet
-import landmark_models.networks.mlp_head  # noqa: F401  (both register our architectures)
 from landmark_models.errors import ModelError
 from landmark_models.networks.served import linear_classifier
 from landmark_models.networks.statistics import STATISTICS_FILE, FeatureStatistics
