@@ -1,0 +1,100 @@
+"""Training curves: of one run, of a linear probe's search, of all the rungs of a ladder."""
+
+from collections.abc import Mapping, Sequence
+from pathlib import Path
+from typing import TYPE_CHECKING, Any, NamedTuple
+
+from landmark_models.text import for_terminal
+from train.draw.figure import figure
+
+if TYPE_CHECKING:
+    from matplotlib.axes import Axes
+
+__all__ = ["RungCurves", "draw_curves", "draw_ladder", "draw_penalties"]
+
+_Lines = Sequence[Mapping[str, Any]]  # of metrics.jsonl
+
+
+def draw_curves(lines: _Lines, file: Path) -> None:
+    """Draw loss, validation accuracy and learning rate over the epochs, as a PNG."""
+    best = max(lines, key=lambda line: line["val_top1"])
+    with figure(file, 12, 3.6) as drawing:
+        loss, accuracy, rate = drawing.subplots(1, 3)
+        _plot_learning(lines, "epoch", loss, accuracy)
+        accuracy.axvline(best["epoch"], color="grey", linewidth=0.8, linestyle="--")
+        accuracy.set_title(f"Validation top-1, %  (best {100 * best['val_top1']:.1f})")
+        rate.plot([line["epoch"] for line in lines], [line["learning_rate"] for line in lines], color="C2")
+        rate.set(title="Learning rate", xlabel="epoch")
+        rate.grid(alpha=0.3)
+
+
+def draw_penalties(lines: _Lines, file: Path) -> None:
+    """Draw loss and validation accuracy over the penalties that a linear probe tried, as a PNG."""
+    with figure(file, 8, 3.6) as drawing:
+        loss, accuracy = drawing.subplots(1, 2)
+        _plot_learning(lines, "penalty", loss, accuracy, marker="o")
+        loss.set_xscale("log")
+        accuracy.set_xscale("log")
+
+
+def _plot_learning(lines: _Lines, over: str, loss: "Axes", accuracy: "Axes", marker: str = "") -> None:
+    places = [line[over] for line in lines]
+    loss.plot(places, [line["train_loss"] for line in lines], marker=marker, label="training")
+    loss.plot(places, [line["val_loss"] for line in lines], marker=marker, label="validation")
+    loss.set(title="Loss", xlabel=over)
+    loss.legend()
+    accuracy.plot(places, [100 * line["val_top1"] for line in lines], marker=marker, color="C1")
+    accuracy.set(title="Validation top-1, %", xlabel=over)
+    for axes in (loss, accuracy):
+        axes.grid(alpha=0.3)
+
+
+class RungCurves(NamedTuple):
+    """The curves of one rung.
+
+    `val_top1`, `train_loss` and `val_loss` have one value for each of the `epochs`, means over the rung's runs.
+    `first_norms` and `last_norms` are the gradient norm of each layer, from the input on, in the first and the last
+    epoch.
+    """
+
+    name: str
+    epochs: Sequence[int]
+    val_top1: Sequence[float]
+    train_loss: Sequence[float]
+    val_loss: Sequence[float]
+    first_norms: Sequence[float]
+    last_norms: Sequence[float]
+
+
+def draw_ladder(rungs: Sequence[RungCurves], file: Path) -> None:
+    """Draw the curves of all rungs as one PNG: accuracy, loss, and the gradient norm of each layer.
+
+    Where a network does not learn, the layers near its input get almost no gradient, or far too much.
+    """
+    import matplotlib
+    from matplotlib.ticker import MaxNLocator
+
+    colors = matplotlib.colormaps["tab10"] if len(rungs) <= 10 else matplotlib.colormaps["turbo"].resampled(len(rungs))
+    with figure(file, 13, 8) as drawing:
+        (accuracy, loss), (first, last) = drawing.subplots(2, 2)
+        for index, rung in enumerate(rungs):
+            color = colors(index)
+            accuracy.plot(rung.epochs, [100 * value for value in rung.val_top1], color=color)
+            loss.plot(rung.epochs, rung.train_loss, color=color)
+            loss.plot(rung.epochs, rung.val_loss, linestyle="--", color=color)
+            for axes, norms in ((first, rung.first_norms), (last, rung.last_norms)):
+                points = [
+                    (place, norm) for place, norm in enumerate(norms, start=1) if norm > 0
+                ]  # the axis is logarithmic
+                if points:
+                    axes.semilogy(*zip(*points, strict=True), marker="o", color=color)
+        for axes in (accuracy, loss, first, last):
+            axes.xaxis.set_major_locator(MaxNLocator(integer=True))
+            axes.grid(alpha=0.3)
+        accuracy.set(title="Validation accuracy, %", xlabel="epoch")
+        loss.set(title="Loss: training (solid), validation (dashed)", xlabel="epoch")
+        first.set(title="Gradient norm by layer, first epoch", xlabel="trained layer, from the input on")
+        last.set(title="Gradient norm by layer, last epoch", xlabel="trained layer, from the input on")
+        if rungs:
+            for text in accuracy.legend(accuracy.lines, [for_terminal(rung.name) for rung in rungs]).get_texts():
+                text.set_parse_math(False)  # a folder's name isn't a formula
