@@ -103,7 +103,7 @@ def test_an_interrupted_download_goes_on_where_it_was(source, archive, tmp_path,
             raise OSError("the cable was pulled")
 
         patched.setattr(fetch, half)
-        with pytest.raises(DataError, match=r"not fetched to its end: the cable was pulled. Run it again"):
+        with pytest.raises(DataError, match=r"stopped early: the cable was pulled. Run the command again"):
             download(source, tmp_path / "photos")
     download(source, tmp_path / "photos")
     assert Server.seen == ["bytes=5000-"]
@@ -131,7 +131,7 @@ def test_a_server_without_ranges_is_no_obstacle(source, archive, tmp_path, monke
 def test_members_that_leave_the_folder_are_refused(name, source, archive, tmp_path):
     with zipfile.ZipFile(archive, "a") as content:
         content.writestr(name, "evil")
-    with pytest.raises(DataError, match="leaves its folder: refused"):
+    with pytest.raises(DataError, match="leaves its folder"):
         download(source, tmp_path / "photos")
     assert not list(tmp_path.rglob("evil.jpg"))
     assert not list((tmp_path / "photos").rglob("*.jpg"))
@@ -149,7 +149,7 @@ def test_links_are_refused(source, archive, tmp_path):
 def test_a_damaged_archive_is_fetched_anew_next_time(source, archive, tmp_path):
     good = archive.read_bytes()
     archive.write_bytes(good[:3000] + b"\0" * 50 + good[3050:])
-    with pytest.raises(DataError, match=r"is damaged .* run it again"):
+    with pytest.raises(DataError, match=r"is damaged .* Run the command again"):
         download(source, tmp_path / "photos")
     archive.write_bytes(good)
     assert len(find_photos(download(source, tmp_path / "photos"), "train")) == 24
@@ -173,7 +173,7 @@ def test_too_few_photos_and_foreign_folders_are_refused(source, tmp_path):
     assert not (tmp_path / "photos" / "train").exists()
     (tmp_path / "thesis").mkdir()
     (tmp_path / "thesis" / "thesis.txt").write_text("precious")
-    with pytest.raises(DataError, match="holds something else"):
+    with pytest.raises(DataError, match="holds other files"):
         download(source, tmp_path / "thesis")
 
 

@@ -67,7 +67,7 @@ def test_mistakes_in_the_data_are_sentences(data, tmp_path):
         find_photos(tmp_path / "nowhere", "train")
     with pytest.raises(DataError, match="'Blue Lake', which the model does not know"):
         find_photos(data, "test", ["Red Tower", "Green Bridge"])
-    with pytest.raises(DataError, match="name one of them"):
+    with pytest.raises(DataError, match="choose one of them"):
         find_photos(data, "all")
     (data / "train" / "Red_Tower").mkdir()
     with pytest.raises(DataError, match="same label 'Red Tower'"):

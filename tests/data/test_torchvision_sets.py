@@ -66,7 +66,7 @@ def test_a_failure_is_a_sentence_and_leaves_nothing(cache, monkeypatch):
     with pytest.raises(DataError, match=r"CIFAR10 can't be fetched to .*no route to host"):
         train_and_val("torch/cifar10", 0.1, 0)
     assert not list((cache / "torch").iterdir())
-    with pytest.raises(DataError, match=r"nor such a set of torchvision; there are: cifar10, cifar100"):
+    with pytest.raises(DataError, match=r"nor a torchvision dataset; the datasets are: cifar10, cifar100"):
         data_folder("torch/nothing")
     with pytest.raises(DataError, match="There is no data folder nowhere"):
         data_folder("nowhere")

@@ -1,20 +1,24 @@
 """Photos for training and measuring: found in folders, checked, decoded once, fed to the network.
 
-`python -m train.data download` fetches a published set, `python -m train.data scan` looks for what is wrong in one.
+`python -m train.data` lists the commands. Names are imported on first use, so that `--help` doesn't load PyTorch.
 """
 
-from train.data.cache import PhotoCache
-from train.data.errors import DataError
-from train.data.folders import (
-    Photos,
-    find_photos,
-    find_unlabelled,
-    label_of,
-    read_exclusions,
-    split_off,
-    train_and_val,
-)
-from train.data.loading import AugmentedPhotos, EpochSampler, ServedPhotos, channel_statistics
+import importlib
+from typing import TYPE_CHECKING, Any
+
+if TYPE_CHECKING:
+    from train.data.cache import PhotoCache
+    from train.data.errors import DataError
+    from train.data.folders import (
+        Photos,
+        find_photos,
+        find_unlabelled,
+        label_of,
+        read_exclusions,
+        split_off,
+        train_and_val,
+    )
+    from train.data.loading import AugmentedPhotos, EpochSampler, ServedPhotos, channel_statistics
 
 __all__ = [
     "AugmentedPhotos",
@@ -31,3 +35,13 @@ __all__ = [
     "split_off",
     "train_and_val",
 ]
+
+_ELSEWHERE = {"DataError": "errors", "PhotoCache": "cache"} | dict.fromkeys(
+    ("AugmentedPhotos", "EpochSampler", "ServedPhotos", "channel_statistics"), "loading"
+)
+
+
+def __getattr__(name: str) -> Any:
+    if name not in __all__:
+        raise AttributeError(f"module {__name__!r} has no attribute {name!r}")
+    return getattr(importlib.import_module(f"{__name__}.{_ELSEWHERE.get(name, 'folders')}"), name)

@@ -1,58 +1,51 @@
 """The commands `python -m train.data download`, `scan` and `halves`."""
 
 import json
-from collections import Counter
-from dataclasses import replace
 from pathlib import Path
-from typing import Annotated
+from typing import TYPE_CHECKING, Annotated
 
 import typer
-from rich import box
-from rich.console import Console
-from rich.markup import escape
-from rich.table import Table
 
 from landmark_models.errors import run_command
-from train.data.download import SOURCES, download
-from train.data.errors import DataError
-from train.data.folders import SPLITS
-from train.data.halves import HALVES, write_halves
-from train.data.scan import KINDS, Scan, scan
 
-app = typer.Typer(no_args_is_help=True, add_completion=False)
+if TYPE_CHECKING:
+    from train.data.scan import Scan
+
+app = typer.Typer(
+    help="Download photos to train on, check them, and split those to measure with.",
+    no_args_is_help=True,
+    add_completion=False,
+)
 _SHOWN = 10
 
 
-@app.callback()
-def main() -> None:
-    """Fetch photos to train on, look for what is wrong in them, and split those to measure with."""
-
-
-@app.command("download")
-def download_command(
-    name: Annotated[str, typer.Argument(help=f"Which set: {', '.join(SOURCES)}.")],
-    output: Annotated[Path, typer.Option(help="Folder to make, with train/ and test/ in it.")],
-    url: Annotated[str | None, typer.Option(help="Fetch the archive from this address instead, e.g. a mirror.")] = None,
+@app.command()
+def download(
+    name: Annotated[str, typer.Argument(help="Which dataset: udacity.")],
+    output: Annotated[Path, typer.Option(help="Folder to create, with train/ and test/ in it.")],
+    url: Annotated[str | None, typer.Option(help="Download the archive from this URL instead, e.g. a mirror.")] = None,
 ) -> None:
-    """Fetch a published set of photos. Stopped anywhere, the same command goes on."""
-    if name not in SOURCES:
-        raise DataError(f"There is no set {name!r}; there are: {', '.join(SOURCES)}.")
-    source = replace(SOURCES[name], url=url) if url else SOURCES[name]
+    """Download a published dataset. If it is interrupted, run the same command again to resume."""
+    from train.data.download import download, find_source
+
+    source = find_source(name, url)
     download(source, output)
     print(f"{output}: " + ", ".join(f"{count} {split} photos" for split, count in source.counts.items()))
 
 
-@app.command("scan")
-def scan_command(
+@app.command()
+def scan(
     data: Annotated[
         Path, typer.Argument(help="Folder with train/, val/, test/ of CLASS/*, or of bare CLASS/*; or torch/NAME.")
     ],
-    model: Annotated[str, typer.Option(help="MODEL whose features tell what looks mislabelled.")] = "default",
-    min_side: Annotated[int, typer.Option(min=1, help="A shorter side below this is tiny, px.")] = 64,
+    model: Annotated[str, typer.Option(help="MODEL whose features tell which photos look mislabelled.")] = "default",
+    min_side: Annotated[int, typer.Option(min=1, help="A photo whose shorter side is below this is tiny, px.")] = 64,
     fix: Annotated[Path | None, typer.Option(help="Folder for exclude.txt (what to leave out) and scan.json.")] = None,
     as_json: Annotated[bool, typer.Option("--json", help="Print JSON instead of tables.")] = False,
 ) -> None:
-    """Look for unreadable, tiny, duplicate, leaking and mislabelled-looking photos. Nothing is changed."""
+    """Find unreadable, tiny, duplicate, leaking and mislabelled-looking photos. Nothing is changed."""
+    from train.data.scan import scan
+
     result = scan(data, model, min_side)
     listed = result.write_fix(fix) if fix else None
     if as_json:
@@ -61,30 +54,37 @@ def scan_command(
     _print_tables(result)
     if listed:
         print(
-            f"{len(result.exclusions())} photos to leave out are listed in {listed}. Read it, take lines away to keep "
-            f"photos, then give it to train.fit and train.evaluate: --exclude {listed}"
+            f"{listed} lists {len(result.exclusions())} photos to leave out. Read it, delete the lines of photos to "
+            f"keep, then pass it to train.fit and train.evaluate: --exclude {listed}"
         )
 
 
-@app.command("halves")
-def halves_command(
+@app.command()
+def halves(
     folder: Annotated[Path, typer.Argument(help="Folder of CLASS/* or KIND/*, with a sources.csv (file, repository).")],
-    output: Annotated[Path, typer.Option(help="Folder to make, with choose/ and report/ in it, of links.")],
-    seed: Annotated[int, typer.Option(help="Another one deals the repositories out otherwise.")] = 0,
+    output: Annotated[Path, typer.Option(help="Folder to create, with links in choose/ and report/.")],
+    seed: Annotated[int, typer.Option(help="Seed of the split.")] = 0,
 ) -> None:
-    """Split photos by repository into two halves: one to choose a model or a rule with, one to report on."""
+    """Split photos by repository into two halves: one to choose a model or a rule on, one to report on."""
+    from train.data.halves import HALVES, write_halves
+
     counts = write_halves(folder, output, seed)
     print(f"{output}: " + ", ".join(f"{counts.get(half, 0)} photos in {half}/" for half in HALVES))
 
 
-def _print_tables(result: Scan) -> None:
-    console = Console()
-    found = Counter((finding.kind, finding.split) for finding in result.findings)
-    splits = [split for split in SPLITS if split in result.photos]
-    table = Table("", *splits, "what it means", title=f"{escape(result.data)}: {sum(result.photos.values())} photos")
-    table.add_row("photos", *(str(result.photos[split]) for split in splits), "")
+def _print_tables(result: "Scan") -> None:
+    from rich import box
+    from rich.console import Console
+    from rich.markup import escape
+    from rich.table import Table
+
+    from train.data.scan import KINDS
+
+    console, counts = Console(), result.counts()
+    table = Table("", *result.photos, "what it means", title=f"{escape(result.data)}: {result.total} photos")
+    table.add_row("photos", *map(str, result.photos.values()), "")
     for kind, meaning in KINDS.items():
-        table.add_row(kind, *(str(found[kind, split]) for split in splits), meaning)
+        table.add_row(kind, *(str(counts[kind, split]) for split in result.photos), meaning)
     console.print(table)
     for kind in KINDS:
         findings = [finding for finding in result.findings if finding.kind == kind]
@@ -96,7 +96,7 @@ def _print_tables(result: Scan) -> None:
             table.add_row(escape(finding.path), escape(finding.detail), "yes" if finding.leave_out else "no")
         console.print(table)
         if len(findings) > _SHOWN:
-            console.print(f"  ... and {len(findings) - _SHOWN} more, which --json and --fix show.")
+            console.print(f"  ... and {len(findings) - _SHOWN} more; --json and --fix list them all.")
 
 
 if __name__ == "__main__":

@@ -1,4 +1,4 @@
-"""Photos decoded once: a memory-mapped file of uint8 pixels that every later epoch and run reads."""
+"""Photos decoded once into a memory-mapped file of uint8 pixels, which every later epoch and run reads."""
 
 import hashlib
 import json
@@ -32,7 +32,7 @@ def default_cache_folder() -> Path:
 class PhotoCache:
     """Decoded photos by their path: `cache[path]` is a uint8 array `(height, width, 3)`.
 
-    `failures` says of each photo that could not be read why.
+    `failures` says why a photo could not be read, by path.
     """
 
     def __init__(self, folder: Path, files: Sequence[Path]):
@@ -40,7 +40,7 @@ class PhotoCache:
         self.pixels_file = folder / "pixels.bin"
         self.sizes: list[tuple[int, int]] = [tuple(size) for size in index["sizes"]]
         self.positions = {file: position for position, file in enumerate(files)}
-        self.failures: dict[Path, str] = {files[int(i)]: reason for i, reason in index["failures"].items()}
+        self.failures: dict[Path, str] = {files[int(i)]: failure for i, failure in index["failures"].items()}
         lengths = np.array([height * width * 3 for height, width in self.sizes], dtype=np.int64)
         self.offsets = np.concatenate([[0], np.cumsum(lengths)])
         self.pixels = self._map()
@@ -50,7 +50,7 @@ class PhotoCache:
             return np.empty(0, np.uint8)
         return np.memmap(self.pixels_file, dtype=np.uint8, mode="r")
 
-    def __getstate__(self) -> dict[str, Any]:  # a worker maps the file again instead of being sent its content
+    def __getstate__(self) -> dict[str, Any]:  # a worker maps the file again instead of receiving its content
         return {name: value for name, value in self.__dict__.items() if name != "pixels"}
 
     def __setstate__(self, state: dict[str, Any]) -> None:
@@ -74,11 +74,11 @@ class PhotoCache:
         progress: bool = True,
         strict: bool = False,
     ) -> "PhotoCache":
-        """The cache of these photos with the shorter side at most `short_side` px, made where there is none yet.
+        """The cache of these photos with the shorter side at most `short_side` px, created if it doesn't exist.
 
-        It is named after the files' names, sizes and times and `short_side`, and so made anew as a whole when any of
-        them changes. A half-made cache is never found: it gets its name when it is complete. Nothing deletes an old
-        one that another run may be reading; the folder can be emptied whenever none is.
+        Its name is a hash of the files' names, sizes and times and of `short_side`, so a change to any of them
+        makes a new cache. It gets that name once it is complete. Nothing deletes an old cache, because another run
+        may be reading it; empty the folder when no run is.
 
         Raises:
             PhotoError: `strict`, and a photo can't be read.
@@ -100,14 +100,14 @@ class PhotoCache:
                 if not target.is_dir():
                     scratch.rename(target)
             except OSError:
-                if not target.is_dir():  # else another run has made the same cache meanwhile
+                if not target.is_dir():  # otherwise another run has created the same cache in the meantime
                     raise
             finally:
                 shutil.rmtree(scratch, ignore_errors=True)
         except OSError as error:
             raise LandmarkError(
-                f"The cache of decoded photos can't be written in {folder}: {reason(error)}; "
-                "name a folder with room in LANDMARK_CACHE."
+                f"The cache of decoded photos can't be written in {folder}: {reason(error)}. "
+                "Set LANDMARK_CACHE to a folder with free space."
             ) from None
         return cls(target, files)
 
@@ -121,7 +121,7 @@ def _key(files: Sequence[Path], short_side: int) -> str:
 
 
 def _decode(file: Path, short_side: int) -> NDArray[np.uint8] | str:
-    """The photo's pixels, or the reason why there are none."""
+    """The photo's pixels `(H, W, 3)`, or why it can't be read."""
     try:
         image = open_photo(file, min_side=short_side)
     except PhotoError as error:
@@ -136,7 +136,7 @@ def _decode(file: Path, short_side: int) -> NDArray[np.uint8] | str:
 def _write(files: Sequence[Path], short_side: int, folder: Path, progress: bool, strict: bool) -> None:
     sizes: list[tuple[int, int]] = []
     failures: dict[int, str] = {}
-    # Pillow decodes outside Python's global lock, so threads suffice; a bounded window keeps memory flat.
+    # Pillow releases the GIL while it decodes, so threads suffice; a bounded window bounds memory.
     with (folder / "pixels.bin").open("wb") as output, ThreadPoolExecutor(os.cpu_count()) as pool:
         bar = tqdm(total=len(files), desc="decoding", unit="photo", disable=not progress)
         for start in range(0, len(files), 256):

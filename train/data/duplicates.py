@@ -1,4 +1,4 @@
-"""Which photos show the same picture: byte by byte, nearly, or mirrored."""
+"""Find photos that show the same picture: identical files, near duplicates, mirror images."""
 
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
@@ -15,14 +15,14 @@ __all__ = ["Pair", "Picture", "find_pairs", "groups"]
 
 _HASH_SIDE = 16  # 256 bits
 _THUMBNAIL = 32
-# Bits of 256 in which the hashes may differ (unrelated photos: about 128), and how well thumbnails must correlate then.
+# Bits of 256 that may differ between hashes (about 128 do in unrelated photos), and the thumbnails' least correlation.
 _LIMITS = ((40, 0.82), (60, 0.95))
 _CHUNK = 1024
 
 
 @dataclass(frozen=True)
 class Picture:
-    """What is compared of a photo: hash of the file, difference hash and grey thumbnail, these also of the mirrored."""
+    """What is compared: SHA-256 of the file, difference hash (also of the mirror image), gray thumbnail `(32, 32)`."""
 
     digest: str
     bits: NDArray[np.bool_]
@@ -54,10 +54,10 @@ class Pair:
 def find_pairs(pictures: Sequence[Picture]) -> list[Pair]:
     """All pairs that show the same picture.
 
-    A pair is `near` where its 256-bit difference hashes and its grey 32 x 32 thumbnails both agree: the hash finds
-    recompressed, resized, brightened and slightly cropped copies (2 % a side, not 5 %), the thumbnails' correlation
-    drops chance hits among pictures of little detail. Every photo is compared with every other, in O(n^2) with a small
-    constant.
+    A pair is `near` where its 256-bit difference hashes and its gray 32 x 32 thumbnails both agree: the hash finds
+    recompressed, resized, brightened and slightly cropped copies (2 % a side, not 5 %); the thumbnails' correlation
+    rejects chance matches of pictures with little detail. Every photo is compared with every other: O(n^2), with a
+    small constant.
     """
     if len(pictures) < 2:
         return []
@@ -71,7 +71,7 @@ def find_pairs(pictures: Sequence[Picture]) -> list[Pair]:
         same = pictures[first].digest == pictures[second].digest
         kinds[first, second] = "exact" if same else "near"
     by_digest: dict[str, int] = {}
-    for index, picture in enumerate(pictures):  # a picture of one colour has no hash to go by, but its bytes
+    for index, picture in enumerate(pictures):  # the hash says nothing about a picture of one color, its bytes do
         if (first := by_digest.setdefault(picture.digest, index)) != index:
             kinds[first, index] = "exact"
     return [Pair(first, second, kind) for (first, second), kind in sorted(kinds.items())]
@@ -94,7 +94,7 @@ def _close(signs: Tensor, others: Tensor, thumbnails: Tensor, other_thumbnails: 
 
 
 def groups(pairs: Sequence[Pair], count: int) -> list[int]:
-    """For each of `count` photos the smallest index among those that it is linked with, directly or not."""
+    """For each of `count` photos, the smallest index in its connected component."""
     leader = list(range(count))
 
     def find(index: int) -> int:

@@ -1,7 +1,7 @@
 """Which photos there are, of which class, in which split.
 
 DATA is a folder with any of `train/`, `val/`, `test/`, each of `CLASS/*`, or a folder of bare `CLASS/*`; or it is
-`torch/NAME`, one of torchvision's own sets.
+`torch/NAME`, one of torchvision's own datasets.
 """
 
 import os
@@ -46,27 +46,27 @@ class Photos:
         return [self.root / path for path in self.paths]
 
     def excluding(self, paths: Container[str]) -> "Photos":
-        """These photos less those of relative paths that are on a list (`read_exclusions`)."""
+        """These photos without those whose relative path is on a list (`read_exclusions`)."""
         return self.take([index for index, path in enumerate(self.paths) if path not in paths])
 
     def only(self, paths: Sequence[str]) -> "Photos":
-        """The photos of these relative paths, in this order; each must be among them."""
+        """The photos with these relative paths, in this order. Each must exist."""
         positions = {path: index for index, path in enumerate(self.paths)}
         return self.take([positions[path] for path in paths])
 
     def take(self, indices: Sequence[int]) -> "Photos":
-        """These photos of it, in this order."""
+        """The photos at these indices, in this order."""
         return Photos(
             self.root, tuple(self.paths[i] for i in indices), tuple(self.targets[i] for i in indices), self.labels
         )
 
     def joined(self, others: "Photos") -> "Photos":
-        """These photos, then others with the same root and labels."""
+        """These photos, followed by others with the same root and labels."""
         return Photos(self.root, self.paths + others.paths, self.targets + others.targets, self.labels)
 
 
 def label_of(folder: str) -> str:
-    """The label that a class folder stands for: order prefix (`09.`) off, underscores as spaces.
+    """The label of a class folder: without its order prefix (`09.`), underscores as spaces.
 
     >>> label_of("09.Golden_Gate_Bridge")
     'Golden Gate Bridge'
@@ -81,22 +81,24 @@ def _class_folders(folder: Path) -> list[Path]:
 def find_photos(data: str | Path, split: str, labels: Sequence[str] | None = None) -> Photos | None:
     """The photos of one split of DATA, or None where the folder has no such split.
 
-    A folder of bare classes is its own `train` and, for evaluation, whatever split is asked for by `split="all"`.
+    A folder of bare classes is its own `train`, and for evaluation `all`.
 
     Args:
         data: the folder, or `torch/NAME`. Links are followed once.
         split: `train`, `val`, `test`, or `all` for a folder of bare classes.
-        labels: the labels to number by; without, those of the folder, in the order of the folders' names.
+        labels: the labels that targets index; by default those of the folder, sorted by folder name.
 
     Raises:
-        DataError: no such folder, no photo in it, two folders of one label, or a label that is not among `labels`.
+        DataError: the folder is missing or has no photo, two folders have one label, or a label isn't in `labels`.
     """
     root = data_folder(data)
     has_splits = any((root / name).is_dir() for name in SPLITS)
     if not has_splits and split not in ("train", "all"):
         return None
     if has_splits and split == "all":
-        raise DataError(f"{root} has splits ({', '.join(s for s in SPLITS if (root / s).is_dir())}); name one of them.")
+        raise DataError(
+            f"{root} has splits ({', '.join(s for s in SPLITS if (root / s).is_dir())}); choose one of them."
+        )
     top = root / split if has_splits else root
     if not top.is_dir():
         return None
@@ -105,9 +107,9 @@ def find_photos(data: str | Path, split: str, labels: Sequence[str] | None = Non
     for folder in _class_folders(top):
         label = label_of(folder.name)
         if label in folders:
-            raise DataError(f"{folders[label]} and {folder} stand for the same label {label!r}; merge or rename one.")
+            raise DataError(f"{folders[label]} and {folder} have the same label {label!r}; merge them or rename one.")
         folders[label] = folder
-    found = {
+    paths_of = {
         label: sorted(
             os.path.relpath(entry, root)
             for entry in folder.iterdir()
@@ -115,13 +117,14 @@ def find_photos(data: str | Path, split: str, labels: Sequence[str] | None = Non
         )
         for label, folder in folders.items()
     }
-    if not any(found.values()):
-        raise DataError(f"{top} has no photo in a class folder; it needs CLASS/photo.jpg, a folder for each landmark.")
+    if not any(paths_of.values()):
+        raise DataError(f"{top} has no photo in a class folder; it needs a folder of photos for each landmark.")
     if labels is None:
-        labels = [label for label, paths in found.items() if paths]
-    elif unknown := sorted(label for label, paths in found.items() if paths and label not in set(labels)):
+        labels = [label for label, paths in paths_of.items() if paths]
+    index = {label: position for position, label in enumerate(labels)}
+    if unknown := sorted(label for label, paths in paths_of.items() if paths and label not in index):
         raise DataError(f"{top} has {_some(unknown)}, which the model does not know; leave those folders out.")
-    pairs = [(path, labels.index(label)) for label, paths in found.items() for path in paths]
+    pairs = [(path, index[label]) for label, paths in paths_of.items() for path in paths]
     return Photos(root, tuple(p for p, _ in pairs), tuple(t for _, t in pairs), tuple(labels))
 
 
@@ -129,22 +132,22 @@ def find_unlabelled(folders: Sequence[Path], data: str | Path) -> tuple[list[str
     """Absolute paths of all photos in these folders and below them, hidden ones left out.
 
     Returns:
-        Those that don't stand in a split of DATA, then those that do: test photos may be among these.
+        Those outside the splits of DATA, then those inside: test photos may be among the latter.
 
     Raises:
-        DataError: one is no folder, or has no photo.
+        DataError: one isn't a folder, or has no photo.
     """
     found: dict[Path, None] = {}
     for folder in folders:
         if not folder.is_dir():
-            raise DataError(f"There is no folder {folder} of photos.")
+            raise DataError(f"The folder of photos {folder} doesn't exist.")
         here = []
         for parent, inside, names in os.walk(folder.resolve()):
             inside[:] = [name for name in inside if not name.startswith(".")]
             files = [Path(parent, name) for name in names if not name.startswith(".")]
             here += [file.resolve() for file in files if file.suffix.lower() in PHOTO_SUFFIXES and file.is_file()]
         if not here:
-            raise DataError(f"{folder} has no photo in it or below it.")
+            raise DataError(f"{folder} has no photo in it or in its subfolders.")
         found |= dict.fromkeys(sorted(here))
     root = data_folder(data).resolve()
     splits = [root / split for split in SPLITS if (root / split).is_dir()] or [root]
@@ -154,7 +157,7 @@ def find_unlabelled(folders: Sequence[Path], data: str | Path) -> tuple[list[str
 
 
 def read_exclusions(file: str | Path) -> frozenset[str]:
-    """The paths in a list of what to leave out: one a line, relative to DATA; lines with `#` in front are comments.
+    """The paths in a list of photos to leave out: one per line, relative to DATA; `#` starts a comment.
 
     Raises:
         DataError: the list can't be read.
@@ -172,13 +175,13 @@ def _some(names: Sequence[str], most: int = 3) -> str:
 
 
 def split_off(photos: Photos, fraction: float, seed: int) -> tuple[Photos, Photos]:
-    """Draw a validation split: the same fraction of every class, at least one photo of a class that has two.
+    """Draw a validation split: the same fraction of every class, at least one photo of a class that has two or more.
 
     Returns:
-        What remains for training, and the validation photos. The same seed and photos give the same split.
+        The training photos and the validation photos. The same seed and photos give the same split.
 
     Raises:
-        DataError: nothing would be left to validate on.
+        DataError: no photo would be left to validate on.
     """
     generator = np.random.default_rng(seed)
     chosen: set[int] = set()
@@ -198,7 +201,7 @@ def split_off(photos: Photos, fraction: float, seed: int) -> tuple[Photos, Photo
 def train_and_val(
     data: str | Path, val_fraction: float, seed: int, exclusions: frozenset[str] = frozenset()
 ) -> tuple[Photos, Photos]:
-    """The training and the validation photos of DATA, less exclusions; a missing validation split is drawn from train.
+    """The training and validation photos of DATA, without exclusions; a missing validation split is drawn from train.
 
     Raises:
         DataError: there is nothing to train on, or nothing to validate on.
@@ -207,7 +210,7 @@ def train_and_val(
     if train is None:
         raise DataError(f"{data} has no train folder.")
     if len(train.labels) < 2:
-        raise DataError(f"{data} has one class only, {train.labels[0]!r}; a classifier needs two.")
+        raise DataError(f"{data} has one class only, {train.labels[0]!r}; a classifier needs at least two.")
     val = find_photos(data, "val", train.labels)
     if val is not None:
         return train.excluding(exclusions), val.excluding(exclusions)

@@ -1,4 +1,4 @@
-"""Two halves of a folder of photos, one to choose with and one to report on, that share no source.
+"""Split a folder of photos into two halves that share no source: one to choose on, one to report on.
 
 python -m train.data halves wild60 --output halves/wild60     # halves/wild60/choose/ and halves/wild60/report/
 """
@@ -17,14 +17,14 @@ from train.data.errors import DataError
 __all__ = ["HALVES", "read_repositories", "split_halves", "write_halves"]
 
 HALVES = ("choose", "report")
-_COLUMNS = ("repository", "source")  # of sources.csv, the first that it has
+_COLUMNS = ("repository", "source")  # of sources.csv; the first one present is used
 
 
 def read_repositories(folder: Path) -> dict[str, str]:
-    """Where each photo comes from, by its path in the folder, as `sources.csv` says in its column `repository`.
+    """The repository of each photo, by its path in the folder, from the column `repository` of `sources.csv`.
 
     Raises:
-        DataError: there is no such table, or a photo that it lists is missing.
+        DataError: the table is missing, or a photo that it lists is.
     """
     table = folder / "sources.csv"
     try:
@@ -34,7 +34,8 @@ def read_repositories(folder: Path) -> dict[str, str]:
         found = {row["file"]: row[column] for row in rows}
     except (KeyError, StopIteration, ValueError, csv.Error, OSError):
         raise DataError(
-            f"{table} must be a table with the columns `file` and `repository`, or a source could get into both halves."
+            f"{table} must be a table with the columns `file` and `repository`. Without it, a "
+            "source could end up in both halves."
         ) from None
     if missing := [name for name in found if not (folder / name).is_file()]:
         raise DataError(f"{table} lists {missing[0]}, which is missing ({len(missing)} in all).")
@@ -42,7 +43,7 @@ def read_repositories(folder: Path) -> dict[str, str]:
 
 
 def split_halves(repositories: Mapping[str, str], seed: int = 0) -> dict[str, str]:
-    """The half of each photo: whole repositories are dealt out, the largest first, to even out each class folder.
+    """The half of each photo. Whole repositories are assigned, the largest first, so that each class is split evenly.
 
     The same photos and seed give the same halves.
     """
@@ -67,14 +68,14 @@ def split_halves(repositories: Mapping[str, str], seed: int = 0) -> dict[str, st
 
 
 def write_halves(folder: str | Path, output: str | Path, seed: int = 0) -> dict[str, int]:
-    """Make `output/choose` and `output/report`, with links to the folder's photos; how many there are in each.
+    """Create `output/choose` and `output/report`, with links to the folder's photos; return how many are in each.
 
     Raises:
         DataError: the folder has no table of sources, the output isn't empty, or it can't be written.
     """
     folder, output = Path(folder).resolve(), Path(output)
     if output.exists() and (not output.is_dir() or any(output.iterdir())):
-        raise DataError(f"{output} exists and isn't an empty folder; name another.")
+        raise DataError(f"{output} exists and isn't an empty folder; choose another --output.")
     repositories = read_repositories(folder)
     halves = split_halves(repositories, seed)
     scratch = output.with_name(output.name + PART)

@@ -1,4 +1,4 @@
-"""From photos of the cache to what the network is fed: order, seeds, transforms, statistics."""
+"""From cached photos to the network's input: order, seeds, transforms, channel statistics."""
 
 from collections.abc import Callable, Iterator, Sequence
 
@@ -15,7 +15,7 @@ __all__ = ["AugmentedPhotos", "EpochSampler", "ServedPhotos", "channel_statistic
 
 
 def channel_statistics(photos: Photos, cache: PhotoCache) -> tuple[list[float], list[float]]:
-    """Mean and standard deviation of each colour channel over these photos, in 0..1."""
+    """Mean and standard deviation of each color channel over these photos, in 0..1."""
     count = 0
     total = np.zeros(3)
     squares = np.zeros(3)
@@ -29,7 +29,7 @@ def channel_statistics(photos: Photos, cache: PhotoCache) -> tuple[list[float], 
 
 
 class ServedPhotos(Dataset[tuple[Tensor, int]]):
-    """Photos of a cache as they are served, with their targets."""
+    """Cached photos as they are served, with their targets."""
 
     def __init__(self, photos: Photos, cache: PhotoCache, transform: Callable[[Image.Image], Tensor]):
         self.files, self.targets, self.cache, self.transform = photos.files(), photos.targets, cache, transform
@@ -42,10 +42,10 @@ class ServedPhotos(Dataset[tuple[Tensor, int]]):
 
 
 class AugmentedPhotos(Dataset[tuple[Tensor, int, Tensor]]):
-    """Photos of a cache, augmented, asked for as `(index, seed, side)`: what is random follows from the seed alone.
+    """Cached photos, augmented, indexed by `(index, seed, side)`: all randomness comes from the seed.
 
-    The number of workers and of processes therefore changes no pixel. With image and target come `draws` numbers in
-    -1..1, drawn from the same seed, for what is cheaper to change in a batch.
+    So the number of workers and processes changes no pixel. Beside image and target, an item has `draws` numbers in
+    -1..1 from the same seed, for augmentation that is cheaper on a batch.
     """
 
     def __init__(
@@ -62,16 +62,16 @@ class AugmentedPhotos(Dataset[tuple[Tensor, int, Tensor]]):
         index, seed, side = item
         if side not in self.transforms:
             self.transforms[side] = self.transform_to(side)
-        torch.default_generator.manual_seed(seed)  # `torch.manual_seed` would look for devices, for each photo
+        torch.default_generator.manual_seed(seed)  # `torch.manual_seed` would query devices for each photo
         pixels = torch.from_numpy(np.array(self.cache[self.files[index]]))  # a copy, because the cache is read-only
         return self.transforms[side](pixels.permute(2, 0, 1)), self.targets[index], 2 * torch.rand(self.draws) - 1
 
 
 class EpochSampler(Sampler[tuple[int, int, int]]):
-    """Every photo once an epoch in a fresh order (or classes equally often), each with a seed and the epoch's side.
+    """Every photo once per epoch in a new order (or classes equally often), each with a seed and the epoch's side.
 
-    The epoch is filled up to whole batches with photos from its beginning, so that every update sees a full batch.
-    Order and seeds follow from `seed` and the epoch alone.
+    The last batch is filled up with photos from the epoch's beginning, so every update uses a full batch. Order and
+    seeds depend only on `seed` and the epoch.
     """
 
     def __init__(self, targets: Sequence[int], batch_size: int, seed: int, balanced: bool, side: Callable[[int], int]):

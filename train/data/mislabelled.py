@@ -1,4 +1,4 @@
-"""Which photos look as if they stood in the wrong class folder."""
+"""Find photos that look as if they were in the wrong class folder."""
 
 from collections.abc import Sequence
 
@@ -12,24 +12,24 @@ from sklearn.preprocessing import StandardScaler
 __all__ = ["suspects"]
 
 _FOLDS = 5
-_MIN_PICTURES = 2 * _FOLDS  # of a class, to say anything about it
-_MIN_OTHER, _MAX_OWN = 0.7, 0.1  # probability of another class, and of its own, that make a photo suspect
+_MIN_PICTURES = 2 * _FOLDS  # in a class; smaller classes aren't judged
+_MIN_OTHER, _MAX_OWN = 0.7, 0.1  # probabilities of another class and of its own that make a photo a suspect
 
 
 def suspects(
     features: NDArray[np.float32], targets: Sequence[int], groups: Sequence[int], fitted: NDArray[np.bool_]
 ) -> dict[int, tuple[int, float]]:
-    """Photos that a classifier which has not seen them puts elsewhere, and surely: index -> (target, probability).
+    """Photos that a classifier fitted without them assigns to another class: index -> (target, probability).
 
-    The classifier is logistic regression on features, fitted out of fold, as confident learning has it (Northcutt,
+    The classifier is a logistic regression on features, fitted out of fold, as in confident learning (Northcutt,
     Jiang and Chuang 2021).
 
     Args:
-        features: of all photos `(N, D)`.
+        features: of all photos, `(N, D)`.
         targets: class index of each.
-        groups: photos of one picture share a number, and are judged together.
-        fitted: which photos to fit on, i.e. those of the training split. They are judged out of fold, the others by
-            all of them. Classes with fewer than ten different pictures of these are left alone.
+        groups: photos of one picture share a number and stay in one fold.
+        fitted: bool `(N,)`, which photos to fit on: those of the training split. They are judged out of fold, the
+            others by a classifier fitted on all of them. Classes with fewer than ten different pictures are skipped.
     """
     labels = np.asarray(targets)
     known = np.flatnonzero(fitted)
@@ -58,5 +58,5 @@ def suspects(
 
 
 def _classifier(photos: int) -> Pipeline:
-    # scikit-learn's C weighs the sum over photos against the penalty, so it must fall with their number.
+    # scikit-learn's C weighs the sum of the losses against the penalty, so it must fall with the number of photos.
     return make_pipeline(StandardScaler(), LogisticRegression(C=160 / photos, max_iter=1000))

@@ -1,11 +1,11 @@
-"""Look for what is wrong in a folder of photos: unreadable, tiny, duplicate, leaking, mislabelled-looking.
+"""Find what is wrong in a folder of photos: unreadable, tiny, duplicate, leaking, mislabelled-looking.
 
 python -m train.data scan photos/ --fix runs/scan
 """
 
 from collections import Counter, defaultdict
-from collections.abc import Sequence
-from dataclasses import asdict, dataclass
+from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import asdict, dataclass, replace
 from pathlib import Path
 from typing import Any
 
@@ -28,7 +28,7 @@ from train.data.folders import SPLITS, Photos, find_photos
 from train.data.mislabelled import suspects
 from train.data.torchvision_sets import data_folder
 
-__all__ = ["Finding", "Scan", "scan"]
+__all__ = ["KINDS", "Finding", "Scan", "scan"]
 
 KINDS = {
     "unreadable": "can't be read",
@@ -42,7 +42,7 @@ KINDS = {
 
 @dataclass(frozen=True)
 class Finding:
-    """One photo, what is the matter with it, and whether training does better without it."""
+    """One photo, what is wrong with it, and whether training is better off without it."""
 
     kind: str
     path: str
@@ -55,24 +55,36 @@ class Finding:
 
 @dataclass(frozen=True)
 class Scan:
-    """What was looked at, and what was found."""
+    """How many photos of each split were scanned, with which model, and what was found."""
 
     data: str
     model: str
     photos: dict[str, int]
     findings: list[Finding]
 
+    @property
+    def total(self) -> int:
+        return sum(self.photos.values())
+
     def as_json(self) -> dict[str, Any]:
         return asdict(self)
+
+    def counts(self) -> Counter[tuple[str, str]]:
+        """How many findings there are of each kind and split."""
+        return Counter((finding.kind, finding.split) for finding in self.findings)
 
     def exclusions(self) -> list[Finding]:
         """One finding for each photo to leave out."""
         return list({finding.path: finding for finding in reversed(self.findings) if finding.leave_out}.values())[::-1]
 
     def write_fix(self, folder: str | Path) -> Path:
-        """Write `exclude.txt`, for `--exclude` of `fit` and `evaluate`, and `scan.json`; returns the former."""
+        """Write `exclude.txt`, for `--exclude` of `fit` and `evaluate`, and `scan.json`; return the former's path.
+
+        Raises:
+            DataError: the folder can't be written, or a path can't be listed.
+        """
         folder = Path(folder)
-        lines = [f"# What to leave out of {self.data}; take lines away to keep photos."]
+        lines = [f"# What to leave out of {self.data}; delete the lines of photos to keep."]
         for finding in self.exclusions():
             if "\n" in finding.path or "\r" in finding.path:
                 raise DataError(f"{finding.path!r} has a line break in its name and can't be listed; rename it.")
@@ -88,7 +100,7 @@ class Scan:
 
 
 @dataclass(frozen=True)
-class _Looked:
+class _Description:
     """What is kept of a photo that could be read."""
 
     picture: Picture
@@ -97,8 +109,8 @@ class _Looked:
     tensor: Tensor
 
 
-class _Photos(Dataset[_Looked | str]):
-    """Photos looked at in worker processes; the reason where one can't be read."""
+class _Photos(Dataset[_Description | str]):
+    """Photos described in worker processes, or the reason why one can't be read."""
 
     def __init__(self, files: Sequence[Path], classifier: LandmarkClassifier):
         self.files, self.transform, self.min_side = files, classifier.transform, classifier.min_side
@@ -106,110 +118,140 @@ class _Photos(Dataset[_Looked | str]):
     def __len__(self) -> int:
         return len(self.files)
 
-    def __getitem__(self, index: int) -> _Looked | str:
+    def __getitem__(self, index: int) -> _Description | str:
         file = self.files[index]
         try:
             image = open_photo(file, self.min_side)
         except PhotoError as error:
             return str(error)
-        with Image.open(file) as original:  # open_photo may have decoded it smaller
+        with Image.open(file) as original:  # open_photo may have decoded it at a reduced size
             size = original.size
-        return _Looked(Picture.of(image, sha256(file)), min(size), size[0] * size[1], self.transform(image))
+        return _Description(Picture.of(image, sha256(file)), min(size), size[0] * size[1], self.transform(image))
 
 
-def _find_all(data: str | Path) -> tuple[Photos, list[str]]:
-    """The photos of all splits, and the split of each."""
-    found = {split: photos for split in SPLITS if (photos := find_photos(data, split))}
-    if not found:
-        raise DataError(f"{data} has no photos.")
-    labels = tuple(dict.fromkeys(label for photos in found.values() for label in photos.labels))
-    index = {label: position for position, label in enumerate(labels)}
-    paths = tuple(path for photos in found.values() for path in photos.paths)
-    targets = tuple(index[photos.labels[target]] for photos in found.values() for target in photos.targets)
-    return Photos(data_folder(data), paths, targets, labels), [s for s, photos in found.items() for _ in photos.paths]
+@dataclass(frozen=True)
+class _Collection:
+    """The photos of all splits, the split of each, and the description of each one that could be read, by index."""
+
+    photos: Photos
+    splits: list[str]
+    descriptions: dict[int, _Description]
+
+    def finding(
+        self, kind: str, index: int, detail: str, *, leave_out: bool = True, other: int | None = None
+    ) -> Finding:
+        path, label = self.photos.paths[index], self.photos.labels[self.photos.targets[index]]
+        other_path = None if other is None else self.photos.paths[other]
+        return Finding(kind, path, self.splits[index], label, detail, leave_out, other_path)
 
 
 def scan(data: str | Path, model: str | Path = "default", min_side: int = 64) -> Scan:
-    """Look at every photo of DATA, in all its splits.
+    """Scan every photo of DATA, in all its splits.
 
     Args:
         data: the DATA folder.
         model: the MODEL whose features tell which photos look mislabelled; it need not know their classes.
-        min_side: a shorter side below this, in pixels, is tiny.
+        min_side: a photo with a shorter side below this is tiny, px.
 
     Raises:
-        LandmarkError: the data or the model can't be had.
+        LandmarkError: the data or the model isn't available.
     """
     classifier = LandmarkClassifier.load(model, best_device())
     photos, splits = _find_all(data)
-    findings: list[Finding] = []
-
-    def found(kind: str, index: int, detail: str, leave_out: bool, other: int | None = None) -> None:
-        path, label = photos.paths[index], photos.labels[photos.targets[index]]
-        other_path = None if other is None else photos.paths[other]
-        findings.append(Finding(kind, path, splits[index], label, detail, leave_out, other_path))
-
-    looked, features = _look(photos.files(), classifier)
-    readable = [index for index, item in enumerate(looked) if isinstance(item, _Looked)]
-    seen: dict[int, _Looked] = {index: item for index, item in enumerate(looked) if isinstance(item, _Looked)}
-    for index, item in enumerate(looked):
-        if isinstance(item, str):
-            found("unreadable", index, item.removeprefix(f"{photos.root / photos.paths[index]} "), True)
-        elif item.side < min_side:
-            found("tiny", index, f"shorter side {item.side} px", splits[index] != "test")
-
-    pairs = find_pairs([seen[index].picture for index in readable])
-    kinds = {frozenset([readable[pair.first], readable[pair.second]]): pair.kind for pair in pairs}
-
-    def copy(index: int, other: int) -> str:
-        return f"{kinds.get(frozenset([index, other]), 'near')} copy"
-
+    descriptions, failures, features = _describe(photos.files(), classifier)
+    collection = _Collection(photos, splits, descriptions)
+    findings = [
+        collection.finding("unreadable", index, failure.removeprefix(f"{photos.root / photos.paths[index]} "))
+        for index, failure in failures.items()
+    ]
+    findings += [
+        collection.finding("tiny", index, f"shorter side {item.side} px", leave_out=splits[index] != "test")
+        for index, item in descriptions.items()
+        if item.side < min_side
+    ]
+    readable = list(descriptions)
+    pairs = find_pairs([item.picture for item in descriptions.values()])
     leaders = groups(pairs, len(readable))
-    members: dict[int, list[int]] = defaultdict(list)
-    for position, leader in enumerate(leaders):
-        members[leader].append(readable[position])
-    for group in members.values():
-        # The test split stays as it is where it can: figures are compared on it.
-        group.sort(key=lambda i: (-SPLITS.index(splits[i]), -seen[i].pixels, photos.paths[i]))
-        if len({photos.targets[i] for i in group}) > 1:
-            for i in group:
-                other = next(j for j in group if photos.targets[j] != photos.targets[i])
-                found("conflict", i, f"{copy(i, other)} as {photos.labels[photos.targets[other]]}", True, other)
-            continue
-        kept = group[0]
-        for i in group[1:]:
-            kind = "duplicate" if splits[i] == splits[kept] else "leak"
-            found(kind, i, f"{copy(i, kept)} of {photos.paths[kept]}", True, kept)
-
-    targets = [photos.targets[index] for index in readable]
-    judges = np.array([splits[index] == "train" for index in readable])
-    for position, (target, probability) in suspects(features, targets, leaders, judges).items():
-        index = readable[position]
-        detail = f"looks like {photos.labels[target]} ({probability:.0%})"
-        # A test photo that a model gets wrong stays, or the test would be made to please the model.
-        found("mislabelled", index, detail, splits[index] == "train")
+    kinds = {frozenset([readable[pair.first], readable[pair.second]]): pair.kind for pair in pairs}
+    findings += _copies(collection, leaders, kinds)
+    findings += _mislabelled(collection, features, leaders)
     findings.sort(key=lambda finding: list(KINDS).index(finding.kind))
-    return Scan(str(data), str(model), dict(Counter(splits)), findings)
+    counts = Counter(splits)
+    return Scan(str(data), str(model), {split: counts[split] for split in SPLITS if split in counts}, findings)
 
 
-def _look(files: Sequence[Path], classifier: LandmarkClassifier) -> tuple[list[_Looked | str], NDArray[np.float32]]:
-    """Each photo looked at, and the model's features `(N, D)` of those that could be read."""
-    loader = DataLoader(
-        _Photos(files, classifier), 64, num_workers=min(max(available_cores() - 1, 1), 8), collate_fn=list
-    )
-    looked: list[_Looked | str] = []
+def _find_all(data: str | Path) -> tuple[Photos, list[str]]:
+    """The photos of all splits, and the split of each."""
+    by_split = {split: photos for split in SPLITS if (photos := find_photos(data, split))}
+    if not by_split:
+        raise DataError(f"{data} has no photos.")
+    labels = tuple(dict.fromkeys(label for photos in by_split.values() for label in photos.labels))
+    index = {label: position for position, label in enumerate(labels)}
+    paths = tuple(path for photos in by_split.values() for path in photos.paths)
+    targets = tuple(index[photos.labels[target]] for photos in by_split.values() for target in photos.targets)
+    splits = [split for split, photos in by_split.items() for _ in photos.paths]
+    return Photos(data_folder(data), paths, targets, labels), splits
+
+
+def _describe(
+    files: Sequence[Path], classifier: LandmarkClassifier
+) -> tuple[dict[int, _Description], dict[int, str], NDArray[np.float32]]:
+    """Descriptions of the photos by index, why others can't be read, and the features `(N, D)` of the former."""
+    workers = min(max(available_cores() - 1, 1), 8)
+    loader = DataLoader(_Photos(files, classifier), 64, num_workers=workers, collate_fn=list)
+    descriptions: dict[int, _Description] = {}
+    failures: dict[int, str] = {}
     features: list[Tensor] = []
     empty = torch.empty(0)
     with tqdm(total=len(files), desc="scanning", unit="photo", leave=False) as bar:
         for batch in loader:
-            readable = [item for item in batch if isinstance(item, _Looked)]
-            if readable:
-                features.append(classifier.features(torch.stack([item.tensor for item in readable])))
-            looked += [
-                _Looked(item.picture, item.side, item.pixels, empty) if isinstance(item, _Looked) else item
-                for item in batch
-            ]
+            tensors = [item.tensor for item in batch if isinstance(item, _Description)]
+            if tensors:
+                features.append(classifier.features(torch.stack(tensors)))
+            for index, item in enumerate(batch, start=bar.n):
+                if isinstance(item, _Description):
+                    descriptions[index] = replace(item, tensor=empty)  # pixels aren't needed any more
+                else:
+                    failures[index] = item
             bar.update(len(batch))
     if not features:
         raise DataError(f"None of the {len(files)} photos can be read.")
-    return looked, torch.cat(features).numpy()
+    return descriptions, failures, torch.cat(features).numpy()
+
+
+def _copies(collection: _Collection, leaders: Sequence[int], kinds: Mapping[frozenset[int], str]) -> Iterator[Finding]:
+    """What stands twice: under two labels, in two splits, or in one; all but one photo of each picture."""
+    photos, splits, descriptions = collection.photos, collection.splits, collection.descriptions
+    readable = list(descriptions)
+    members: dict[int, list[int]] = defaultdict(list)
+    for position, leader in enumerate(leaders):
+        members[leader].append(readable[position])
+
+    def copy(index: int, other: int) -> str:
+        return f"{kinds.get(frozenset([index, other]), 'near')} copy"
+
+    for group in members.values():
+        # The test split stays complete where possible, because figures are compared on it.
+        group.sort(key=lambda i: (-SPLITS.index(splits[i]), -descriptions[i].pixels, photos.paths[i]))
+        if len({photos.targets[i] for i in group}) > 1:
+            for i in group:
+                other = next(j for j in group if photos.targets[j] != photos.targets[i])
+                detail = f"{copy(i, other)} as {photos.labels[photos.targets[other]]}"
+                yield collection.finding("conflict", i, detail, other=other)
+            continue
+        kept = group[0]
+        for i in group[1:]:
+            kind = "duplicate" if splits[i] == splits[kept] else "leak"
+            yield collection.finding(kind, i, f"{copy(i, kept)} of {photos.paths[kept]}", other=kept)
+
+
+def _mislabelled(collection: _Collection, features: NDArray[np.float32], leaders: Sequence[int]) -> Iterator[Finding]:
+    """Photos that look as if they were in the wrong class folder."""
+    photos, splits, readable = collection.photos, collection.splits, list(collection.descriptions)
+    targets = [photos.targets[index] for index in readable]
+    fitted = np.array([splits[index] == "train" for index in readable])
+    for position, (target, probability) in suspects(features, targets, leaders, fitted).items():
+        index = readable[position]
+        detail = f"looks like {photos.labels[target]} ({probability:.0%})"
+        # A test photo that a model gets wrong stays: otherwise the test set would be shaped to please the model.
+        yield collection.finding("mislabelled", index, detail, leave_out=splits[index] == "train")

@@ -1,4 +1,4 @@
-"""Torchvision's own sets as DATA: `torch/cifar10` is fetched once, and is from then on a folder like any other."""
+"""Torchvision's own datasets as DATA: `torch/cifar10` is downloaded once, then a folder like any other."""
 
 import shutil
 import tempfile
@@ -18,7 +18,7 @@ _TRAIN_OR_NOT: dict[str, dict[str, Any]] = {"train": {"train": True}, "test": {"
 _TWO: dict[str, dict[str, Any]] = {name: {"split": name} for name in ("train", "test")}
 _THREE: dict[str, dict[str, Any]] = {name: {"split": name} for name in ("train", "val", "test")}
 
-# By name, torchvision's class, and how it is asked for each split.
+# For each name, torchvision's class and its arguments for each split.
 SETS = {
     "cifar10": ("CIFAR10", _TRAIN_OR_NOT),
     "cifar100": ("CIFAR100", _TRAIN_OR_NOT),
@@ -34,10 +34,10 @@ SETS = {
 
 
 def data_folder(data: str | Path) -> Path:
-    """The folder of DATA: its own, or for `torch/NAME` that which torchvision's set is fetched and unpacked into.
+    """The folder of DATA; for `torch/NAME` the one that torchvision's dataset is downloaded and unpacked to.
 
     Raises:
-        DataError: there is no such folder or set, or the set can't be fetched.
+        DataError: the folder or dataset doesn't exist, or the dataset can't be downloaded.
     """
     folder = Path(data)
     if folder.is_dir():
@@ -46,15 +46,13 @@ def data_folder(data: str | Path) -> Path:
         raise DataError(f"There is no data folder {folder}.")
     name = folder.parts[1].lower()
     if name not in SETS:
-        raise DataError(
-            f"There is neither a folder {folder} nor such a set of torchvision; there are: {', '.join(SETS)}."
-        )
+        raise DataError(f"{folder} is neither a folder nor a torchvision dataset; the datasets are: {', '.join(SETS)}.")
     target = default_cache_folder() / _PREFIX / name
     return target if target.is_dir() else _fetch(name, target)
 
 
 def _fetch(name: str, target: Path) -> Path:
-    """Write a set as `SPLIT/CLASS/NUMBER.png`, all of it or nothing."""
+    """Write a dataset as `SPLIT/CLASS/NUMBER.png`, completely or not at all."""
     kind, splits = SETS[name]
     try:
         target.parent.mkdir(parents=True, exist_ok=True)
@@ -67,8 +65,8 @@ def _fetch(name: str, target: Path) -> Path:
         finally:
             shutil.rmtree(scratch, ignore_errors=True)
     except (OSError, RuntimeError) as error:  # URLError is an OSError; torchvision raises RuntimeError on a bad archive
-        if not target.is_dir():  # else another process has fetched it meanwhile
-            raise DataError(f"{kind} can't be fetched to {target}: {error}.") from None
+        if not target.is_dir():  # otherwise another process has downloaded it in the meantime
+            raise DataError(f"{kind} can't be downloaded to {target}: {error}.") from None
     return target
 
 
