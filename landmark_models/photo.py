@@ -23,7 +23,6 @@ __all__ = [
     "MAX_ASPECT",
     "MAX_BYTES",
     "MAX_PIXELS",
-    "PHOTO_SUFFIXES",
     "Photo",
     "ReadPhoto",
     "open_photo",
@@ -43,9 +42,6 @@ MAX_BYTES = 64 * 2**20
 MAX_PIXELS = 128_000_000
 MAX_ASPECT = 50  # a photo of 1 x 20,000 pixels would grow to gigabytes when its shorter side is brought to a network's
 
-PHOTO_SUFFIXES = frozenset(
-    [".jpg", ".jpeg", ".jpe", ".mpo", ".png", ".webp", ".gif", ".tif", ".tiff", ".bmp", ".heic", ".heif", ".avif"]
-)
 _FORMATS = ("JPEG", "MPO", "PNG", "WEBP", "GIF", "TIFF", "BMP", "HEIF", "AVIF")
 
 

@@ -23,9 +23,9 @@ from torchmetrics.functional.classification import multiclass_calibration_error
 from landmark_models.classifier import LandmarkClassifier
 from landmark_models.devices import best_device
 from landmark_models.errors import LandmarkError, PhotoError, run_command
-from landmark_models.files import write_json
+from landmark_models.files import PHOTO_SUFFIXES, write_json
 from landmark_models.models.folder import CONFIG_FILE
-from landmark_models.photo import PHOTO_SUFFIXES, open_photo
+from landmark_models.photo import open_photo
 from landmark_models.rejection import LOGIT_SCORES, KnownRule
 from train.data import DataError, find_photos, find_unlabelled
 from train.measure.predict import predict_scores

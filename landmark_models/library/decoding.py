@@ -26,7 +26,7 @@ from numpy.typing import NDArray
 from torchvision.transforms import Compose
 
 from landmark_models.errors import PhotoError
-from landmark_models.library.listing import Entry
+from landmark_models.files import Entry
 from landmark_models.photo import read_photo
 
 __all__ = ["Decoded", "Decoders"]

@@ -186,7 +186,7 @@ def test_what_is_not_sure_enough_is_not_recognised(library, famous_model, tmp_pa
 def test_mistakes_are_sentences_and_leave_nothing(tmp_path, run):
     (tmp_path / "photos").mkdir()
     for sources, out, match in (
-        (["nowhere"], "t.jsonl", "There is no nowhere"),
+        (["nowhere"], "t.jsonl", "nowhere doesn't exist"),
         ([str(tmp_path / "photos")], "t.jsonl", "There is no photo in"),
         ([str(tmp_path / "photos")], "t.txt", r"ends in .jsonl or .csv"),
     ):

@@ -7,8 +7,8 @@ import torch
 from helpers.photos import noisy_photo
 
 from landmark_models import LandmarkClassifier
+from landmark_models.files import Entry
 from landmark_models.library.decoding import Decoders
-from landmark_models.library.listing import Entry
 
 
 @pytest.fixture

@@ -74,9 +74,9 @@ def test_lists_are_read_line_by_line_or_up_to_nul(tmp_path, monkeypatch):
     assert not can_be_read_twice(["-"])
     for content in (b"x" * 100_000, "a.jpg\n".encode("utf-16"), b"\0\0\0\x18ftypmp42"):
         lines.write_bytes(content)
-        with pytest.raises(LandmarkError, match=r"list.txt is no list of paths"):
+        with pytest.raises(LandmarkError, match=r"list.txt isn't a list of paths"):
             list(find_entries([str(lines)]))
-    with pytest.raises(LandmarkError, match="There is no nowhere; name folders"):
+    with pytest.raises(LandmarkError, match="nowhere doesn't exist; name folders"):
         check_sources(["nowhere"])
 
 
@@ -86,7 +86,7 @@ def test_a_folder_that_may_not_be_read_is_said_and_passed_over(tmp_path, monkeyp
 
     def guarded(path):  # as for somebody who is not root
         if Path(path).name == "a":
-            raise PermissionError(13, "Permission denied")
+            raise PermissionError(13, "Permission denied", path)
         return scandir(path)
 
     monkeypatch.setattr(os, "scandir", guarded)
@@ -106,8 +106,8 @@ def peak(sources) -> tuple[int, int]:
 @pytest.mark.slow
 def test_a_million_photos_take_no_more_memory_than_a_thousand(tmp_path):
     for name, count in (("few", 1_000), ("many", 50_000)):
-        for start in range(0, count, 10_000):
-            touch(*(tmp_path / name / str(start) / f"{index:05}.jpg" for index in range(min(count, 10_000))))
+        for start in range(0, count, 1_000):
+            touch(*(tmp_path / name / str(start) / f"{index:05}.jpg" for index in range(1_000)))
         with (tmp_path / f"{name}.txt").open("w") as file:
             file.writelines(f"photos/{index:07}.jpg\n" for index in range(20 * count if name == "many" else count))
     for name, expected in (("few", 1_000), ("many", 50_000), ("few.txt", 1_000), ("many.txt", 1_000_000)):

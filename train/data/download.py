@@ -17,8 +17,7 @@ from huggingface_hub.file_download import http_get  # retries, resumes and shows
 from tqdm.auto import tqdm
 
 from landmark_models.errors import reason
-from landmark_models.files import write_json
-from landmark_models.photo import PHOTO_SUFFIXES
+from landmark_models.files import PHOTO_SUFFIXES, write_json
 from train.data.errors import DataError
 
 __all__ = ["SOURCES", "Source", "download", "find_source"]

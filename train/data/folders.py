@@ -13,7 +13,7 @@ from pathlib import Path
 import numpy as np
 
 from landmark_models.errors import reason
-from landmark_models.photo import PHOTO_SUFFIXES
+from landmark_models.files import PHOTO_SUFFIXES
 from train.data.errors import DataError
 from train.data.torchvision_sets import data_folder
 
