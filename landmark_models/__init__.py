@@ -2,9 +2,6 @@
 
 Importing the package is cheap. A public name brings its module, and with it PyTorch, when it is first used; our
 architectures are registered with timm as soon as both packages are imported, in whichever order.
-
-Modules, from low to high; each imports only from those before it: errors, text, files, devices, photo, preprocess,
-rejection, networks, models, classifier, explain, tagging, locations, library, page, __main__.
 """
 
 import sys
@@ -22,6 +19,12 @@ if TYPE_CHECKING:
     from landmark_models.photo import open_photo, photo_position
 
 __version__ = "0.1.0"
+
+# A module imports only from its own room and from what stands before it here.
+IMPORT_ORDER = (
+    "errors", "text", "files", "devices", "photo", "preprocess", "rejection", "networks", "models", "classifier",
+    "explain", "tagging", "locations", "library", "page", "__main__",
+)  # fmt: skip
 
 __all__ = [
     "Answer",
