@@ -6,37 +6,37 @@ from typing import Any
 from timm.data import create_transform, resolve_data_config
 from torchvision.transforms import Compose
 
-__all__ = ["required_side", "seen_region", "serving_transform"]
+__all__ = ["crop_box", "required_side", "serving_transform"]
 
 
 def serving_transform(pretrained_cfg: dict[str, Any]) -> Compose:
     """The transform from an RGB Pillow image to a normalised float32 tensor `(3, H, W)`.
 
-    Size, crop, interpolation, mean and standard deviation are those that `pretrained_cfg` states, as timm reads them.
+    Size, crop, interpolation, mean and standard deviation come from `pretrained_cfg`, as timm reads them.
     """
     return create_transform(**resolve_data_config({}, pretrained_cfg=pretrained_cfg), is_training=False)
 
 
 def required_side(pretrained_cfg: dict[str, Any]) -> int:
-    """The shorter side in pixels that a photo needs, so that `serving_transform` never has to enlarge it."""
+    """The shorter side in pixels that a photo needs so that `serving_transform` never has to enlarge it."""
     config = resolve_data_config({}, pretrained_cfg=pretrained_cfg)
     return math.ceil(max(config["input_size"][1:]) / config["crop_pct"])
 
 
-def seen_region(pretrained_cfg: dict[str, Any], size: tuple[int, int]) -> tuple[float, float, float, float]:
-    """The part of a photo of `(width, height)` px that `serving_transform` shows the network.
+def crop_box(pretrained_cfg: dict[str, Any], size: tuple[int, int]) -> tuple[float, float, float, float]:
+    """The part of a photo of `(width, height)` px that `serving_transform` keeps.
 
     Returns:
-        Left, top, right and bottom in px; beyond the photo where the transform pads it.
+        Left, top, right and bottom in px; outside the photo where the transform pads it.
     """
     config = resolve_data_config({}, pretrained_cfg=pretrained_cfg)
     width, height = size
     rows, columns = config["input_size"][1:]
     share, mode = config["crop_pct"], config["crop_mode"]
     if mode == "squash":
-        seen = (width * share, height * share)
-    else:  # one scale for both sides, by the shorter one, or with a border by the longer one
+        kept = (width * share, height * share)
+    else:  # one scale for both sides: the shorter side's, or with a border the longer one's
         scale = (max if mode == "border" else min)(width / columns, height / rows) * share
-        seen = (columns * scale, rows * scale)
-    left, top = (width - seen[0]) / 2, (height - seen[1]) / 2
-    return left, top, left + seen[0], top + seen[1]
+        kept = (columns * scale, rows * scale)
+    left, top = (width - kept[0]) / 2, (height - kept[1]) / 2
+    return left, top, left + kept[0], top + kept[1]

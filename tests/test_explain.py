@@ -8,7 +8,7 @@ from PIL import Image
 
 from landmark_models import LandmarkClassifier, models
 from landmark_models.explain import NoExplanationError, explain, heat_map
-from landmark_models.preprocess import seen_region, serving_transform
+from landmark_models.preprocess import crop_box, serving_transform
 
 
 def classifier(network, size=64) -> LandmarkClassifier:
@@ -65,7 +65,7 @@ def test_the_heat_is_where_the_label_is(channels_last):
     assert red[6:, 6:].max() < 0.1
     assert blue[6:, 6:].min() > 0.9
     assert blue[:2, :2].max() < 0.1
-    with pytest.raises(ValueError, match="does not know 'green'"):
+    with pytest.raises(ValueError, match="doesn't know 'green'"):
         heat_map(model, image, "green")
 
 
@@ -82,6 +82,21 @@ def test_the_overlay_has_the_photos_own_shape_and_greys_what_was_not_seen():
 
 def test_the_overlay_of_a_large_picture_is_small():
     assert explain(classifier(Colors()), Image.new("RGB", (5000, 2500))).size == (2048, 1024)
+
+
+@pytest.mark.parametrize("name", ["test_resnet", "test_efficientnet"])
+@torch.no_grad()
+def test_the_heat_is_grad_cam_by_its_formula(name):
+    """Channels weighted by how much they raise the label's logit, summed, negative parts cut off (Selvaraju 2017)."""
+    torch.manual_seed(0)
+    model = classifier(timm.create_model(name, num_classes=2), size=96)
+    image = torch.rand(3, 96, 96)
+    features = model.network.forward_features(image[None])
+    each_raised = features + torch.eye(features.shape[1])[..., None, None]  # these heads are linear, so 1 is as good
+    weights = model.network.forward_head(each_raised)[:, 1] - model.network.forward_head(features)[0, 1]
+    expected = torch.einsum("c,chw->hw", weights, features[0]).relu()
+    assert expected.max() > 0
+    assert heat_map(model, image, "blue") == pytest.approx((expected / expected.max()).numpy(), abs=1e-3)
 
 
 def test_nothing_that_speaks_for_a_label_is_no_heat():
@@ -109,7 +124,7 @@ def test_our_networks_and_timms_are_explained(name):
 def test_the_region_is_what_the_transform_shows(mode, size):
     """A white dot at each corner of the region, a little inside, must come out near the corners of the input."""
     cfg = {"input_size": (3, 64, 64), "crop_pct": 0.8, "crop_mode": mode, "interpolation": "bilinear"}
-    left, top, right, bottom = seen_region(cfg, size)
+    left, top, right, bottom = crop_box(cfg, size)
     x0, y0, x1, y1 = max(left, 0), max(top, 0), min(right, size[0]), min(bottom, size[1])
     image = Image.new("RGB", size)
     for x, y in ((x0 + 5, y0 + 5), (x1 - 6, y1 - 6)):

@@ -18,10 +18,8 @@ def run(code, *arguments):
 @pytest.mark.parametrize(
     "order",
     [
-        "import landmark_models, timm",
         "import timm, landmark_models",
-        "import landmark_models.errors; from timm.data import create_transform; import timm",
-        "import importlib.util, landmark_models; importlib.util.find_spec('timm'); import timm",
+        "import importlib.util, landmark_models; importlib.util.find_spec('timm'); import timm.data, timm",
         "import landmark_models.networks.mlp_head, timm",
     ],
 )
