@@ -13,7 +13,7 @@ from pathlib import Path
 import numpy as np
 
 from landmark_models.errors import reason
-from landmark_models.files import PHOTO_SUFFIXES
+from landmark_models.files import find_photos_below, is_photo_name
 from train.data.errors import DataError
 from train.data.torchvision_sets import data_folder
 
@@ -22,6 +22,7 @@ __all__ = [
     "find_photos",
     "find_unlabelled",
     "label_of",
+    "photos_below",
     "read_exclusions",
     "split_off",
     "train_and_val",
@@ -111,9 +112,7 @@ def find_photos(data: str | Path, split: str, labels: Sequence[str] | None = Non
         folders[label] = folder
     paths_of = {
         label: sorted(
-            os.path.relpath(entry, root)
-            for entry in folder.iterdir()
-            if entry.suffix.lower() in PHOTO_SUFFIXES and not entry.name.startswith(".") and entry.is_file()
+            os.path.relpath(entry, root) for entry in folder.iterdir() if is_photo_name(entry.name) and entry.is_file()
         )
         for label, folder in folders.items()
     }
@@ -128,6 +127,19 @@ def find_photos(data: str | Path, split: str, labels: Sequence[str] | None = Non
     return Photos(root, tuple(p for p, _ in pairs), tuple(t for _, t in pairs), tuple(labels))
 
 
+def photos_below(folder: Path) -> list[Path]:
+    """All photos in a folder and below it, sorted; hidden ones are left out, links followed once.
+
+    Raises:
+        DataError: it isn't a folder, or has no photo.
+    """
+    if not folder.is_dir():
+        raise DataError(f"There is no folder {folder} of photos.")
+    if not (files := sorted(Path(entry.path) for entry in find_photos_below(folder) if not entry.error)):
+        raise DataError(f"{folder} has no photo in it or in its subfolders.")
+    return files
+
+
 def find_unlabelled(folders: Sequence[Path], data: str | Path) -> tuple[list[str], list[str]]:
     """Absolute paths of all photos in these folders and below them, hidden ones left out.
 
@@ -137,18 +149,7 @@ def find_unlabelled(folders: Sequence[Path], data: str | Path) -> tuple[list[str
     Raises:
         DataError: one isn't a folder, or has no photo.
     """
-    found: dict[Path, None] = {}
-    for folder in folders:
-        if not folder.is_dir():
-            raise DataError(f"The folder of photos {folder} doesn't exist.")
-        here = []
-        for parent, inside, names in os.walk(folder.resolve()):
-            inside[:] = [name for name in inside if not name.startswith(".")]
-            files = [Path(parent, name) for name in names if not name.startswith(".")]
-            here += [file.resolve() for file in files if file.suffix.lower() in PHOTO_SUFFIXES and file.is_file()]
-        if not here:
-            raise DataError(f"{folder} has no photo in it or in its subfolders.")
-        found |= dict.fromkeys(sorted(here))
+    found = dict.fromkeys(file.resolve() for folder in folders for file in photos_below(folder))
     root = data_folder(data).resolve()
     splits = [root / split for split in SPLITS if (root / split).is_dir()] or [root]
     own = [str(file) for file in found if any(file.is_relative_to(split) for split in splits)]
