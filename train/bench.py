@@ -38,8 +38,8 @@ from train.engine.network import build_network, freeze, frozen_parameters
 from train.engine.photos import find_training_photos, loaders
 from train.engine.updates import Engine, start_accelerator
 from train.fit import fit
-from train.options import Data, PretrainedWeights, RecipeFile
-from train.recipe import Recipe, with_knobs
+from train.options import Data, PretrainedWeights, RecipeFile, with_knobs
+from train.recipe import Recipe
 from train.run import RunFolder
 
 __all__ = ["head", "loop"]

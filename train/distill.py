@@ -25,9 +25,10 @@ from train.options import (
     Resume,
     Strict,
     ValidationFrom,
+    with_knobs,
 )
 from train.publish import publish_trained, reserve
-from train.recipe import Recipe, with_knobs
+from train.recipe import Recipe
 
 __all__: list[str] = []
 

@@ -9,7 +9,7 @@ import math
 from collections.abc import Sequence
 from dataclasses import asdict, replace
 from pathlib import Path
-from typing import Annotated, Any, cast
+from typing import Any, cast
 
 import torch
 import typer
@@ -19,6 +19,7 @@ from accelerate.utils import set_seed
 from landmark_models import LandmarkClassifier, models
 from landmark_models.errors import LandmarkError, run_command
 from landmark_models.preprocess import required_side
+from train.calibration import calibrate, describe_calibration, find_negatives
 from train.engine.augment import BatchAugmentation
 from train.engine.checkpoints import Checkpoints
 from train.engine.linear_probe import is_linear_probe, train_head
@@ -28,13 +29,12 @@ from train.engine.photos import OWN_PHOTO, find_training_photos, loaders
 from train.engine.teacher import Teacher
 from train.engine.updates import Engine, start_accelerator
 from train.engine.whitened_head import check_head, finish_run
-from train.measure.calibration import calibrate, describe_calibration
 from train.measure.predict import predict_logits
-from train.measure.rejection import find_negatives
 from train.options import (
     CheckpointingSteps,
     Data,
     Exclude,
+    FeatureCache,
     LogWith,
     Negatives,
     Output,
@@ -45,9 +45,10 @@ from train.options import (
     Resume,
     Strict,
     ValidationFrom,
+    with_knobs,
 )
 from train.publish import publish_trained, reserve
-from train.recipe import Recipe, RecipeError, with_knobs
+from train.recipe import Recipe, RecipeError
 from train.run import RunFolder
 
 __all__ = ["fit"]
@@ -225,13 +226,7 @@ def command(
     pretrained_weights: PretrainedWeights = None,
     negatives: Negatives = None,
     validation_from: ValidationFrom = None,
-    feature_cache: Annotated[
-        bool,
-        typer.Option(
-            "--feature-cache/--no-feature-cache",
-            help="Compute what a linear head sees of a frozen backbone once, and keep it; or train it by epochs.",
-        ),
-    ] = True,
+    feature_cache: FeatureCache = True,
     resume: Resume = False,
     strict: Strict = False,
     exclude: Exclude = None,

@@ -1,44 +1,90 @@
-"""Options that several commands share, as typer reads them."""
+"""The command-line options that several commands share: where things are, and one for each knob of the recipe."""
 
+import inspect
+from collections.abc import Callable
+from functools import wraps
 from pathlib import Path
-from typing import Annotated
+from typing import Annotated, Any
 
-import typer
+from typer import Argument, Option
 
-RecipeFile = Annotated[Path, typer.Argument(help="A YAML recipe, e.g. train/recipes/default.yaml.")]
+from train.recipe import allowed_values, knob_schemas
+
+RecipeFile = Annotated[Path, Argument(help="A YAML recipe, e.g. train/recipes/default.yaml.")]
 Data = Annotated[
     Path,
-    typer.Option(
-        help="Folder with train/ (and val/) of CLASS/*, or of bare CLASS/*; or torch/NAME, e.g. torch/cifar10."
+    Option(
+        help="DATA: a folder with train/ (and val/) of CLASS/*, or of bare CLASS/*; or torch/NAME, e.g. torch/cifar10."
     ),
 ]
-Output = Annotated[Path, typer.Option(help="The run folder to make, or with --resume to go on with.")]
+Output = Annotated[Path, Option(help="The run folder to create, or with --resume to continue.")]
 PretrainedWeights = Annotated[
-    Path | None, typer.Option(help="Safetensors file to start from, in place of timm's weights from the Hub.")
+    Path | None, Option(help="Safetensors file to start from, instead of timm's weights from the Hub.")
 ]
-Resume = Annotated[bool, typer.Option("--resume", help="Go on from the run's last checkpoint.")]
-Strict = Annotated[bool, typer.Option("--strict", help="End on the first photo that can't be read.")]
+FeatureCache = Annotated[
+    bool,
+    Option(
+        "--feature-cache/--no-feature-cache",
+        help="Compute the features of a frozen backbone once and keep them, or train its linear head by epochs.",
+        rich_help_panel="Frozen backbone",
+    ),
+]
+Resume = Annotated[bool, Option("--resume", help="Continue from the run's last checkpoint.")]
+Strict = Annotated[bool, Option("--strict", help="Stop at the first photo that can't be read.")]
 Exclude = Annotated[
-    Path | None, typer.Option(help="List of photos to leave out, as `python -m train.data scan --fix` writes it.")
+    Path | None, Option(help="List of photos to leave out, as written by `python -m train.data scan --fix`.")
 ]
 CheckpointingSteps = Annotated[
-    int | None, typer.Option(min=1, help="Write a checkpoint every so many updates, too; else after every epoch.")
+    int | None,
+    Option(min=1, metavar="N", help="Also write a checkpoint every N updates; without it only after each epoch."),
 ]
 Negatives = Annotated[
     Path | None,
-    typer.Option(
-        help="Folder of photos that show none of the landmarks, a folder in it for each kind, to choose the "
-        '"not recognised" rule on.'
-    ),
+    Option(help='Photos of other things, a folder for each kind, to choose the "not recognised" rule on.'),
 ]
 ValidationFrom = Annotated[
-    Path | None,
-    typer.Option(help="DATA of photos from elsewhere to choose that rule on, in place of the validation split."),
+    Path | None, Option(help="DATA from elsewhere to choose that rule on, instead of the validation split.")
 ]
 LogWith = Annotated[
-    list[str] | None, typer.Option(help="Tracker to log to: tensorboard, trackio, wandb, ...; may be repeated.")
+    list[str] | None, Option(metavar="NAME", help="Tracker, e.g. tensorboard, trackio or wandb; may be repeated.")
 ]
 PushToHub = Annotated[
-    str | None, typer.Option(help="At the end, measure on the test split and publish on the Hub: owner/name.")
+    str | None,
+    Option(metavar="NAME", help="At the end, evaluate on the test split and publish on the Hub as owner/name."),
 ]
-Private = Annotated[bool, typer.Option("--private", help="What is published is private.")]
+Private = Annotated[bool, Option("--private", help="Publish to a private repository.")]
+
+_PANELS = {  # title of each panel of knobs, under the first knob in it
+    "model": "Knobs: model",
+    "image_size": "Knobs: photos",
+    "augment": "Knobs: augmentation",
+    "distill_temperature": "Knobs: distillation and frozen backbones",
+    "epochs": "Knobs: optimization",
+    "mixed_precision": "Knobs: machine and files",
+}
+
+
+def with_knobs(command: Callable[..., None]) -> Callable[..., None]:
+    """Give a typer command an option for every knob; the ones that are set arrive as its argument `knobs`."""
+
+    @wraps(command)
+    def wrapped(**arguments: Any) -> None:
+        knobs = {name: arguments.pop(name) for name in knob_schemas()}
+        command(**arguments, knobs={name: text for name, text in knobs.items() if text is not None})
+
+    signature, panel = inspect.signature(command), ""
+    parameters = [parameter for name, parameter in signature.parameters.items() if name != "knobs"]
+    for name, schema in knob_schemas().items():
+        panel = _PANELS.get(name, panel)
+        default = "none" if schema["default"] is None else str(schema["default"]).lower()
+        option = Option(
+            "--" + name.replace("_", "-"),
+            help=f"{schema['description']} ({allowed_values(name)}; default: {default})",
+            metavar="",
+            rich_help_panel=panel,
+        )
+        kind = Annotated[str | None, option]
+        parameters.append(inspect.Parameter(name, inspect.Parameter.KEYWORD_ONLY, default=None, annotation=kind))
+    wrapped.__signature__ = signature.replace(parameters=parameters)  # type: ignore[attr-defined]
+    wrapped.__annotations__ = {parameter.name: parameter.annotation for parameter in parameters}
+    return wrapped

@@ -1,226 +1,214 @@
-"""One dataclass: every knob of a training run, its default, its meaning, its limits.
+"""What a training run can be told: every knob with its default, its limits and its meaning.
 
 recipe = Recipe.read("train/recipes/default.yaml", epochs="3")
 """
 
-import inspect
-import types
-import typing
-from collections.abc import Callable, Mapping
-from dataclasses import asdict, dataclass, field, fields
+from collections.abc import Mapping
+from contextlib import suppress
+from dataclasses import asdict
 from difflib import get_close_matches
+from functools import cache
 from pathlib import Path
-from typing import Annotated, Any, Literal, TypeGuard, Union, get_args, get_origin
+from types import NoneType
+from typing import Annotated, Any, Literal, get_args
 
-import typer
 import yaml
+from pydantic import ConfigDict, Field, TypeAdapter, ValidationError, ValidationInfo, field_validator, model_validator
+from pydantic.dataclasses import dataclass
 
 from landmark_models.errors import LandmarkError
 from landmark_models.files import write_text
 
-__all__ = ["Recipe", "RecipeError", "with_knobs"]
-
+__all__ = ["Recipe", "RecipeError", "allowed_values", "knob_schemas"]
 
 _SIDE_STEP = 8  # px, by which crops grow
 
+Side = Annotated[int, Field(ge=8)]  # px
+Share = Annotated[float, Field(ge=0, le=1)]
+Part = Annotated[float, Field(ge=0, le=0.95)]  # a share that leaves something
+Channels = Annotated[list[float], Field(min_length=3, max_length=3)]  # red, green, blue
+Normalization = Annotated[dict[Literal["mean", "std"], Channels], Field(min_length=2)]
+
 
 class RecipeError(LandmarkError):
-    """A recipe that can't be trained as it stands: an unknown knob, a value of the wrong type or out of range."""
+    """A recipe that can't be trained: an unknown knob, a value that isn't allowed, or values that don't go together."""
 
 
-def knob(default: Any, help: str, *, low: float | None = None, high: float | None = None) -> Any:
-    """A field of the recipe: its default, what it means, and its closed range where it has one."""
-    metadata = {"help": help, "low": low, "high": high}
-    if isinstance(default, dict | list):
-        return field(default_factory=lambda: type(default)(default), metadata=metadata)
-    return field(default=default, metadata=metadata)
-
-
-@dataclass(frozen=True)
+@dataclass(frozen=True, config=ConfigDict(strict=True, extra="forbid", allow_inf_nan=False))
 class Recipe:
-    """Everything that decides what a training run does, except where the photos are and where the run goes."""
+    """Everything that decides how a model is trained, except where its photos are and where the run is written.
 
-    model: str = knob("landmark_net", "any architecture of timm's registry, ours included")
-    model_args: dict[str, Any] = knob({}, "further arguments of the architecture, e.g. '{channels: [32, 64]}'")
-    drop_rate: float | None = knob(None, "dropout before the classifier; none: the network's own", low=0, high=0.95)
-    drop_path_rate: float | None = knob(
-        None, "stochastic depth at the last block; none: the network's own", low=0, high=0.95
+    Raises:
+        pydantic.ValidationError: a value isn't allowed; `from_values` and `read` say so in sentences instead.
+    """
+
+    model: str = Field("landmark_net", description="Any architecture that timm knows, ours included")
+    model_args: dict[str, Any] = Field({}, description="Arguments for the architecture, e.g. '{channels: [32, 64]}'")
+    drop_rate: Part | None = Field(None, description="Dropout before the classifier; none: the model's own")
+    drop_path_rate: Part | None = Field(None, description="Stochastic depth of the last block; none: the model's own")
+
+    pretrained: bool = Field(False, description="Start from timm's weights on the Hub, or from --pretrained-weights")
+    head: Literal["linear", "whitened_cosine"] = Field(
+        "linear", description="Classifier; whitened_cosine is fitted at the end, in closed form, and can reject photos"
+    )
+    average_with_pretrained: Part = Field(0.0, description="Share of the pretrained weights, averaged in at the end")
+    head_hidden: list[Annotated[int, Field(ge=1)]] = Field([], description="Layers before the classifier, as '[512]'")
+    freeze: Literal["none", "backbone"] | Annotated[int, Field(ge=0)] = Field(
+        "none", description="What isn't trained: nothing, all but the head, or this many of the first stages"
+    )
+    head_epochs: int = Field(0, ge=0, description="Epochs at the start that train only the head")
+    layer_decay: float | None = Field(
+        None, ge=0.01, le=1, description="Learning rate of each layer relative to the next one up; none: all the same"
     )
 
-    pretrained: bool = knob(False, "start from pretrained weights: timm's from the Hub, or --pretrained-weights FILE")
-    head: Literal["linear", "whitened_cosine"] = knob(
-        "linear",
-        "the classifier: trained, or fitted at the end in closed form on whitened features, which also rejects",
+    image_size: Side = Field(128, description="Side of the training crops, px")
+    start_image_size: Side | None = Field(
+        None, description="Crop side in the first epoch, px, growing to image_size over 3/4 of the epochs"
     )
-    average_with_pretrained: float = knob(
-        0.0, "share of the pretrained weights in an average with the trained ones, at the end", low=0, high=0.95
+    eval_image_size: Side | None = Field(None, description="Side of the crop when serving, px; none: image_size")
+    crop_pct: float | None = Field(
+        None, ge=0.1, le=1, description="Serving: share of the resized photo that is kept; none: the model's own"
     )
-    head_hidden: list[int] = knob([], "widths of fully connected layers before the classifier, e.g. '[512]'")
-    freeze: Literal["none", "backbone"] | int = knob(
-        "none", "what stays as it is: none, the backbone (all but the head), or so many of the first stages", low=0
+    crop_mode: Literal["center", "squash", "border"] | None = Field(
+        None, description="Serving: how photos are made square; none: the model's own"
     )
-    head_epochs: int = knob(0, "epochs in which the head alone is trained, before all that freeze leaves", low=0)
-    layer_decay: float | None = knob(
-        None, "factor of the learning rate from each layer to the one below; none: one rate for all", low=0.01, high=1
+    interpolation: Literal["bilinear", "bicubic"] | None = Field(
+        None, description="How photos are resized, in training and serving; none: the model's own"
     )
+    normalization: Literal["model", "train"] | Normalization = Field(
+        "model", description="Mean and standard deviation of the input: the model's own, the train split's, or yours"
+    )
+    val_fraction: float = Field(0.1, ge=0, le=0.9, description="Share of train to validate on if there is no val/")
+    balanced_sampling: bool = Field(False, description="Draw every class equally often")
 
-    image_size: int = knob(128, "side of the training crops, px", low=8)
-    start_image_size: int | None = knob(
-        None, "side of the first epoch's crops, growing to image_size over three quarters of the epochs", low=8
+    augment: Literal["none", "classic", "randaugment", "trivialaugment"] = Field(
+        "classic", description="How training photos are varied; all but none crop and flip at random"
     )
-    eval_image_size: int | None = knob(None, "side of the serving crop, px; none: image_size", low=8)
-    crop_pct: float | None = knob(
-        None, "serving: the crop's part of the resized photo; none: the model's own", low=0.1, high=1
-    )
-    crop_mode: Literal["center", "squash", "border"] | None = knob(
-        None, "serving: how the photo is made square; none: the model's own"
-    )
-    interpolation: Literal["bilinear", "bicubic"] | None = knob(
-        None, "how photos are resized, in training and serving; none: the model's own"
-    )
-    normalization: Literal["model", "train"] | dict[str, Any] = knob(
-        "model", "mean and sd of the input: the model's own, the train split's, or '{mean: [...], std: [...]}'"
-    )
-    val_fraction: float = knob(0.1, "part of train drawn for validation, where there is no val folder", low=0, high=0.9)
-    balanced_sampling: bool = knob(False, "draw every class equally often")
-
-    augment: Literal["none", "classic", "randaugment", "trivialaugment"] = knob(
-        "classic", "what happens to a training photo; all but none have a random crop and a flip"
-    )
-    crop_scale: float = knob(0.35, "smallest part of the photo's area in a random resized crop", low=0.01, high=1)
-    crop_ratio: float = knob(
-        4 / 3,
-        "largest ratio of a random resized crop's sides, either way; crops are stretched to squares",
-        low=1,
-        high=4,
-    )
-    crop_padding: float = knob(
+    crop_scale: float = Field(0.35, ge=0.01, le=1, description="Random resized crops: smallest share of the area")
+    crop_ratio: float = Field(4 / 3, ge=1, le=4, description="Random resized crops: largest aspect ratio, either way")
+    crop_padding: float = Field(
         0.0,
-        "random crops of the middle square, padded by this part of its side (reflected); 0: random resized crops",
-        low=0,
-        high=0.5,
+        ge=0,
+        le=0.5,
+        description="Pad the middle square by this share of its side, and crop; 0: random resized crops",
     )
-    flip: float = knob(0.5, "probability of a left-right flip", low=0, high=1)
-    rotation: float = knob(0.0, "classic: largest rotation, degrees", low=0, high=180)
-    shear: float = knob(0.0, "classic: largest shear, degrees", low=0, high=60)
-    color_jitter: float = knob(0.3, "classic: largest change of brightness, contrast, saturation", low=0, high=1)
-    blur: float = knob(0.0, "classic: probability of a Gaussian blur", low=0, high=1)
-    randaugment_magnitude: int = knob(9, "randaugment: strength", low=0, high=30)
-    random_erasing: float = knob(0.0, "probability of erasing a rectangle", low=0, high=1)
-    mixup: float = knob(0.0, "mixup's alpha; 0: no mixup", low=0)
-    cutmix: float = knob(0.0, "cutmix's alpha; 0: no cutmix", low=0)
-    mix_probability: float = knob(1.0, "part of the batches that are mixed, where mixup or cutmix is on", low=0, high=1)
-    label_smoothing: float = knob(0.1, "label smoothing; distill: none", low=0, high=0.9)
+    flip: Share = Field(0.5, description="Probability of a left-right flip")
+    rotation: float = Field(0.0, ge=0, le=180, description="classic: largest rotation, degrees")
+    shear: float = Field(0.0, ge=0, le=60, description="classic: largest shear, degrees")
+    color_jitter: Share = Field(0.3, description="classic: largest change of brightness, contrast and saturation")
+    blur: Share = Field(0.0, description="classic: probability of a Gaussian blur")
+    randaugment_magnitude: int = Field(9, ge=0, le=30, description="randaugment: strength")
+    random_erasing: Share = Field(0.0, description="Probability of erasing a rectangle")
+    mixup: float = Field(0.0, ge=0, description="Mixup's alpha; 0: no mixup")
+    cutmix: float = Field(0.0, ge=0, description="CutMix's alpha; 0: no CutMix")
+    mix_probability: Share = Field(1.0, description="Share of the batches that are mixed, where mixup or cutmix is on")
+    label_smoothing: float = Field(0.1, ge=0, le=0.9, description="Label smoothing; distill uses none")
 
-    distill_temperature: float = knob(1.0, "distill: how much the outputs are softened", low=0.1, high=100)
-    hard_label_weight: float = knob(0.0, "distill: weight of the photos' own labels beside the teacher's", low=0)
-    teacher_image_size: int | None = knob(None, "distill: side at which the teacher looks, px; none: its own", low=8)
-    feature_views: int = knob(
-        1,
-        "frozen backbone: views of a photo to fit a linear head on: as served, then augmented",
-        low=1,
-        high=64,
+    distill_temperature: float = Field(1.0, ge=0.1, le=100, description="distill: temperature that softens the outputs")
+    hard_label_weight: float = Field(0.0, ge=0, description="distill: weight of the true labels beside the teacher's")
+    teacher_image_size: Side | None = Field(None, description="distill: side of the teacher's input, px; none: its own")
+    feature_views: int = Field(
+        1, ge=1, le=64, description="Frozen backbone: views of each photo to fit the head to, as served, then augmented"
     )
 
-    epochs: int = knob(30, "passes over the train split", low=1)
-    batch_size: int = knob(64, "photos per update, over all processes and accumulation steps together", low=1)
-    gradient_accumulation_steps: int = knob(1, "parts that a batch is computed in, to save memory", low=1)
-    optimizer: str = knob("sgd", "any optimizer that timm knows")
-    optimizer_args: dict[str, Any] = knob({}, "further arguments of the optimizer, e.g. '{fused: true}'")
-    learning_rate: float = knob(0.1, "largest learning rate", low=0)
-    weight_decay: float = knob(5e-4, "weight decay, for all but biases and normalisation", low=0)
-    momentum: float = knob(0.9, "momentum, for optimizers that have one", low=0, high=1)
-    schedule: Literal["cosine", "onecycle", "plateau", "step"] = knob("onecycle", "how the learning rate goes")
-    warmup_epochs: float = knob(2.0, "epochs of rising learning rate, at most half of all", low=0)
-    decay_epochs: int = knob(10, "step: epochs between decays; plateau: epochs without improvement", low=1)
-    decay_rate: float = knob(0.1, "step and plateau: factor of a decay", low=0, high=1)
-    clip_grad: float | None = knob(None, "largest norm of the gradient; none: no limit", low=0)
-    ema_decay: float | None = knob(None, "decay of the moving average of weights; none: no average", low=0, high=1)
-    patience: int | None = knob(None, "stop after this many epochs without improvement; none: never", low=1)
-
-    overfit_batches: int | None = knob(
-        None, "train and validate on this many batches alone, without augmentation: can the network learn?", low=1
+    epochs: int = Field(30, ge=1, description="Passes over the train split")
+    batch_size: int = Field(64, ge=1, description="Photos per update, over all processes and accumulation steps")
+    gradient_accumulation_steps: int = Field(1, ge=1, description="Parts to compute a batch in, to save memory")
+    optimizer: str = Field("sgd", description="Any optimizer that timm knows")
+    optimizer_args: dict[str, Any] = Field({}, description="Arguments for the optimizer, e.g. '{fused: true}'")
+    learning_rate: float = Field(0.1, ge=0, description="Peak learning rate")
+    weight_decay: float = Field(5e-4, ge=0, description="Weight decay, except for biases and normalization")
+    momentum: Share = Field(0.9, description="Momentum, for optimizers that have one")
+    schedule: Literal["cosine", "onecycle", "plateau", "step"] = Field("onecycle", description="Learning rate schedule")
+    warmup_epochs: float = Field(2.0, ge=0, description="Epochs of rising learning rate, at most half of them all")
+    decay_epochs: int = Field(10, ge=1, description="step: epochs between decays; plateau: epochs without improvement")
+    decay_rate: Share = Field(0.1, description="step and plateau: factor of each decay")
+    clip_grad: float | None = Field(None, ge=0, description="Largest norm of the gradient; none: no limit")
+    ema_decay: Share | None = Field(None, description="Decay of the weights' moving average; none: no average")
+    patience: int | None = Field(None, ge=1, description="Stop after so many epochs without improvement; none: never")
+    overfit_batches: int | None = Field(
+        None, ge=1, description="Can the network learn? Train and validate on so many batches, without augmentation"
     )
 
-    mixed_precision: Literal["no", "bf16", "fp16"] = knob("no", "precision of the forward pass")
-    channels_last: bool = knob(True, "memory layout of convolutions, faster on CPU and GPU")
-    compile: bool = knob(False, "torch.compile")
-    workers: int | None = knob(
-        None, "processes that prepare photos; none: one less than there are cores, at most 8", low=0
-    )
-    threads: int | None = knob(None, "CPU threads of a process; none: the cores, shared out among the processes", low=1)
-    half_weights: bool = knob(False, "save the weights as float16: half the size, accuracy as measured from the file")
-    seed: int = knob(0, "of the split, the initial weights, the order and the augmentation", low=0, high=2**32 - 1)
+    mixed_precision: Literal["no", "bf16", "fp16"] = Field("no", description="Precision of the forward pass")
+    channels_last: bool = Field(True, description="Channels-last memory layout, faster on CPU and GPU")
+    compile: bool = Field(False, description="Use torch.compile")
+    workers: int | None = Field(None, ge=0, description="Processes that prepare photos; none: cores - 1, at most 8")
+    threads: int | None = Field(None, ge=1, description="CPU threads of each process; none: its share of the cores")
+    half_weights: bool = Field(False, description="Save weights as float16: half the size; they are measured so")
+    seed: int = Field(0, ge=0, le=2**32 - 1, description="Seed of the split, initial weights, order and augmentation")
 
-    def __post_init__(self) -> None:
-        if isinstance(self.normalization, dict):
-            mean, std = (self.normalization.get(key) for key in ("mean", "std"))
-            if set(self.normalization) != {"mean", "std"} or not _is_triple(mean) or not _is_triple(std):
-                raise RecipeError("normalization needs three numbers each: {mean: [r, g, b], std: [r, g, b]}.")
-            if min(std) <= 0:
-                raise RecipeError(f"normalization has std={std}; each must be above 0.")
-        if not all(isinstance(width, int) and width > 0 for width in self.head_hidden):
-            raise RecipeError(f"head_hidden={self.head_hidden} must be a list of widths, e.g. [512].")
+    @field_validator("*", mode="before")
+    @classmethod
+    def _read_text(cls, value: Any, info: ValidationInfo) -> Any:
+        """Text as YAML reads it, so that a knob means the same on the command line and in a file."""
+        wanted = cls.__dataclass_fields__[info.field_name or ""].type
+        if wanted is str:
+            return value
+        if isinstance(value, str):
+            with suppress(yaml.YAMLError, ValueError):
+                value = yaml.safe_load(value)
+        if isinstance(value, bool) and wanted is not bool:
+            value = "yes" if value else "no"  # words that YAML 1.1 reads as true and false
+        if isinstance(value, str):
+            with suppress(ValueError):
+                value = float(value)  # YAML 1.1 reads 1e-3 as text
+        return None if value == "none" and NoneType in get_args(wanted) else value
+
+    @model_validator(mode="after")
+    def _refuse_contradictions(self) -> "Recipe":
+        if isinstance(self.normalization, dict) and min(self.normalization["std"]) <= 0:
+            raise ValueError(f"normalization has std={self.normalization['std']}; each must be above 0.")
         if self.head != "linear" and self.head_hidden:
-            raise RecipeError(f"head={self.head} is one linear layer: leave out head_hidden={self.head_hidden}.")
+            raise ValueError(f"head={self.head} is a single linear layer: leave out head_hidden={self.head_hidden}.")
         if self.head != "linear" and self.feature_views > 1:
-            raise RecipeError(f"head={self.head} is fitted to photos as they are served: leave out feature_views.")
+            raise ValueError(f"head={self.head} is fitted to photos as they are served: leave out feature_views.")
         if self.average_with_pretrained and not (self.pretrained and self.head == "whitened_cosine"):
-            raise RecipeError(
+            raise ValueError(
                 "average_with_pretrained needs pretrained=true, and head=whitened_cosine, which is fitted afterwards."
             )
         if self.start_image_size and self.start_image_size > self.image_size:
-            raise RecipeError(f"start_image_size={self.start_image_size} must be at most image_size={self.image_size}.")
+            raise ValueError(f"start_image_size={self.start_image_size} must be at most image_size={self.image_size}.")
+        return self
 
     @classmethod
     def from_values(cls, values: Mapping[str, Any], source: str = "the recipe") -> "Recipe":
-        """Build a recipe from names and values, each checked (text is read as YAML would).
+        """Check names and values, and build a recipe from them. Text is read as YAML would read it.
+
+        Args:
+            values: the knobs that differ from their defaults.
+            source: where they come from, for the error message.
 
         Raises:
-            RecipeError: an unknown name (the nearest is named), or a value of the wrong type or out of range.
+            RecipeError: unknown names (the nearest one is suggested), values that aren't allowed, or a contradiction.
         """
-        known = {item.name: item for item in fields(cls)}
-        checked = {}
-        for name, value in values.items():
-            if name not in known:
-                near = get_close_matches(str(name), known, n=1)
-                hint = f"did you mean {near[0]}?" if near else "`python -m train.fit --help` lists the knobs."
-                raise RecipeError(f"{source} has an unknown knob {name!r}; {hint}")
-            annotation, limits = known[name].type, known[name].metadata
-            try:
-                result = _coerce(value, annotation)
-            except ValueError:
-                raise RecipeError(f"{name}={value!r} in {source} is not {_describe(annotation)}.") from None
-            low, high = limits["low"], limits["high"]
-            inside = not isinstance(result, int | float) or (
-                (low is None or result >= low) and (high is None or result <= high)
-            )
-            if not inside:
-                span = f"at least {low:g}" if high is None else f"from {low:g} to {high:g}"
-                raise RecipeError(f"{name}={value!r} in {source} is out of range: it must be {span}.")
-            checked[name] = result
-        return cls(**checked)
+        values = {str(name): value for name, value in values.items()}
+        try:
+            return cls(**values)
+        except ValidationError as error:
+            raise RecipeError(_describe_mistakes(error, values, source)) from None
 
     @classmethod
     def read(cls, path: str | Path, **overrides: Any) -> "Recipe":
-        """Read a YAML recipe; `overrides` win over what the file says.
+        """Read a YAML recipe; `overrides` take precedence over the file.
 
         Raises:
-            RecipeError: the file can't be read, is no mapping of knobs, or has a knob that `from_values` refuses.
+            RecipeError: the file can't be read, isn't a mapping of knobs, or has a knob that `from_values` refuses.
         """
         path = Path(path)
         try:
             values = yaml.safe_load(path.read_text(encoding="utf-8"))
         except FileNotFoundError:
-            near = sorted(Path(__file__).with_name("recipes").rglob("*.yaml"))
-            names = ", ".join(file.stem for file in near)
-            raise RecipeError(f"There is no recipe {path}; recipes that come with this project: {names}.") from None
+            ours = ", ".join(sorted(file.stem for file in Path(__file__).with_name("recipes").rglob("*.yaml")))
+            raise RecipeError(f"There is no recipe {path}; this project comes with {ours}.") from None
         except (OSError, UnicodeDecodeError, yaml.YAMLError) as error:
             raise RecipeError(f"The recipe {path} can't be read as YAML: {error}") from None
         if not isinstance(values, dict):
             raise RecipeError(f"The recipe {path} must be a list of `knob: value` lines.")
-        cls.from_values(values, str(path))  # a mistake is reported with the place where it stands
-        return cls.from_values({**values, **overrides}, "the command line" if overrides else str(path))
+        recipe = cls.from_values(
+            values, str(path)
+        )  # first without the overrides: a mistake is reported where it stands
+        return cls.from_values({**values, **overrides}, "the command line") if overrides else recipe
 
     def write(self, path: Path) -> None:
         """Write every knob as YAML."""
@@ -233,10 +221,10 @@ class Recipe:
 
     @property
     def keeps_last_epoch(self) -> bool:
-        """Whether the last epoch's model is kept, not the best by validation accuracy.
+        """Whether the last epoch's model is kept instead of the best by validation accuracy.
 
-        It is where the head is fitted afterwards: the accuracy of the head that goes says little of the features, and
-        the best of many epochs on few photos is an early one by chance.
+        So it is where the head is fitted afterwards: the accuracy of the head that is thrown away says little about the
+        features, and the best of many epochs on few photos is an early one by chance.
         """
         return self.head != "linear"
 
@@ -252,91 +240,37 @@ class Recipe:
         return self.image_size if share == 1.0 else self.start_image_size + steps * _SIDE_STEP
 
 
-def _is_triple(value: Any) -> TypeGuard[list[float]]:
-    return isinstance(value, list) and len(value) == 3 and all(isinstance(item, int | float) for item in value)
+@cache
+def knob_schemas() -> dict[str, dict[str, Any]]:
+    """The JSON schema of every knob: its default, description, type and limits."""
+    return TypeAdapter(Recipe).json_schema()["properties"]
 
 
-def _coerce(value: Any, annotation: Any) -> Any:
-    """The value as the annotation wants it; raises ValueError where it can't be."""
-    origin = get_origin(annotation)
-    if origin in (Union, types.UnionType):
-        for option in get_args(annotation):
-            try:
-                return _coerce(value, option)
-            except ValueError:
-                continue
-        raise ValueError
-    if origin is Literal:
-        value = {True: "yes", False: "no"}.get(value, value) if isinstance(value, bool) else value  # YAML's `no`
-        if value in get_args(annotation):
-            return value
-        raise ValueError
-    if isinstance(value, str) and annotation is not str:
-        try:
-            value = yaml.safe_load(value)
-        except yaml.YAMLError:
-            raise ValueError from None
-        if value == "none":
-            value = None
-    if annotation is float and not isinstance(value, bool):
-        if isinstance(value, int | float | str):  # YAML 1.1 reads 1e-3 as text
-            return float(value)
-        raise ValueError
-    wanted = origin or annotation
-    if not isinstance(value, wanted) or (isinstance(value, bool) and wanted is not bool):
-        raise ValueError
-    return value
+def allowed_values(knob: str) -> str:
+    """What a knob may be, in words, e.g. "a number from 0 to 0.95 or none"."""
+    kinds = {"integer": "a whole number", "number": "a number", "boolean": "true or false", "string": "text"}
+    kinds |= {"array": "a list of whole numbers above 0", "object": "a mapping {name: value}", "null": "none"}
+    words: list[str] = []
+    for option in knob_schemas()[knob].get("anyOf", [knob_schemas()[knob]]):
+        low, high = option.get("minimum"), option.get("maximum")
+        limits = "" if low is None else f" of at least {low}" if high is None else f" from {low} to {high}"
+        words += option.get("enum") or [kinds[option["type"]] + limits]
+    if knob == "normalization":
+        words[-1] = "three numbers each, {mean: [0, 0, 0], std: [1, 1, 1]}"
+    return ", ".join(words[:-1]) + (" or " if words[1:] else "") + words[-1]
 
 
-def _describe(annotation: Any) -> str:
-    """A type as a person would say it."""
-    names = {int: "a whole number", float: "a number", bool: "true or false", str: "text", types.NoneType: "none"}
-    origin = get_origin(annotation)
-    if origin is Literal:
-        return "one of " + ", ".join(map(str, get_args(annotation)))
-    if origin in (Union, types.UnionType):
-        return " or ".join(_describe(option) for option in get_args(annotation))
-    return names.get(annotation, "a mapping {name: value}")
-
-
-def with_knobs(command: Callable[..., None]) -> Callable[..., None]:
-    """Give a typer command one option for every knob; it receives those that were set as its argument `knobs`."""
-
-    def wrapped(**arguments: Any) -> None:
-        own = {name: arguments.pop(name) for name in own_parameters}
-        command(**own, knobs={name: value for name, value in arguments.items() if value is not None})
-
-    signature = inspect.signature(command)
-    own_parameters = [name for name in signature.parameters if name != "knobs"]
-    parameters = [signature.parameters[name] for name in own_parameters]
-    for item in fields(Recipe):
-        default = item.default_factory() if callable(item.default_factory) else item.default
-        shown = "none" if default is None else str(default).lower() if isinstance(default, bool) else default
-        option = typer.Option(
-            "--" + item.name.replace("_", "-"),
-            help=f"{item.metadata['help']} (default: {shown})",
-            metavar=_metavar(item.type),
-            rich_help_panel="Knobs of the recipe",
-            show_default=False,
-        )
-        parameters.append(
-            inspect.Parameter(
-                item.name, inspect.Parameter.KEYWORD_ONLY, default=None, annotation=Annotated[str | None, option]
-            )
-        )
-    wrapped.__signature__ = signature.replace(parameters=parameters)  # type: ignore[attr-defined]
-    wrapped.__annotations__ = {parameter.name: parameter.annotation for parameter in parameters}
-    wrapped.__doc__ = command.__doc__
-    wrapped.__name__ = command.__name__
-    return wrapped
-
-
-def _metavar(annotation: Any) -> str:
-    options = get_args(annotation) if get_origin(annotation) in (Union, types.UnionType) else (annotation,)
-    words = []
-    for option in options:
-        if get_origin(option) is Literal:
-            words += [str(value) for value in get_args(option)]
-        elif option is not types.NoneType:
-            words.append(getattr(typing.get_origin(option) or option, "__name__", str(option)))
-    return "|".join(words)
+def _describe_mistakes(error: ValidationError, values: Mapping[str, Any], source: str) -> str:
+    """One sentence for each knob that is wrong."""
+    sentences: dict[str, str] = {}
+    for mistake in error.errors():
+        knob = str(mistake["loc"][0]) if mistake["loc"] else ""
+        if not knob:
+            sentences[knob] = str(mistake["ctx"]["error"])
+        elif knob in knob_schemas():
+            sentences[knob] = f"{knob}={values[knob]!r} (from {source}) must be {allowed_values(knob)}."
+        else:
+            near = get_close_matches(knob, knob_schemas(), n=1)
+            hint = f"did you mean {near[0]}?" if near else "`python -m train.fit --help` lists the knobs."
+            sentences[knob] = f"There is no knob {knob!r} (from {source}); {hint}"
+    return " ".join(sentences.values())

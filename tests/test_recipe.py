@@ -3,7 +3,7 @@ import os
 import re
 import subprocess
 import sys
-from dataclasses import fields
+from dataclasses import asdict, fields, replace
 from pathlib import Path
 
 import pytest
@@ -11,6 +11,7 @@ import yaml
 from helpers.photos import write_data
 from hypothesis import given
 from hypothesis import strategies as st
+from pydantic import ValidationError
 
 from landmark_models import LandmarkClassifier
 from train.fit import fit
@@ -56,28 +57,53 @@ def test_yaml_reads_a_bare_no_as_false_and_it_still_means_no(tmp_path):
 @pytest.mark.parametrize(
     ("values", "words"),
     [
-        ({"epoch": 3}, "unknown knob 'epoch'; did you mean epochs"),
+        ({"epoch": 3}, "no knob 'epoch' .*; did you mean epochs"),
         ({"zzz": 3}, "--help"),
-        ({"epochs": "three"}, "epochs='three' .* not a whole number"),
-        ({"epochs": 2.5}, "not a whole number"),
-        ({"epochs": True}, "not a whole number"),
+        ({"epochs": "three"}, "epochs='three' .* a whole number of at least 1"),
+        ({"epochs": 2.5}, "a whole number"),
+        ({"epochs": True}, "a whole number"),
         ({"epochs": 0}, "at least 1"),
-        ({"drop_rate": 2}, "from 0 to 0.95"),
-        ({"learning_rate": "nan"}, "out of range"),
-        ({"schedule": "magic"}, "one of cosine, onecycle, plateau, step"),
+        ({"drop_rate": 2}, "from 0 to 0.95 or none"),
+        ({"learning_rate": "nan"}, "learning_rate='nan' .* at least 0"),
+        ({"learning_rate": "inf"}, "a number"),
+        ({"schedule": "magic"}, "cosine, onecycle, plateau or step"),
         ({"balanced_sampling": "maybe"}, "true or false"),
-        ({"ema_decay": "much"}, "a number or none"),
+        ({"ema_decay": "much"}, "a number from 0 to 1 or none"),
         ({"model_args": "[1"}, "mapping"),
         ({"normalization": "{mean: [0, 0, 0]}"}, "three numbers"),
         ({"normalization": "{mean: [0, 0], std: [1, 1, 1, 1]}"}, "three numbers"),
         ({"normalization": "{mean: [0, 0, 0], std: [1, 0, 1]}"}, "above 0"),
-        ({"seed": 2**32}, "out of range"),
+        ({"seed": 2**32}, "to 4294967295"),
+        ({3: 4}, "no knob '3'"),
     ],
 )
 def test_a_mistake_is_one_sentence(values, words):
     with pytest.raises(RecipeError, match=words) as caught:
         Recipe.from_values(values)
     assert "\n" not in str(caught.value)
+
+
+def test_each_of_several_mistakes_has_its_sentence():
+    with pytest.raises(RecipeError) as caught:
+        Recipe.from_values({"epochs": 0, "epoch": 3, "freeze": "everything", "model_args": {1: 2, 3: 4}}, "r.yaml")
+    text = str(caught.value)
+    assert text.count(" (from r.yaml) must be ") == 3
+    assert text.count("did you mean epochs?") == 1
+    assert text.count("freeze=") == 1
+
+
+def test_a_changed_copy_is_checked():
+    recipe = Recipe(epochs=7)
+    assert replace(recipe, batch_size=8) == Recipe(epochs=7, batch_size=8)
+    with pytest.raises(ValidationError, match="epochs"):
+        replace(recipe, epochs=0)
+    with pytest.raises(ValidationError, match="at most image_size"):
+        replace(recipe, start_image_size=999)
+
+
+def test_defaults_are_allowed_and_not_shared():
+    assert Recipe.from_values(asdict(Recipe())) == Recipe()
+    assert Recipe().model_args is not Recipe().model_args
 
 
 @given(st.dictionaries(st.sampled_from(KNOBS), st.text(max_size=9) | st.floats(), max_size=3))
@@ -98,7 +124,7 @@ def test_the_command_line_wins_and_is_named_in_its_mistakes(tmp_path):
 
 
 @pytest.mark.parametrize("content", ["- a\n- b\n", "epochs: [", "\x00"])
-def test_a_file_that_is_no_recipe_is_refused(content, tmp_path):
+def test_a_file_that_isnt_a_recipe_is_refused(content, tmp_path):
     (tmp_path / "r.yaml").write_text(content)
     with pytest.raises(RecipeError, match=r"r\.yaml"):
         Recipe.read(tmp_path / "r.yaml")
@@ -157,10 +183,11 @@ def test_crops_grow_to_their_size_over_three_quarters_of_the_epochs():
     ("values", "words"),
     [
         ({"start_image_size": 200, "image_size": 100}, "at most image_size=100"),
-        ({"head_hidden": "[0]"}, "list of widths"),
+        ({"head_hidden": "[0]"}, "a list of whole numbers above 0"),
         ({"head_hidden": "many"}, "head_hidden='many'"),
         ({"freeze": "everything"}, "freeze='everything'"),
-        ({"freeze": -1}, "out of range"),
+        ({"freeze": -1}, "backbone or a whole number of at least 0"),
+        ({"head_hidden": [True]}, "a list of whole numbers above 0"),
     ],
 )
 def test_knobs_of_transfer_are_checked(values, words):
