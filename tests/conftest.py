@@ -41,8 +41,8 @@ from helpers.runs import TINY
 from hypothesis import HealthCheck, settings
 from safetensors.torch import save_file
 
-from train.evaluate import evaluate
 from train.fit import fit
+from train.measure.evaluation import evaluate
 from train.recipe import Recipe
 
 settings.register_profile("project", deadline=None, suppress_health_check=[HealthCheck.too_slow])

@@ -11,7 +11,7 @@ from safetensors.torch import load_file
 
 from landmark_models import LandmarkClassifier
 from landmark_models.models.hub import EMBEDDED
-from train.evaluate import evaluate
+from train.measure.evaluation import evaluate
 from train.measure.predict import predict_logits
 from train.recipe import Recipe
 

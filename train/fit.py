@@ -19,7 +19,6 @@ from accelerate.utils import set_seed
 from landmark_models import LandmarkClassifier, models
 from landmark_models.errors import LandmarkError, run_command
 from landmark_models.preprocess import required_side
-from train.calibration import calibrate, describe_calibration, find_negatives
 from train.engine.augment import BatchAugmentation
 from train.engine.checkpoints import Checkpoints
 from train.engine.linear_probe import is_linear_probe, train_head
@@ -29,7 +28,9 @@ from train.engine.photos import OWN_PHOTO, find_training_photos, loaders
 from train.engine.teacher import Teacher
 from train.engine.updates import Engine, start_accelerator
 from train.engine.whitened_head import check_head, finish_run
+from train.measure.calibration import calibrate, describe_calibration
 from train.measure.predict import predict_logits
+from train.measure.rejection import find_negatives
 from train.options import (
     CheckpointingSteps,
     Data,

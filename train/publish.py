@@ -22,9 +22,9 @@ from landmark_models.files import write_json
 from landmark_models.models.folder import CONFIG_FILE, STATISTICS_FILE, WEIGHTS_FILE
 from landmark_models.text import for_markdown
 from train.data import find_photos
-from train.evaluate import evaluate
 from train.hub import upload
 from train.hub.card import Example, write_card
+from train.measure.evaluation import evaluate
 from train.run import RunFolder
 from train.space import publish_space, write_space
 

@@ -14,18 +14,16 @@ from landmark_models import LandmarkClassifier, LandmarkError, ModelError
 from landmark_models.errors import run_command
 from landmark_models.rejection import LOGIT_SCORES, KnownRule
 from train import calibration
-from train.calibration import (
-    FAR_AIM,
-    NEAR_AIM,
+from train.data import DataError
+from train.fit import fit
+from train.measure.calibration import (
     calibrate,
-    choose_rule,
     expected_calibration_error,
     fit_temperature,
     perfect_calibration_error,
 )
-from train.data import DataError
-from train.evaluate import evaluate
-from train.fit import fit
+from train.measure.evaluation import evaluate
+from train.measure.rejection import FAR_AIM, NEAR_AIM, choose_rule
 from train.recipe import Recipe
 from train.run import RunFolder
 

@@ -18,10 +18,11 @@ from landmark_models.models.folder import save
 from landmark_models.preprocess import serving_transform
 from train import export as export_module
 from train.data import DataError
-from train.evaluate import evaluate
+from train.evaluate import open_exported
 from train.export import TOLERANCE, Agreement, Format, export, in_fresh_process
 from train.hub.exported_model import INFO, ExportedModel, photo_tensor
 from train.hub.exported_module import Exported, Preprocessing
+from train.measure.evaluation import evaluate
 
 FORMATS = list(Format)
 LABELS = ["Red Tower", "Green Bridge", "Blue Lake"]
@@ -285,10 +286,10 @@ def test_the_command_reports_accuracy_on_photos_and_says_mistakes_in_one_sentenc
 def test_an_exported_file_is_evaluated_like_a_model(sure, shared_data, tmp_path):
     file = tmp_path / "model.pt"
     export(str(sure), Format.torchscript, file)
-    of_file = evaluate(file, shared_data, "test", tmp_path / "file")
+    of_file = evaluate(file, shared_data, "test", tmp_path / "file", subject=open_exported(file))
     of_model = evaluate(sure, shared_data, "test", tmp_path / "model")
     assert of_file["top1"] == of_model["top1"]
     assert of_file["ece"] == pytest.approx(of_model["ece"], abs=0.02)  # its resize differs a little
     assert (of_file["digest"], of_file["temperature"]) == (of_model["digest"], of_model["temperature"])
     with pytest.raises(DataError, match="measured as it is"):
-        evaluate(file, shared_data, "test", tmp_path / "file", robustness=True)
+        evaluate(file, shared_data, "test", tmp_path / "file", robustness=True, subject=open_exported(file))

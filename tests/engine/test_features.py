@@ -14,8 +14,8 @@ from landmark_models.errors import LandmarkError
 from train.engine import features
 from train.engine import linear_probe as linear_head
 from train.engine.linear_probe import fit_linear_head
-from train.evaluate import evaluate
 from train.fit import fit
+from train.measure.evaluation import evaluate
 from train.recipe import Recipe, RecipeError
 from train.run import RunFolder
 

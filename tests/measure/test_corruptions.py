@@ -2,8 +2,8 @@ import numpy as np
 import pytest
 from helpers.photos import noisy_photo
 
-from train.evaluate import evaluate
 from train.measure.corruptions import CORRUPTIONS
+from train.measure.evaluation import evaluate
 
 
 @pytest.mark.parametrize("name", CORRUPTIONS)

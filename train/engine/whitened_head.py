@@ -21,9 +21,9 @@ from landmark_models.errors import LandmarkError
 from landmark_models.networks.served import ServedNetwork, linear_classifier
 from landmark_models.networks.statistics import MAX_STATISTICS_BYTES, FeatureStatistics, statistics_bytes
 from landmark_models.rejection import KnownRule
-from train.calibration import fit_temperature
 from train.engine.network import average_with_pretrained
 from train.engine.photos import TrainingPhotos
+from train.measure.calibration import fit_temperature
 from train.measure.predict import predict_features
 from train.recipe import Recipe
 from train.run import RunFolder

@@ -2,22 +2,20 @@
 
 import json
 import warnings
-from collections.abc import Callable, Sequence
+from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 import torch
 from torch import Tensor
-from tqdm.auto import tqdm
 
 from landmark_models.classifier import Answer, Prediction
-from landmark_models.errors import LandmarkError, ModelError, PhotoError
+from landmark_models.errors import LandmarkError, ModelError
 from landmark_models.files import PART
 from landmark_models.photo import open_photo
-from train.measure.predict import Logits
 
-__all__ = ["INFO", "SUFFIXES", "ExportedModel", "first_line", "photo_tensor", "predict_exported"]
+__all__ = ["INFO", "SUFFIXES", "ExportedModel", "first_line", "photo_tensor"]
 
 SUFFIXES = (".pt", ".onnx", ".pt2")
 INFO = "landmark.json"  # the entry in the file that holds label_names, source and temperature
@@ -98,23 +96,6 @@ def photo_tensor(photo: str | Path) -> Tensor:
         PhotoError: the photo can't be read.
     """
     return torch.from_numpy(np.array(open_photo(photo))).permute(2, 0, 1)
-
-
-def predict_exported(model: ExportedModel, files: Sequence[Path]) -> Logits:
-    """Logits of photos from an exported model: the logarithms of its probabilities; its scores are 0 or 1."""
-    rows, scores = [torch.empty(0, len(model.labels))], []
-    failures: dict[int, str] = {}
-    for index, file in enumerate(tqdm(files, desc="predicting", unit="photo", leave=False)):
-        try:
-            probabilities, known = model.probabilities(photo_tensor(file))
-        except PhotoError as error:
-            failures[index] = str(error)
-            continue
-        rows.append(probabilities.clamp_min(1e-30).log().unsqueeze(0))
-        scores.append(float(known))
-    logits = torch.cat(rows)
-    readable = [index for index in range(len(files)) if index not in failures]
-    return Logits(logits, torch.tensor(scores), logits, readable, failures)
 
 
 def first_line(error: Exception) -> str:

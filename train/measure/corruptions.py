@@ -1,4 +1,4 @@
-"""What photos suffer on their way: changes under which a model's accuracy is measured."""
+"""Corruptions of photos, as they happen in practice, under which a model's accuracy is measured."""
 
 import io
 from collections.abc import Callable, Mapping
@@ -10,12 +10,12 @@ __all__ = ["CORRUPTIONS"]
 
 
 def _blurred(image: Image.Image) -> Image.Image:
-    """By a Gaussian of 1 % of the shorter side."""
+    """With a Gaussian whose standard deviation is 1 % of the shorter side."""
     return image.filter(ImageFilter.GaussianBlur(0.01 * min(image.size)))
 
 
 def _noisy(image: Image.Image) -> Image.Image:
-    """With Gaussian noise of 25 levels, the same for photos of one size."""
+    """With Gaussian noise of 25 levels, the same for all photos of a size."""
     noise = np.random.default_rng(0).normal(0, 25, (image.height, image.width, 3))
     return Image.fromarray((np.asarray(image) + noise).round().clip(0, 255).astype(np.uint8))
 
@@ -35,7 +35,7 @@ def _coarse(image: Image.Image) -> Image.Image:
     return image.resize([max(side // 2, 1) for side in image.size], Image.Resampling.BICUBIC).resize(image.size)
 
 
-# From an RGB photo, as it was opened for the network, to one of the same size (but for the last).
+# Each takes an RGB photo, as opened for the network, and returns one of the same size (the last: with sides swapped).
 CORRUPTIONS: Mapping[str, Callable[[Image.Image], Image.Image]] = {
     "blurred": _blurred,
     "noisy": _noisy,

@@ -1,8 +1,7 @@
-"""Photos as a classifier sees them, in one view or more, and what it makes of each."""
+"""Logits, scores and features of many photos, from a classifier as it is served, in one view of each photo or more."""
 
 import math
 from collections.abc import Callable, Iterator, Sequence
-from enum import StrEnum
 from pathlib import Path
 from typing import NamedTuple
 
@@ -18,27 +17,19 @@ from landmark_models.devices import available_cores
 from landmark_models.errors import PhotoError
 from landmark_models.photo import open_photo
 from landmark_models.preprocess import required_side, serving_transform
+from train.measure.choices import TTA
 
-__all__ = ["TTA", "Logits", "predict_features", "predict_logits", "predict_scores"]
+__all__ = ["Change", "Logits", "predict_features", "predict_logits", "predict_scores"]
 
 Change = Callable[[Image.Image], Image.Image]
+_VIEWS: dict[TTA | None, int] = {None: 1, TTA.flip: 2, TTA.crops: 10}
 
 
-class TTA(StrEnum):
-    """Test-time augmentation: views whose scores are averaged, a photo and its mirror image, or ten crops."""
+class _Views(Dataset[Tensor | str]):
+    """Photos as `(views, 3, H, W)`, or the reason why one can't be read; decoded in worker processes.
 
-    flip = "flip"
-    crops = "crops"
-
-
-VIEWS: dict[TTA | None, int] = {None: 1, TTA.flip: 2, TTA.crops: 10}
-
-
-class Views(Dataset[Tensor | str]):
-    """Photos as `(views, 3, H, W)`, or the reason why they can't be read; decoded in worker processes.
-
-    One view is what the classifier would see. Ten (Krizhevsky et al. 2012) are taken where the photo is resized to a
-    seventh more than is served.
+    A single view is what the classifier is served. Ten crops (Krizhevsky et al. 2012) are taken from the photo resized
+    to a seventh more than that.
     """
 
     def __init__(self, classifier: LandmarkClassifier, files: Sequence[Path], tta: TTA | None, change: Change | None):
@@ -64,24 +55,27 @@ class Views(Dataset[Tensor | str]):
         return torch.stack([image, image.flip(-1)]) if self.tta else image.unsqueeze(0)
 
 
-def _together(items: list[Tensor | str]) -> tuple[Tensor, list[str | None]]:
-    """The photos that could be read, `(n, views, 3, H, W)`, and for each item None or the reason why it could not."""
+def _collate(items: list[Tensor | str]) -> tuple[Tensor, list[str | None]]:
+    """The photos that could be read, `(n, views, 3, H, W)`, and for each item None or the reason why it couldn't."""
     images = [item for item in items if isinstance(item, Tensor)]
     return torch.stack(images) if images else torch.empty(0), [None if isinstance(i, Tensor) else i for i in items]
 
 
 class Logits(NamedTuple):
-    """What a classifier made of photos.
+    """What a model makes of photos.
 
-    `logits` `(n, classes)` are of one view as the classifier gives them, of more the logarithms of mean probabilities;
-    `scores` `(n,)` those of its rule for the (first) view, `plain` `(n, classes)` the logits of its network alone, as
-    timm gives them, for it; `readable` says which photos they are of, `failures` why others could not be read, by
-    position.
+    Attributes:
+        logits: `(n, classes)`, temperature applied; of several views the logarithms of their mean probabilities.
+        scores: of the model's rejection rule, for the (first) view, `(n,)`.
+        plain: the network's own logits for that view, as timm gives them, `(n, classes)`; None if `logits` are these,
+            but for the temperature.
+        readable: the positions of these `n` photos.
+        failures: why the others can't be read, by position.
     """
 
     logits: Tensor
     scores: Tensor
-    plain: Tensor
+    plain: Tensor | None
     readable: list[int]
     failures: dict[int, str]
 
@@ -93,56 +87,59 @@ def predict_logits(
     batch_size: int = 64,
     tta: TTA | None = None,
     change: Change | None = None,
-    title: str = "looking",
+    title: str = "predicting",
 ) -> Logits:
-    """Logits of photos by the serving path, in several views where `tta` says so, changed first by `change`."""
+    """Logits of photos as they are served, after `change`, averaged over the views of `tta`."""
     none = torch.empty(0, len(classifier.labels))
     rows = [(none, torch.empty(0), none)]
     failures: dict[int, str] = {}
-    views = Views(classifier, files, tta, change)
-    for images, count in _batches(views, max(batch_size // VIEWS[tta], 1), title, failures):
+    views = _Views(classifier, files, tta, change)
+    for images, count in _batches(views, max(batch_size // _VIEWS[tta], 1), title, failures):
         body = classifier.body(images)
         outputs = (*classifier.served.head(body), classifier.served.plain_logits(body))
         logits, scores, plain = (output.cpu().unflatten(0, (count, -1)) for output in outputs)
         rows.append((logits.log_softmax(2).logsumexp(1) if tta else logits[:, 0], scores[:, 0], plain[:, 0]))
     logits, scores, plain = (torch.cat(parts) for parts in zip(*rows, strict=True))
-    return Logits(logits, scores, plain, _others(len(files), failures), failures)
+    own = plain if classifier.served.has_statistics else None
+    return Logits(logits, scores, own, _readable(len(files), failures), failures)
 
 
 def predict_features(
     classifier: LandmarkClassifier, files: Sequence[Path], title: str = "features"
 ) -> tuple[Tensor, list[int]]:
-    """What the network's classifier is given for photos as they are served, `(n, D)`, and which photos these are."""
+    """Features `(n, D)`, the input of the network's classifier, of photos as they are served; and their positions."""
     failures: dict[int, str] = {}
-    batches = _batches(Views(classifier, files, None, None), 64, title, failures)
-    return torch.cat([classifier.features(images) for images, _ in batches]), _others(len(files), failures)
+    batches = _batches(_Views(classifier, files, None, None), 64, title, failures)
+    return torch.cat([classifier.features(images) for images, _ in batches]), _readable(len(files), failures)
 
 
 @torch.inference_mode()
 def predict_scores(
     classifier: LandmarkClassifier, files: Sequence[Path], title: str = "scores"
 ) -> tuple[dict[str, Tensor], list[int], Tensor]:
-    """Every score that the classifier could go by for photos, `(n,)` each, which photos these are, and their labels.
+    """Every score that a rejection rule could use.
 
-    The labels are indices of the most likely ones, `(n,)`.
+    Returns:
+        The scores by name, `(n,)` each; the positions of the photos that could be read; the index of each one's most
+        likely label, `(n,)`.
     """
     served = classifier.served
     failures: dict[int, str] = {}
     parts: list[dict[str, Tensor]] = []
-    for images, _ in _batches(Views(classifier, files, None, None), 64, title, failures):
+    for images, _ in _batches(_Views(classifier, files, None, None), 64, title, failures):
         body = classifier.body(images)
         logits = served.logits(body)
         scores = {name: served.score(name, body, logits).cpu() for name in served.available_scores}
         parts.append(scores | {"": logits.argmax(1).cpu()})
     joined = {name: torch.cat([part[name] for part in parts]) for name in parts[0]} if parts else {}
     labels = joined.pop("", torch.empty(0))
-    return joined, _others(len(files), failures), labels
+    return joined, _readable(len(files), failures), labels
 
 
-def _batches(views: Views, at_once: int, title: str, failures: dict[int, str]) -> Iterator[tuple[Tensor, int]]:
-    """Batches of views `(photos * views, 3, H, W)` with the number of their photos; `failures` gets the others."""
+def _batches(views: _Views, batch_size: int, title: str, failures: dict[int, str]) -> Iterator[tuple[Tensor, int]]:
+    """Batches of views, `(photos * views, 3, H, W)`, with their number of photos; `failures` collects the others."""
     workers = min(available_cores(), 8)
-    loader = DataLoader(views, at_once, num_workers=workers, collate_fn=_together)
+    loader = DataLoader(views, batch_size, num_workers=workers, collate_fn=_collate)
     with tqdm(total=len(views), desc=title, unit="photo", leave=False) as bar:
         for images, reasons in loader:
             failures |= {index: reason for index, reason in enumerate(reasons, start=bar.n) if reason is not None}
@@ -151,5 +148,5 @@ def _batches(views: Views, at_once: int, title: str, failures: dict[int, str]) -
             bar.update(len(reasons))
 
 
-def _others(count: int, failures: dict[int, str]) -> list[int]:
+def _readable(count: int, failures: dict[int, str]) -> list[int]:
     return [index for index in range(count) if index not in failures]

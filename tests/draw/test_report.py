@@ -6,9 +6,9 @@ import torch
 from helpers.photos import COLORS
 
 from landmark_models import LandmarkClassifier
-from train.draw.report_page import most_confused
+from train.draw.report import most_confused
 from train.draw.results import confusion_order
-from train.evaluate import evaluate
+from train.measure.evaluation import evaluate
 
 
 def test_the_most_frequent_mistakes_come_first():
@@ -48,7 +48,7 @@ def test_the_page_opens_offline_with_everything_it_shows(report):
     for name in re.findall(r'src="\./([^"]+)"', page):
         assert (report / "report" / name).is_file(), name
     assert {"reliability.png", "answered.png"} <= {f.name for f in (report / "report").iterdir()}
-    for heading in ("How sure", "Most confused", "Most confident mistakes", "Classes", "weighted f1"):
+    for heading in ("Confidence", "Most confused", "Most confident mistakes", "Classes", "weighted f1"):
         assert heading in page
     rows = list(csv.reader((report / "report" / "confusion.csv").read_text().splitlines()))
     assert sorted(rows[0][1:]) == sorted(name.partition(".")[2].replace("_", " ") for name in COLORS)

@@ -1,0 +1,199 @@
+"""Calibration: a temperature and a rejection rule, fitted on the validation photos of a run."""
+
+import json
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import torch
+from torch import Tensor, nn
+from torchmetrics.functional.classification import multiclass_calibration_error
+
+from landmark_models.classifier import LandmarkClassifier
+from landmark_models.devices import best_device
+from landmark_models.errors import LandmarkError
+from landmark_models.files import write_json
+from landmark_models.models.folder import CONFIG_FILE
+from landmark_models.rejection import LOGIT_SCORES
+from train.data import DataError, find_photos
+from train.measure.predict import Logits, predict_scores
+from train.measure.rejection import choose_rule, find_negatives, is_near, kind_of
+from train.run import RunFolder
+
+__all__ = [
+    "BINS",
+    "calibrate",
+    "calibration_figures",
+    "describe_calibration",
+    "expected_calibration_error",
+    "fit_temperature",
+    "perfect_calibration_error",
+]
+
+BINS = 15
+
+
+def fit_temperature(logits: Tensor, targets: Tensor, least: float = 0.1) -> float:
+    """The temperature, from `least` to 10, that minimises the mean cross entropy of logits `(N, classes)`.
+
+    See Guo et al. (2017).
+    """
+    logarithm = torch.zeros((), dtype=torch.float64, requires_grad=True)
+    optimizer = torch.optim.LBFGS([logarithm], max_iter=100, line_search_fn="strong_wolfe")
+
+    def closure() -> Tensor:
+        optimizer.zero_grad()
+        loss = nn.functional.cross_entropy(logits.double() / logarithm.exp(), targets)
+        loss.backward()
+        return loss
+
+    optimizer.step(closure)
+    return float(np.clip(logarithm.exp().item(), least, 10))  # without a limit it tends to 0 if all photos are right
+
+
+def expected_calibration_error(logits: Tensor, targets: Tensor) -> float:
+    """The mean distance of confidence from accuracy over `BINS` bins of equal width (Naeini et al. 2015), 0 to 1."""
+    return float(multiclass_calibration_error(logits.softmax(1), targets, logits.shape[1], n_bins=BINS, norm="l1"))
+
+
+def perfect_calibration_error(logits: Tensor, draws: int = 200) -> float:
+    """The mean `expected_calibration_error` of a perfectly calibrated model with the same confidences.
+
+    It isn't 0, because there are only so many photos.
+    """
+    confidences = logits.softmax(1).amax(1).double().numpy()
+    generator = np.random.default_rng(0)
+    bins = np.minimum((confidences * BINS).astype(int), BINS - 1)
+    errors = []
+    for _ in range(draws):
+        surplus = confidences - (generator.random(len(confidences)) < confidences)
+        errors.append(np.abs(np.bincount(bins, surplus, BINS)).sum() / len(confidences))
+    return float(np.mean(errors))
+
+
+def calibration_figures(outputs: Logits, targets: Tensor, temperature: float) -> dict[str, float]:
+    """The calibration error as served, without the temperature, of a perfect model, and of the plain network."""
+    figures = {
+        "temperature": temperature,
+        "ece": expected_calibration_error(outputs.logits, targets),
+        "ece_uncalibrated": expected_calibration_error(outputs.logits * temperature, targets),
+        "ece_if_perfect": perfect_calibration_error(outputs.logits),
+    }
+    if outputs.plain is not None:
+        figures["ece_plain_softmax"] = expected_calibration_error(outputs.plain, targets)
+    return figures
+
+
+def calibrate(
+    run: RunFolder, negatives: str | Path | None = None, validation_from: str | Path | None = None
+) -> dict[str, Any]:
+    """Fit the temperature and the rejection rule on the validation photos, and write them into the model's config.
+
+    Args:
+        run: a finished run, which has kept its outputs for the validation photos.
+        negatives: a folder of photos that show none of the landmarks, with a folder for each kind.
+        validation_from: a DATA folder (its `test`, or bare classes) of photos from elsewhere, on which the rule is
+            chosen instead of the validation photos.
+
+    Returns:
+        `temperature`, `known` (the rule), and `calibration` (the figures on the validation photos).
+
+    Raises:
+        LandmarkError: the run has no validation outputs or too few of them, or no photo can be read. Nothing is
+            written.
+    """
+    logits, targets, kept_scores = run.kept_validation()
+    count, classes = logits.shape
+    if count < 2 * classes:
+        raise LandmarkError(
+            f"{count} validation photos are fewer than two for each of the {classes} classes, too few to calibrate on: "
+            "use a larger val_fraction, or more photos."
+        )
+    temperature = fit_temperature(logits, targets)
+    calibrated = logits / temperature
+    scores = {name: score(calibrated) for name, score in LOGIT_SCORES.items()} | kept_scores
+    right = logits.argmax(1) == targets
+    chosen_on = {"data": "validation", "n": count}
+    others, near = None, None
+    if negatives is not None or validation_from is not None:
+        classifier = LandmarkClassifier.load(run.path, best_device(), "torch")
+        classifier.served.temperature = temperature
+        if validation_from is not None:
+            scores, right = _scores_elsewhere(classifier, validation_from)
+            chosen_on = {"data": Path(validation_from).resolve().name, "n": len(right)}
+        if negatives is not None:
+            others, near = _scores_of_negatives(classifier, negatives)
+            chosen_on["negatives"] = Path(negatives).resolve().name
+    rule, rule_figures = choose_rule(scores, right, others, near)
+    result = {
+        "temperature": temperature,
+        "known": {"score": rule.score, "threshold": rule.threshold},
+        "calibration": {
+            "n": count,
+            "ece_before": expected_calibration_error(logits, targets),
+            "ece": expected_calibration_error(calibrated, targets),
+            "rule_chosen_on": chosen_on,
+            **rule_figures,
+        },
+    }
+    _write(run, result)
+    return result
+
+
+def _scores_elsewhere(classifier: LandmarkClassifier, data: str | Path) -> tuple[dict[str, Tensor], Tensor]:
+    """Every score of the photos in DATA's `test`, or in bare class folders, and whether the top label is right.
+
+    Raises:
+        DataError: there is no such photo, or one has a label that the model doesn't know.
+    """
+    photos = find_photos(data, "test", classifier.labels) or find_photos(data, "all", classifier.labels)
+    assert photos is not None  # `all` finds photos or raises
+    scores, readable, predicted = predict_scores(classifier, photos.files(), title="photos from elsewhere")
+    if not readable:
+        raise DataError(f"None of the {len(photos)} photos in {data} can be read.")
+    _report_unreadable(len(photos) - len(readable), len(photos), data)
+    return scores, predicted == torch.tensor(photos.take(readable).targets)
+
+
+def _scores_of_negatives(classifier: LandmarkClassifier, folder: str | Path) -> tuple[dict[str, Tensor], Tensor]:
+    """Every score of the negatives, and which of these are near."""
+    files = find_negatives(folder)
+    scores, readable, _ = predict_scores(classifier, files, title="negatives")
+    _report_unreadable(len(files) - len(readable), len(files), folder)
+    return scores, torch.tensor([is_near(kind_of(files[index], folder)) for index in readable])
+
+
+def _report_unreadable(unreadable: int, count: int, folder: str | Path) -> None:
+    if unreadable:
+        print(f"{unreadable} of the {count} photos in {folder} can't be read and are left out.")
+
+
+def _write(run: RunFolder, result: dict[str, Any]) -> None:
+    """Put the result into the model's config; figures of another rule are removed, until it is evaluated again."""
+    config_file = run.model / CONFIG_FILE
+    config = json.loads(config_file.read_text(encoding="utf-8"))
+    landmark = config["landmark"]
+    if landmark.get("known") != result["known"]:
+        for block in (landmark.get("test", {}), landmark.get("elsewhere", {})):
+            for name in ("named", "others"):
+                block.pop(name, None)
+    landmark.update(result)
+    with run.writing():
+        write_json(config_file, config)
+
+
+def describe_calibration(result: dict[str, Any]) -> str:
+    """What `calibrate` returned, in sentences for a terminal."""
+    figures, rule = result["calibration"], result["known"]
+    chosen_on = figures["rule_chosen_on"]
+    where = "these" if chosen_on["data"] == "validation" else f"{chosen_on['n']} photos of {chosen_on['data']}"
+    text = (
+        f"Calibrated on {figures['n']} validation photos: temperature {result['temperature']:.3f}, expected "
+        f"calibration error {100 * figures['ece_before']:.2f} % before, {100 * figures['ece']:.2f} % after. "
+        f"A photo is named if its {rule['score']} is at least {rule['threshold']:.3f}: "
+        f"{100 * figures['true_accepts']:.1f} % of {where}"
+    )
+    if "others" not in figures:
+        return f"{text}. The rule was chosen without photos of other things; give some with --negatives."
+    groups = [f"{group['named']} of {group['n']} {name} ones" for name, group in figures["others"].items()]
+    return f"{text} ({100 * figures['named_rightly']:.1f} % rightly); of photos of other things, {', '.join(groups)}."

@@ -1,0 +1,153 @@
+"""Rejecting photos of anything else: the negatives, the rule that is chosen on them, and how well it does."""
+
+import contextlib
+import math
+from collections.abc import Mapping, Sequence
+from pathlib import Path
+from typing import Any
+
+import torch
+from sklearn.metrics import roc_auc_score
+from torch import Tensor
+
+from landmark_models.errors import PhotoError
+from landmark_models.files import find_photos_below
+from landmark_models.photo import open_photo
+from landmark_models.rejection import KnownRule
+from train.data import DataError
+from train.measure.figures import Share
+from train.measure.subject import Subject
+
+__all__ = ["FAR_AIM", "NEAR_AIM", "choose_rule", "find_negatives", "is_near", "kind_of", "rejection_figures"]
+
+FAR_AIM, NEAR_AIM = 0.03, 0.08  # the largest shares of far and of near negatives that the rule may accept
+_TRUE_ACCEPTS = 0.95  # the share of validation photos to accept, where there are no negatives
+_NEAR_KINDS = ("other_landmarks", "streets_buildings")
+
+
+def is_near(kind: str) -> bool:
+    """Whether negatives of this kind (the name of their folder) look like landmarks: other landmarks, city streets.
+
+    Near are the folders `other_landmarks`, `streets_buildings`, and any whose name begins with `near`.
+    """
+    return kind in _NEAR_KINDS or kind.startswith("near")
+
+
+def kind_of(file: Path, negatives: str | Path) -> str:
+    """The kind of a negative: the folder right below `negatives` that it is in, or "" if it isn't in one."""
+    parts = file.relative_to(Path(negatives)).parts
+    return parts[0] if len(parts) > 1 else ""
+
+
+def find_negatives(folder: str | Path) -> list[Path]:
+    """The photos in a folder and anywhere below it, which show none of the landmarks.
+
+    Raises:
+        DataError: there is no such folder, or no photo in it that can be read.
+    """
+    if not Path(folder).is_dir():
+        raise DataError(f"There is no folder {folder} of photos.")
+    files = sorted(Path(entry.path) for entry in find_photos_below(folder) if not entry.error)
+    if not files:
+        raise DataError(f"{folder} has no photo in it or below it.")
+    for file in files:
+        with contextlib.suppress(PhotoError):
+            open_photo(file)
+            return files
+    raise DataError(f"None of the {len(files)} photos in {folder} can be read.")
+
+
+def choose_rule(
+    scores: Mapping[str, Tensor],
+    right: Tensor,
+    negatives: Mapping[str, Tensor] | None = None,
+    near: Tensor | None = None,
+) -> tuple[KnownRule, dict[str, Any]]:
+    """The rule that names the most landmarks rightly while it accepts few negatives.
+
+    Args:
+        scores: of photos of landmarks, `(N,)` each, by the name of the score.
+        right: whether the most likely label is the right one, bool `(N,)`.
+        negatives: the same scores of the negatives, `(M,)` each. Without them, the rule is the threshold that 95 % of
+            the landmarks reach, on the whitened cosine if there is one, else on the maximum logit.
+        near: which negatives look like landmarks, bool `(M,)`.
+
+    Returns:
+        The rule, and how well it does on these photos. Each score gets the lowest threshold at which at most `FAR_AIM`
+        of the far and `NEAR_AIM` of the near negatives are accepted; the score that then names the largest share of the
+        landmarks rightly is chosen.
+    """
+    if negatives is None or near is None:
+        name = "whitened_cosine" if "whitened_cosine" in scores else "max_logit"
+        return KnownRule(name, float(scores[name].quantile(1 - _TRUE_ACCEPTS))), {"true_accepts": _TRUE_ACCEPTS}
+    ranked: dict[str, Any] = {}
+    for name, score in sorted(scores.items(), key=lambda item: item[0] != "whitened_cosine"):  # it wins a tie
+        others = negatives[name]
+        threshold = max(_limit(others[~near], FAR_AIM), _limit(others[near], NEAR_AIM), float(score.amin()))
+        named = score >= threshold
+        ranked[name] = {
+            "threshold": threshold,
+            "named_rightly": float((named & right).float().mean()),
+            "named_wrongly": float((named & ~right).float().mean()),
+            "auroc": _auroc(score, others),
+        }
+    best = max(ranked, key=lambda name: (ranked[name]["named_rightly"], round(ranked[name]["auroc"], 4)))
+    rule = KnownRule(best, ranked[best]["threshold"])
+    accepted = negatives[best] >= rule.threshold
+    return rule, {
+        "aim": {"far": FAR_AIM, "near": NEAR_AIM},
+        "others": {
+            group: {"n": int(members.sum()), "named": int((accepted & members).sum())}
+            for group, members in (("far", ~near), ("near", near))
+        },
+        "true_accepts": float((scores[best] >= rule.threshold).float().mean()),
+        "named_rightly": ranked[best]["named_rightly"],
+        "scores": ranked,
+    }
+
+
+def rejection_figures(
+    subject: Subject, scores: Tensor, negatives: Sequence[Path], folder: str | Path
+) -> dict[str, Any]:
+    """How well the model's rule separates photos of landmarks from negatives of each kind.
+
+    Args:
+        subject: the model.
+        scores: of photos of landmarks, `(N,)`.
+        negatives: photos from `find_negatives`.
+        folder: that they were found in.
+    """
+    outputs = subject.predict(negatives, title="negatives")
+    for failure in outputs.failures.values():
+        print(f"Left out: {failure}")
+    kinds = [kind_of(negatives[index], folder) for index in outputs.readable]
+
+    def part(members: list[bool]) -> dict[str, Any]:
+        chosen = outputs.scores[torch.tensor(members)]
+        accepted = Share.of(chosen >= subject.rule.threshold)
+        counts = {"n": accepted.n, "named": accepted.count}
+        return counts | accepted.as_json("share") | {"auroc": _auroc(scores, chosen)}
+
+    near = [is_near(kind) for kind in kinds]
+    groups = {"near": near, "far": [not flag for flag in near]}
+    return {
+        "data": Path(folder).resolve().name,
+        "score": subject.rule.score,
+        "threshold": subject.rule.threshold,
+        "kinds": {kind: part([other == kind for other in kinds]) for kind in sorted(set(kinds))},
+        **{name: part(members) for name, members in groups.items() if any(members)},
+        "left_out": len(outputs.failures),
+    }
+
+
+def _limit(scores: Tensor, share: float) -> float:
+    """The lowest threshold that at most this share of the scores reaches; minus infinity if there are no scores."""
+    if not len(scores):
+        return -math.inf
+    last = scores.sort(descending=True).values[math.floor(share * len(scores))]
+    return float(torch.nextafter(last, torch.tensor(math.inf)))
+
+
+def _auroc(positives: Tensor, negatives: Tensor) -> float:
+    flags = torch.cat([torch.ones(len(positives)), torch.zeros(len(negatives))])
+    return float(roc_auc_score(flags, torch.cat([positives, negatives])))
