@@ -8,9 +8,10 @@ from typer.testing import CliRunner
 from landmark_models import models
 from landmark_models.errors import LandmarkError
 from train.engine.network import build_network
+from train.measure.comparison import compare, table
 from train.measure.evaluation import evaluate
 from train.recipe import Recipe
-from train.report import app, compare, table
+from train.report import app
 from train.run import RunFolder
 
 

@@ -7,7 +7,7 @@ from helpers.runs import pretend
 from PIL import Image
 
 from landmark_models.errors import LandmarkError
-from train.measure.ladder import draw_ladder, find_rungs, ladder
+from train.measure.ladder import draw_rungs, find_rungs, ladder
 from train.recipe import Recipe
 from train.report import app
 from train.run import RunFolder
@@ -48,11 +48,11 @@ def test_the_picture_shows_gradients_too(runs, tmp_path):
     network = lines[0]["gradient_norms"]
     assert len(network) > 3
     assert any(norm > 0 for norm in network.values())
-    draw_ladder(find_rungs(runs), tmp_path / "with.png")
+    draw_rungs(find_rungs(runs), tmp_path / "with.png")
     for run in runs:  # as runs made before there were such figures
         without = [{key: value for key, value in line.items() if key != "gradient_norms"} for line in lines]
         (run / "metrics.jsonl").write_text("".join(json.dumps(line) + "\n" for line in without))
-    draw_ladder(find_rungs(runs), tmp_path / "without.png")
+    draw_rungs(find_rungs(runs), tmp_path / "without.png")
     coloured = []
     for name in ("with.png", "without.png"):
         with Image.open(tmp_path / name) as picture:
@@ -94,19 +94,19 @@ def test_a_rung_without_epochs_and_odd_names_are_drawn(runs, tmp_path):
     (runs[0] / "metrics.jsonl").write_text('{"seconds": 3}\n')
     odd = [runs[0], runs[1], runs[2].rename(tmp_path / "_cost$x_$")]
     assert "| 0 to 2 |" in ladder(find_rungs(odd))
-    draw_ladder(find_rungs(odd), tmp_path / "odd.png")
+    draw_rungs(find_rungs(odd), tmp_path / "odd.png")
     assert (tmp_path / "odd.png").stat().st_size > 1000
     assert ladder(find_rungs(odd[:1])).splitlines()[2].split("|")[7].strip() == "-"
-    draw_ladder(find_rungs(odd[:1]), tmp_path / "none.png")
+    draw_rungs(find_rungs(odd[:1]), tmp_path / "none.png")
 
 
 def test_runs_that_make_no_ladder_are_refused(runs, run, tmp_path):
     with pytest.raises(LandmarkError, match=r"There is no .*metrics.json; evaluate it"):
         find_rungs([run.path])
-    with pytest.raises(LandmarkError, match=r"1-plain-seed0 and .*1-plain-seed0 are of one recipe and one seed"):
+    with pytest.raises(LandmarkError, match=r"1-plain-seed0 and .*1-plain-seed0 have the same recipe and seed"):
         find_rungs([runs[0], runs[0]])
     with pytest.raises(LandmarkError, match=r"no-folder.*can't be written: No such file"):
-        draw_ladder(find_rungs(runs), tmp_path / "no-folder" / "ladder.png")
+        draw_rungs(find_rungs(runs), tmp_path / "no-folder" / "ladder.png")
     pretend(RunFolder(runs[0]), digest="other")
     with pytest.raises(LandmarkError, match=r"different photos.*1-plain-seed0: 9 of .*1-plain-seed1: 9 of"):
         find_rungs(runs)
