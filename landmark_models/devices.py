@@ -1,25 +1,27 @@
-"""What this machine computes with: cores, the precision that its hardware is fast in, memory."""
+"""What this machine computes with: cores, devices, fast number formats, memory."""
 
 import ctypes
 import os
 import platform
 import sys
+from collections.abc import Mapping
 from typing import Any
 
 import torch
 
 __all__ = ["available_cores", "best_device", "device_name", "fast_precision", "instruction_set", "keep_freed_memory"]
 
+_BF16 = ("avx512_bf16", "bf16")  # bfloat16 instructions on x86 and on ARM, as torch.cpu calls them
 _M_TRIM_THRESHOLD, _M_MMAP_MAX = -1, -4  # malloc.h
 
 
 def available_cores() -> int:
-    """CPU cores that this process may use."""
+    """The number of CPU cores this process may use."""
     return len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
 
 
 def best_device() -> str:
-    """The device that networks are computed on where nobody names one: the first CUDA GPU, else the CPU."""
+    """The default device: the first CUDA GPU, else the CPU."""
     return "cuda" if torch.cuda.is_available() else "cpu"
 
 
@@ -32,44 +34,47 @@ def device_name(device: torch.device) -> str:
 
 
 def fast_precision(device: torch.device) -> torch.dtype:
-    """The type that a network's layers are computed in fastest without being retrained.
+    """The fastest type to run a trained network's layers in on a device.
 
-    bfloat16 where the hardware has it, on a GPU else float16, on a CPU else float32.
+    bfloat16 where the hardware has it; otherwise float16 on a GPU and float32 on a CPU, and on any CPU with a PyTorch
+    older than 2.11, which doesn't list the CPU's features.
     """
     if device.type == "cuda":
         return torch.bfloat16 if torch.cuda.is_bf16_supported(including_emulation=False) else torch.float16
     if device.type == "cpu":
-        # oneDNN says yes to every AVX-512, where it would imitate bfloat16, slower than float32
-        on_x86 = platform.machine().lower() in ("x86_64", "amd64")
-        fast = torch.cpu._is_avx512_bf16_supported() if on_x86 else torch.ops.mkldnn._is_mkldnn_bf16_supported()
-        return torch.bfloat16 if fast else torch.float32
+        # not torch.ops.mkldnn's answer: with AVX-512 alone it says yes, but emulates bfloat16, slower than float32
+        return torch.bfloat16 if _has_cpu_feature(*_BF16) else torch.float32
     return torch.float16 if device.type == "mps" else torch.float32
 
 
 def instruction_set() -> str:
     """The CPU's vector instructions that PyTorch uses, e.g. "AVX-512 with bf16", "AVX2" or "NEON".
 
-    Speed depends on them more than on the number of cores, so they are said beside every figure.
+    Speed depends on them more than on the number of cores, so every measured speed is reported with them.
     """
     capability = torch.backends.cpu.get_cpu_capability()
     on_arm = platform.machine().lower() in ("aarch64", "arm64")
-    base = "NEON" if on_arm else "SSE2"  # what every CPU of its kind has; PyTorch names no more than "DEFAULT"
+    base = "NEON" if on_arm else "SSE2"  # what every such CPU has; PyTorch calls it "DEFAULT"
     name = {"DEFAULT": base, "NO AVX": base, "AVX512": "AVX-512"}.get(capability, capability)
     if not (on_arm or capability == "AVX512"):
         return name
-    features: dict[str, Any] = getattr(torch.cpu, "get_capabilities", dict)()  # not in every PyTorch that we take
-    extras = {"bf16": ("avx512_bf16", "bf16"), "AMX": ("amx_bf16",)}
-    present = [extra for extra, flags in extras.items() if any(features.get(flag) for flag in flags)]
-    return f"{name} with {' and '.join(present)}" if present else name
+    extras = [extra for extra, flags in {"bf16": _BF16, "AMX": ("amx_bf16",)}.items() if _has_cpu_feature(*flags)]
+    return f"{name} with {' and '.join(extras)}" if extras else name
+
+
+def _has_cpu_feature(*flags: str) -> bool:
+    """Whether the CPU has one of these features; False in a PyTorch older than 2.11."""
+    features: Mapping[str, Any] = getattr(torch.cpu, "get_capabilities", dict)()
+    return any(features.get(flag) for flag in flags)
 
 
 def keep_freed_memory() -> None:
-    """Have this process use again what it frees, where glibc allocates tensors; elsewhere nothing changes.
+    """Make this process reuse the memory it frees, where glibc allocates tensors; elsewhere nothing changes.
 
-    glibc gives large blocks back to the system at once and takes them anew, page by page, for every layer's output:
-    training a small network on a CPU spends a tenth of its time on that, or more.
+    glibc returns large blocks to the system at once and gets new ones, page by page, for every layer's output. Training
+    a small network on a CPU spends a tenth of its time or more on that.
     """
     mallopt = getattr(ctypes.CDLL(None), "mallopt", None) if sys.platform == "linux" else None
     if mallopt is not None:
         mallopt(_M_MMAP_MAX, 0)
-        mallopt(_M_TRIM_THRESHOLD, 2**31 - 1)  # bytes, the largest that it takes
+        mallopt(_M_TRIM_THRESHOLD, 2**31 - 1)  # bytes, the maximum

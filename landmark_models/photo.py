@@ -1,6 +1,6 @@
-"""Open a photo that a stranger sent: `open_photo("holiday.heic")` gives an upright RGB image or a `PhotoError`.
+"""Open a photo from an untrusted source: `open_photo("holiday.heic")` is an upright RGB image, or raises `PhotoError`.
 
-Formats are JPEG, MPO, PNG, WebP, GIF, TIFF, BMP, HEIC and AVIF. Nothing here trusts the file's name or its header.
+Formats are JPEG, MPO, PNG, WebP, GIF, TIFF, BMP, HEIC and AVIF. Neither the file's name nor its header is trusted.
 """
 
 import contextlib
@@ -32,7 +32,7 @@ __all__ = [
     "thumbnail",
 ]
 
-# Pillow warns of odd metadata and of many pixels; here a photo is either read or refused with a `PhotoError`.
+# Pillow warns about odd metadata and about large images; here a photo is either read or refused with a `PhotoError`.
 warnings.filterwarnings("ignore", module=r"PIL\.")
 
 Photo = str | os.PathLike[str] | bytes | bytearray | memoryview | IO[bytes] | Image.Image
@@ -40,14 +40,14 @@ Photo = str | os.PathLike[str] | bytes | bytearray | memoryview | IO[bytes] | Im
 DECODED_MARGIN = 1.5  # so that a 12-megapixel photo is decoded at 1/8 for a network of up to 250 px
 MAX_BYTES = 64 * 2**20
 MAX_PIXELS = 128_000_000
-MAX_ASPECT = 50  # a photo of 1 x 20,000 pixels would grow to gigabytes when its shorter side is brought to a network's
+MAX_ASPECT = 50  # resizing the shorter side of a 1 x 20,000 px photo to a network's input would take gigabytes
 
 _FORMATS = ("JPEG", "MPO", "PNG", "WEBP", "GIF", "TIFF", "BMP", "HEIF", "AVIF")
 
 
 @functools.cache
 def _readable_formats() -> tuple[str, ...]:
-    """Of the formats we accept, those that this installation of Pillow can read. EPS, PDF and the like stay out."""
+    """The formats we accept that this installation of Pillow can read; never EPS, PDF and the like."""
     try:
         import pi_heif
     except ImportError:
@@ -59,7 +59,7 @@ def _readable_formats() -> tuple[str, ...]:
 
 
 def photo_name(photo: Photo) -> str:
-    """What to call the photo in a message: its file name, else "the photo"."""
+    """What messages call the photo: its file name, or "the photo"."""
     if isinstance(photo, str | os.PathLike):
         return os.fspath(photo)
     name = getattr(photo, "filename", None) or getattr(photo, "name", None)
@@ -105,7 +105,7 @@ def _check_pixels(size: tuple[int, int], name: str) -> None:
 
 
 def _to_rgb(image: Image.Image) -> Image.Image:
-    """Any of Pillow's modes to RGB: alpha over white, 16 bits scaled to 8, CMYK by its own colour profile."""
+    """Any Pillow mode to RGB: transparency over white, 16 bits scaled to 8, CMYK with its own colour profile."""
     if image.mode == "RGB" and "transparency" not in image.info:
         return image
     if image.has_transparency_data:
@@ -113,40 +113,36 @@ def _to_rgb(image: Image.Image) -> Image.Image:
         return Image.alpha_composite(Image.new("RGBA", rgba.size, "white"), rgba).convert("RGB")
     if image.mode.startswith("I") or image.mode == "F":
         values = np.nan_to_num(np.asarray(image, dtype=np.float32))
-        # 16-bit files fill 0..65535, floating-point ones 0..1; what is within 0..255 already stays as it is.
+        # 16-bit files use 0..65535, floating-point ones 0..1; values within 0..255 stay as they are.
         scale = 255 / 65535 if values.max() > 255 else 255.0 if image.mode == "F" and values.max() <= 1 else 1.0
         return Image.fromarray((values * scale).clip(0, 255).astype(np.uint8)).convert("RGB")
     if image.mode == "CMYK" and (profile := image.info.get("icc_profile")):
-        try:
-            converted = ImageCms.profileToProfile(
-                image, ImageCms.ImageCmsProfile(io.BytesIO(profile)), ImageCms.createProfile("sRGB"), outputMode="RGB"
-            )
-        except (ImageCms.PyCMSError, OSError):
-            converted = None  # a damaged profile: the plain conversion below is better than no photo
-        if converted is not None:
-            return converted
+        with contextlib.suppress(ImageCms.PyCMSError, OSError):  # damaged: the conversion below is better than no photo
+            source, target = ImageCms.ImageCmsProfile(io.BytesIO(profile)), ImageCms.createProfile("sRGB")
+            if converted := ImageCms.profileToProfile(image, source, target, outputMode="RGB"):
+                return converted
     return image.convert("RGB")
 
 
 def _open(data: bytes, name: str) -> Image.Image:
-    """The image, not yet decoded."""
+    """An image whose pixels aren't decoded yet."""
     try:
         return Image.open(io.BytesIO(data), formats=_readable_formats())
     except Image.DecompressionBombError:
         raise PhotoError(
             f"{name} has more than the {MAX_PIXELS // 10**6} million pixels that are accepted; send a smaller copy."
         ) from None
-    except Exception:  # every plug-in of Pillow raises errors of its own on a malformed header
+    except Exception:  # each of Pillow's plug-ins raises its own errors on a malformed header
         raise PhotoError(
             f"{name} is not an image that can be read (JPEG, PNG, WebP, GIF, TIFF, BMP, HEIC or AVIF)."
         ) from None
 
 
 def photo_position(photo: Photo) -> tuple[float, float] | None:
-    """Where the camera was by the photo's own EXIF: latitude and longitude, WGS 84 degrees; None where it says nothing.
+    """Where the camera was, by the photo's EXIF: latitude and longitude in WGS 84 degrees; None if it doesn't say.
 
     Raises:
-        PhotoError: it does not exist, is empty, too large, or no image.
+        PhotoError: the photo doesn't exist, is empty or too large, or isn't an image.
     """
     if not isinstance(photo, Image.Image):
         name = photo_name(photo)
@@ -155,9 +151,9 @@ def photo_position(photo: Photo) -> tuple[float, float] | None:
         gps = photo.getexif().get_ifd(ExifTags.IFD.GPSInfo)
         latitude = _degrees(gps[ExifTags.GPS.GPSLatitude], gps[ExifTags.GPS.GPSLatitudeRef], "S")
         longitude = _degrees(gps[ExifTags.GPS.GPSLongitude], gps[ExifTags.GPS.GPSLongitudeRef], "W")
-    except Exception:  # none, or malformed
+    except Exception:  # missing or malformed
         return None
-    # Some cameras write zeros, or nonsense, until they have seen a satellite.
+    # Some cameras write zeros or nonsense until they receive a satellite.
     if not (abs(latitude) <= 90 and abs(longitude) <= 180) or (latitude, longitude) == (0, 0):
         return None
     return latitude, longitude
@@ -172,16 +168,18 @@ def _degrees(value: Sequence[float], reference: str, negative: str) -> float:
 def open_photo(photo: Photo, min_side: int | None = None) -> Image.Image:
     """Open a photo as an upright RGB image (uint8, `(height, width, 3)` as an array).
 
-    Of an animation or a multi-picture file the first image is taken.
+    An animation or a multi-picture file gives its first image.
 
     Args:
         photo: a path, the file's bytes, a binary file object, or a Pillow image.
         min_side: the shorter side, in pixels, that the caller will resize to. A JPEG is then decoded at the smallest
-            of its scales (1/1 to 1/8) that is still `DECODED_MARGIN` times that, which is several times faster and
-            leaves the last step to the caller's filter, a better one than the decoder's; other formats come whole.
+            of its scales (1/1 to 1/8) that still leaves `DECODED_MARGIN` times as many. That is several times faster,
+            and the last step uses the caller's filter, which is better than the decoder's. Other formats are decoded
+            at full size.
 
     Raises:
-        PhotoError: it does not exist, is empty, over `MAX_BYTES`, `MAX_PIXELS` or `MAX_ASPECT`, no image, or damaged.
+        PhotoError: the photo doesn't exist, is empty, exceeds `MAX_BYTES`, `MAX_PIXELS` or `MAX_ASPECT`, isn't an
+            image, or is damaged.
     """
     name = photo_name(photo)
     image = photo if isinstance(photo, Image.Image) else _open(_read(photo, name), name)
@@ -204,7 +202,7 @@ def thumbnail(photo: Photo, side: int = 96) -> bytes:
 
 
 class ReadPhoto(NamedTuple):
-    """A photo, upright and in RGB, with what its file says: bytes, width and height in pixels as stored, position."""
+    """An upright RGB image, and its file's size in bytes, width and height in pixels as stored, and position."""
 
     image: Image.Image
     bytes: int
@@ -213,26 +211,26 @@ class ReadPhoto(NamedTuple):
 
 
 def read_photo(file: str | os.PathLike[str], min_side: int | None = None) -> ReadPhoto:
-    """`open_photo` and `photo_position` of a file that is read once.
+    """`open_photo` and `photo_position` in one, reading the file once.
 
     Raises:
         PhotoError: as `open_photo` does.
     """
     name = photo_name(file)
     if os.path.exists(file) and not os.path.isfile(file) and not os.path.isdir(file):
-        raise PhotoError(f"{name} is a pipe, a socket or a device, not a photo.")  # opening it could wait for ever
+        raise PhotoError(f"{name} is a pipe, a socket or a device, not a photo.")  # opening it could block forever
     data = _read(file, name)
     image = _open(data, name)
     _check_pixels(image.size, name)
     size = image.size
-    # Pillow decodes a PNG to find its EXIF, and what is wrong with its pixels would go by unnoticed.
+    # Pillow decodes a PNG to find its EXIF, which would hide errors in its pixels from `_decode`.
     position = None if image.format == "PNG" else photo_position(image)
     decoded = _decode(image, name, min_side)
     return ReadPhoto(decoded, len(data), size, photo_position(image) if image.format == "PNG" else position)
 
 
 def _decode(image: Image.Image, name: str, min_side: int | None) -> Image.Image:
-    """An opened image decoded, at a reduced scale where that suffices, upright and in RGB."""
+    """Decode an opened image, at a reduced scale where that suffices; the result is upright and RGB."""
     try:
         if min_side is not None and DECODED_MARGIN * min_side < min(image.size):
             scale = DECODED_MARGIN * min_side / min(image.size)

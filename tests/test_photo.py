@@ -15,8 +15,6 @@ from landmark_models import PhotoError, open_photo, photo
 
 RED = (200, 40, 40)
 
-# A red HEIC picture of 64 x 48 pixels; it is here because pi-heif reads HEIC but does not write it.
-
 
 def encoded(image: Image.Image, format: str, **options) -> bytes:
     buffer = io.BytesIO()
@@ -29,12 +27,12 @@ def mean_color(image: Image.Image) -> np.ndarray:
 
 
 @pytest.mark.parametrize("format", ["JPEG", "PNG", "WEBP", "TIFF", "BMP", "AVIF", "GIF", "MPO"])
-def test_every_format_comes_as_upright_rgb(format):
+def test_every_format_is_opened_as_upright_rgb(format):
     options = {"save_all": True, "append_images": [noisy_photo((0, 0, 0), 1)]} if format in ("GIF", "MPO") else {}
     image = open_photo(encoded(noisy_photo(RED, 0), format, **options))
     assert image.mode == "RGB"
     assert image.size == (64, 48)
-    assert mean_color(image) == pytest.approx(RED, abs=12)  # of several pictures, the first
+    assert mean_color(image) == pytest.approx(RED, abs=12)  # the first of several pictures
 
 
 def test_heic_is_read():
@@ -44,7 +42,7 @@ def test_heic_is_read():
 
 
 @pytest.mark.parametrize("kind", ["path", "text", "bytes", "file", "image"])
-def test_a_photo_may_come_as(kind, tmp_path):
+def test_a_photo_may_be_given_as_a(kind, tmp_path):
     path = tmp_path / "a.png"
     noisy_photo(RED, 0).save(path)
     forms = {
@@ -79,12 +77,12 @@ def test_exif_orientation_is_applied(orientation):
     assert image.getpixel((14, 6)) == (0, 0, 0)
 
 
-def test_damaged_exif_does_not_cost_the_photo():
+def test_a_photo_with_damaged_exif_is_still_opened():
     data = encoded(noisy_photo(RED, 0), "JPEG", exif=b"Exif\x00\x00II*\x00\xff\xff\xff\xff")
     assert open_photo(data).size == (64, 48)
 
 
-def test_transparency_lies_on_white():
+def test_transparency_is_shown_over_white():
     clear = Image.new("RGBA", (8, 8), (0, 0, 0, 0))
     assert open_photo(encoded(clear, "PNG")).getpixel((0, 0)) == (255, 255, 255)
     palette = Image.new("P", (8, 8), 0)
@@ -148,7 +146,7 @@ def png_header(width: int, height: int) -> bytes:
         (png_header(100_000_000, 1), "as long as wide"),
     ],
 )
-def test_what_is_no_photo_is_refused_in_a_sentence(content, words, tmp_path):
+def test_anything_but_a_photo_is_refused_in_a_sentence(content, words, tmp_path):
     path = tmp_path / "holiday.jpg"
     path.write_bytes(content)
     with pytest.raises(PhotoError, match=words) as caught:
