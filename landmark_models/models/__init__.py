@@ -1,4 +1,4 @@
-"""A model folder: written, checked, built; and from the Hub: load one, choose the best, say why it failed."""
+"""Model folders: write, check and build them, load them from disk or the Hub, choose the best, explain failures."""
 
 from landmark_models.models.best_model import Best, best
 from landmark_models.models.folder import save

@@ -1,4 +1,4 @@
-"""Choose the best landmark model of a namespace on the Hugging Face Hub.
+"""Choose the best landmark model in a namespace on the Hugging Face Hub.
 
 model = load(best("owner").model)
 """
@@ -12,20 +12,20 @@ from typing import Any
 from huggingface_hub import HfApi, hf_hub_download
 
 from landmark_models.errors import ModelError
+from landmark_models.models.config import CONFIG_FILE, read_config
 from landmark_models.models.failures import describe_failure, in_background, is_transient, with_retries
-from landmark_models.models.folder import CONFIG_FILE, read_config
 from landmark_models.models.hub import PREFIX, TAG, check_repository
 
 __all__ = ["Best", "best"]
 
-_LIST_TIMEOUT = 60.0  # seconds for a list, with huggingface_hub's own attempts
+_LIST_TIMEOUT = 60.0  # seconds, including huggingface_hub's own retries
 
 
 @dataclass(frozen=True)
 class Best:
-    """The model that `best` chose: a MODEL with its commit, its test figures, how many were compared, and the others.
+    """The model that `best` chose: a MODEL with its commit, its test figures, and how many models were compared.
 
-    `skipped` says of each model that was not compared why.
+    `skipped` maps the name of each model that wasn't compared to the reason.
     """
 
     model: str
@@ -37,12 +37,12 @@ class Best:
 def best(namespace: str) -> Best:
     """The best landmark model of a user or an organisation on the Hub.
 
-    Of the models with the tag `landmark-classification`, the one with the highest lower bound of the 95 % interval of
-    its test top-1, which `train.evaluate` wrote into its config. Only figures on the same test photos (the same digest)
-    compare: where models were tested on several sets, those on the set that most of them share do; of sets shared by as
-    many, the one with the most photos. Of models with the same bound, the one with the smaller file of weights wins,
-    then the first by name. A model without test figures or `model.safetensors`, and one that may not be read (a gated
-    one without access), is skipped. Private models count where the token may see them.
+    Among the models with the tag `landmark-classification`, it is the one whose test top-1 has the highest lower bound
+    of its 95 % interval, as `train.evaluate` wrote it into the config. Ties go to the smaller weights file, then to the
+    first name. Only figures on the same test photos (the same digest) are compared. If models were tested on several
+    sets, those tested on the most common set are; of equally common sets, the one with the most photos counts. Models
+    without test figures or `model.safetensors` are skipped, and so are those the token can't read, e.g. gated ones.
+    Private models count if the token can read them.
 
     Raises:
         ModelError: the Hub can't be reached, or no model there can be compared.
@@ -62,7 +62,7 @@ def best(namespace: str) -> Best:
             skipped[name] = str(error)
         except Exception as error:
             skipped[name] = describe_failure(f"{PREFIX}{name} can't be read", error)
-            if is_transient(error):  # to choose among the others would be to choose by chance
+            if is_transient(error):  # choosing among the others would be choosing by chance
                 raise ModelError(f"The best of {namespace} can't be chosen. {skipped[name]}") from None
     if not sets:
         reasons = "; ".join(skipped.values()) or f"none there has the tag {TAG}"
@@ -75,7 +75,7 @@ def best(namespace: str) -> Best:
 
 
 def _candidate(name: str) -> tuple[dict[str, Any], int, str]:
-    """The test figures of a model on the Hub, the bytes of its weights, and its commit."""
+    """The test figures of a model on the Hub, the size of its weights in bytes, and its commit."""
     commit, size, _ = check_repository(name)
     config = read_config(Path(hf_hub_download(name, CONFIG_FILE, revision=commit)), f"{PREFIX}{name}")
     test = config["landmark"].get("test")

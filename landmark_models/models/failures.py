@@ -1,4 +1,4 @@
-"""How calls to the Hugging Face Hub fail: what is worth another attempt, and what to tell a person."""
+"""Failed calls to the Hugging Face Hub: which are worth retrying, and what to tell a person."""
 
 import threading
 import time
@@ -22,14 +22,35 @@ __all__ = ["describe_failure", "in_background", "is_transient", "with_retries"]
 _ATTEMPTS = 3
 _FIRST_WAIT = 1.0  # seconds
 _MAX_WAIT = 60.0  # seconds that the Hub may ask us to wait before the next attempt
-_PASSING = frozenset([408, 429, 500, 502, 503, 504])  # status codes that may be gone a moment later
-_HTTPError = HfHubHTTPError.__bases__[0]  # of the HTTP library that this huggingface_hub is built on
+_HTTPError = HfHubHTTPError.__bases__[0]  # httpx.HTTPError in huggingface_hub 1.x, httpx2.HTTPError in 2.x
+
+_LOG_IN = "Run `hf auth login`, or set HF_TOKEN."
+_UNAVAILABLE = "the Hub is temporarily unavailable ({status}). Try again later."
+_TRANSIENT = {
+    429: "the Hub has had too many requests ({status}). Try again later.",
+    **dict.fromkeys([408, 500, 502, 503, 504], _UNAVAILABLE),
+}
+_BY_STATUS = {
+    401: f"the Hub requires a valid token. {_LOG_IN}",
+    403: "the token may not do that ({status}). Use one with the right to it, or a namespace of your own.",
+    **dict.fromkeys([409, 412], "somebody else changed it at the same time ({status}). Try again."),
+    **_TRANSIENT,
+}
+_BY_TYPE: dict[type[BaseException], str] = {  # the first that matches
+    HFValidationError: "that isn't a valid repository name. {error}",
+    LocalTokenNotFoundError: f"you are not logged in to the Hub. {_LOG_IN}",
+    TimeoutError: "the Hub does not answer. Try again later.",
+    OfflineModeIsEnabled: "HF_HUB_OFFLINE is set.",
+    GatedRepoError: f"it is gated. Ask for access on its page. Then: {_LOG_IN}",
+    RepositoryNotFoundError: f"there is none of that name, or it is private. If it is: {_LOG_IN}",
+    RevisionNotFoundError: "it has no such revision.",
+}
 
 _T = TypeVar("_T")
 
 
 def with_retries(call: Callable[[], _T]) -> _T:
-    """What a call to the Hub returns, tried again where its failure may pass: 429, 5xx, a lost connection.
+    """Call the Hub, and retry transient failures: 429, 5xx, a lost connection.
 
     For the calls that huggingface_hub itself makes only once.
     """
@@ -37,19 +58,19 @@ def with_retries(call: Callable[[], _T]) -> _T:
         try:
             return call()
         except Exception as error:
-            tried_again_already = isinstance(error, LocalEntryNotFoundError)
-            if tried_again_already or not is_transient(error):
+            retried_already = isinstance(error, LocalEntryNotFoundError)
+            if retried_already or not is_transient(error):
                 raise
             response = getattr(_cause(error), "response", None)
-            asked = response.headers.get("Retry-After", "") if response is not None else ""
-            time.sleep(min(float(asked), _MAX_WAIT) if asked.isdigit() else _FIRST_WAIT * 2 ** (attempt - 1))
+            wait = response.headers.get("Retry-After", "") if response is not None else ""
+            time.sleep(min(float(wait), _MAX_WAIT) if wait.isdigit() else _FIRST_WAIT * 2 ** (attempt - 1))
     return call()
 
 
 def in_background(call: Callable[[], _T]) -> Future[_T]:
-    """What a call will return, which is made in a thread that keeps nobody from leaving.
+    """Run a call in a daemon thread, so that it can neither block its caller nor keep the process alive.
 
-    For the calls of huggingface_hub that wait for an answer for ever.
+    For the calls of huggingface_hub that have no timeout.
     """
     future: Future[_T] = Future()
 
@@ -64,55 +85,32 @@ def in_background(call: Callable[[], _T]) -> Future[_T]:
 
 
 def _cause(error: BaseException) -> BaseException:
-    """What huggingface_hub means by "not in the cache" or "error while uploading", whatever it was."""
+    """What is behind huggingface_hub's "not in the cache" or "error while uploading"."""
     while isinstance(error, LocalEntryNotFoundError | RuntimeError) and error.__cause__:
         error = error.__cause__
     return error
 
 
 def _status(error: BaseException) -> int | None:
-    response = getattr(_cause(error), "response", None)
+    """The HTTP status of a response that is an error."""
+    response = getattr(error, "response", None)
     return None if response is None else int(response.status_code)
 
 
 def is_transient(error: BaseException) -> bool:
     """Whether the same call may well succeed a moment later."""
-    cause, status = _cause(error), _status(error)
-    if status:
-        return status in _PASSING
+    cause = _cause(error)
+    if status := _status(cause):
+        return status in _TRANSIENT
     return isinstance(cause, _HTTPError | TimeoutError) or "Consistency check" in str(cause)
 
 
 def describe_failure(what: str, error: BaseException) -> str:
-    """What failed, why, and what to do, for whatever huggingface_hub raises. Holds no token."""
-    cause, status = _cause(error), _status(error)
-    match cause:
-        case HFValidationError():
-            why = f"that is no name of a repository. {cause}"
-        case LocalTokenNotFoundError():
-            why = "nobody is logged in to the Hub. Log in by `hf auth login`, or set HF_TOKEN."
-        case TimeoutError():
-            why = "the Hub does not answer. Try again later."
-        case OfflineModeIsEnabled():
-            why = "HF_HUB_OFFLINE is set."
-        case GatedRepoError():
-            why = "it is gated. Ask for access on its page, then log in by `hf auth login` or set HF_TOKEN."
-        case RepositoryNotFoundError():
-            why = "there is none of that name, or it is private. If so, log in by `hf auth login`, or set HF_TOKEN."
-        case RevisionNotFoundError():
-            why = "it has no such revision."
-        case _ if status == 401:
-            why = "the Hub wants a valid token. Log in by `hf auth login`, or set HF_TOKEN."
-        case _ if status == 403:
-            why = "the token may not do that (403). Take one with the right to it, or a namespace of your own."
-        case _ if status in (409, 412):
-            why = f"somebody else changed it at the same time ({status}). Try again."
-        case _ if status == 429:
-            why = "the Hub has had too many requests (429). Try again later."
-        case _ if status in _PASSING:
-            why = f"the Hub is not well ({status}). Try again later."
-        case _ if isinstance(cause, _HTTPError) and status is None:
-            why = f"the Hub can't be reached ({str(cause) or type(cause).__name__}). Is the network up?"
-        case _:
-            why = f"{str(cause) or type(cause).__name__}".strip().replace("\n", " ")[:300]
-    return f"{what}: {why}"
+    """A sentence for any error of huggingface_hub: what failed, why, and what to do. It never contains a token."""
+    cause = _cause(error)
+    status = _status(cause)
+    text = (str(cause).strip() or type(cause).__name__).replace("\n", " ")[:300]
+    why = next((why for kind, why in _BY_TYPE.items() if isinstance(cause, kind)), None) or _BY_STATUS.get(status or 0)
+    if why is None and status is None and isinstance(cause, _HTTPError):
+        why = "the Hub can't be reached ({error}). Is the network up?"
+    return f"{what}: {(why or '{error}').format(status=status, error=text)}"

@@ -15,28 +15,19 @@ from huggingface_hub.errors import OfflineModeIsEnabled
 from torch import nn
 
 from landmark_models.errors import ModelError
+from landmark_models.models.config import CONFIG_FILE, MAX_CONFIG_BYTES, read_config
 from landmark_models.models.failures import describe_failure, in_background, is_transient, with_retries
-from landmark_models.models.folder import (
-    CONFIG_FILE,
-    MAX_CONFIG_BYTES,
-    MAX_WEIGHTS_BYTES,
-    STATISTICS_FILE,
-    WEIGHTS_FILE,
-    build,
-    read_config,
-    read_statistics,
-)
-from landmark_models.networks.statistics import MAX_STATISTICS_BYTES, FeatureStatistics
+from landmark_models.models.folder import MAX_WEIGHTS_BYTES, WEIGHTS_FILE, build, read_statistics
+from landmark_models.networks.statistics import MAX_STATISTICS_BYTES, STATISTICS_FILE, FeatureStatistics
 
 __all__ = ["EMBEDDED", "PREFIX", "TAG", "LoadedModel", "check_repository", "examples", "load"]
 
 # The models that come with the package, by name.
 EMBEDDED = {name: Path(__file__).parents[1] / name for name in ("default", "compact")}
 PREFIX = "hf-hub:"
-TAG = "landmark-classification"  # what a model on the Hub is found by
+TAG = "landmark-classification"  # which models on the Hub are found by
 
-_TIMEOUT = 10.0  # seconds that the Hub has to answer a question
-_LIST_TIMEOUT = 60.0  # seconds for a list, with huggingface_hub's own attempts
+_TIMEOUT = 10.0  # seconds that the Hub has to answer a request
 _ATTEMPTS = 3
 _MAX_EXAMPLES = 6
 _MAX_EXAMPLE_BYTES = 2**20
@@ -44,11 +35,11 @@ _MAX_EXAMPLE_BYTES = 2**20
 
 @dataclass(frozen=True)
 class LoadedModel:
-    """A network in evaluation mode (float32), and all that its config says of it.
+    """A network in evaluation mode (float32), and what its config says about it.
 
-    `statistics` are those of its features, where it has any. `source` is the MODEL that was asked for, `weights` the
-    file that its weights come from; for one from the Hub `revision` is the commit that it was loaded from, and `note`
-    says why it is the local cache's copy, where the Hub could not be asked.
+    `source` is the MODEL as it was requested, `weights` the file its weights were read from, `statistics` those of its
+    features, if it has any. For a model from the Hub, `revision` is the commit it was loaded from, and `note` says why
+    it is the local cache's copy if the Hub couldn't be reached.
     """
 
     network: nn.Module
@@ -69,18 +60,22 @@ class LoadedModel:
 
     @property
     def landmark(self) -> dict[str, Any]:
-        """Our own block: temperature, test figures, recipe; empty for models of others."""
+        """Our block of the config: temperature, test figures, recipe. Other people's models may have none."""
         return dict(self.config["landmark"])
 
 
 def load(model: str | os.PathLike[str] = "default", *, cached_only: bool = False) -> LoadedModel:
     """Load a MODEL: `default`, `compact`, a model folder, a run folder (its `model/`), `hf-hub:owner/name[@revision]`.
 
-    Only `config.json` and safetensors files are ever read; nothing is executed or unpickled. Where the Hub can't be
-    reached, the copy that was last loaded of that revision serves; with `cached_only` the Hub isn't asked.
+    Only `config.json` and safetensors files are ever read; nothing is executed or unpickled. If the Hub can't be
+    reached, the copy of that revision that was loaded last is used.
+
+    Args:
+        model: the MODEL.
+        cached_only: make no request to the Hub.
 
     Raises:
-        ModelError: it does not exist, can't be downloaded, asks for too much, or its files don't fit together.
+        ModelError: it does not exist, can't be downloaded, exceeds a limit, or its files don't fit together.
     """
     source = os.fspath(model)
     if source.startswith(PREFIX):
@@ -92,11 +87,11 @@ def load(model: str | os.PathLike[str] = "default", *, cached_only: bool = False
             folder = folder / "model"
         if not folder.is_dir():
             raise ModelError(
-                f"There is no model folder {folder}; take a model or run folder, hf-hub:owner/name, default or compact."
+                f"There is no model folder {folder}; name a model or run folder, hf-hub:owner/name, default or compact."
             )
         for name in (CONFIG_FILE, WEIGHTS_FILE):
             if not (folder / name).is_file():
-                raise ModelError(f"{folder} has no {name}, so it is no model folder.")
+                raise ModelError(f"{folder} has no {name}, so it isn't a model folder.")
     config = read_config(folder / CONFIG_FILE, source)
     weights = folder / WEIGHTS_FILE
     network = build(config, weights, source)
@@ -105,10 +100,10 @@ def load(model: str | os.PathLike[str] = "default", *, cached_only: bool = False
 
 
 def _download(name: str, cached_only: bool) -> tuple[Path, str]:
-    """The local folder of a model on the Hub, called as its commit, and why it is not fresh from there, if it isn't."""
+    """The local folder of a model on the Hub, named after its commit; and if it is a cached copy, why."""
     repo_id, _, revision = name.partition("@")
     revision = revision or "main"
-    failure = "The Hub was not asked."
+    failure = "No request was made to the Hub."
     try:
         if not cached_only:
             try:
@@ -120,7 +115,7 @@ def _download(name: str, cached_only: bool) -> tuple[Path, str]:
         files = [try_to_load_from_cache(repo_id, file, revision=revision) for file in (CONFIG_FILE, WEIGHTS_FILE)]
     except ModelError:
         raise
-    except Exception as error:  # refusals of the Hub, a full disk, a name that is none
+    except Exception as error:  # the Hub refuses, the disk is full, the name is invalid
         raise ModelError(describe_failure(f"{PREFIX}{name} can't be downloaded", error)) from None
     if not all(isinstance(file, str) for file in files):
         raise ModelError(f"{PREFIX}{name} is not in the local cache. {failure}")
@@ -128,9 +123,10 @@ def _download(name: str, cached_only: bool) -> tuple[Path, str]:
 
 
 def _download_now(repo_id: str, revision: str) -> Path:
-    """Look what the repository holds, then download that very commit; the revision's name then stands for it offline.
+    """Check what a repository contains, then download exactly that commit.
 
-    A download that ends half-way leaves the earlier commit in place.
+    Offline, the name of the revision then stands for it. A download that fails half-way leaves the earlier commit in
+    place.
     """
     for _ in range(_ATTEMPTS):
         commit, _, has_statistics = check_repository(repo_id, revision)
@@ -143,32 +139,28 @@ def _download_now(repo_id: str, revision: str) -> Path:
 
 
 def check_repository(repo_id: str, revision: str | None = None) -> tuple[str, int, bool]:
-    """The commit that a repository is at, the bytes of its weights, and whether it has statistics.
+    """The commit of a repository's revision, the size of its weights in bytes, and whether it has statistics.
 
     Raises:
-        ModelError: it has not what a model needs, or more than is served.
+        ModelError: a file is missing or too large.
     """
     info = HfApi().model_info(repo_id, revision=revision, files_metadata=True, timeout=_TIMEOUT)
     sizes = {sibling.rfilename: sibling.size or 0 for sibling in info.siblings or []}
-    for name, limit in ((CONFIG_FILE, MAX_CONFIG_BYTES), (WEIGHTS_FILE, MAX_WEIGHTS_BYTES)):
-        if name not in sizes:
-            raise ModelError(f"{PREFIX}{repo_id} has no {name}, so it is no model that could be loaded safely.")
-        if sizes[name] > limit:
-            raise ModelError(f"The {name} of {PREFIX}{repo_id} is larger than {limit / 2**20:.0f} MB.")
-    has_statistics = STATISTICS_FILE in sizes
-    if has_statistics and sizes[STATISTICS_FILE] > MAX_STATISTICS_BYTES:
-        raise ModelError(
-            f"The {STATISTICS_FILE} of {PREFIX}{repo_id} is larger than {MAX_STATISTICS_BYTES / 1e6:.0f} MB."
-        )
-    return str(info.sha), sizes[WEIGHTS_FILE], has_statistics
+    limits = {CONFIG_FILE: MAX_CONFIG_BYTES, WEIGHTS_FILE: MAX_WEIGHTS_BYTES, STATISTICS_FILE: MAX_STATISTICS_BYTES}
+    for name, limit in limits.items():
+        if name not in sizes and name != STATISTICS_FILE:
+            raise ModelError(f"{PREFIX}{repo_id} has no {name}, so it isn't a model that can be loaded safely.")
+        if sizes.get(name, 0) > limit:
+            raise ModelError(f"The {name} of {PREFIX}{repo_id} is larger than {limit / 1e6:.0f} MB.")
+    return str(info.sha), sizes[WEIGHTS_FILE], STATISTICS_FILE in sizes
 
 
 def examples(source: str, revision: str | None = None) -> list[Path]:
-    """The example photos that come with a model, `examples/*.jpg`; none where they can't be had within seconds.
+    """The example photos that come with a model, `examples/*.jpg`; none if the Hub doesn't send them within seconds.
 
     Args:
         source: the MODEL, as in `LoadedModel`.
-        revision: its commit, for one from the Hub.
+        revision: its commit, for a model from the Hub.
     """
     if revision is None:
         folder = EMBEDDED.get(source, Path(source))
@@ -183,5 +175,5 @@ def examples(source: str, revision: str | None = None) -> list[Path]:
 
     try:
         return in_background(download).result(_TIMEOUT)
-    except Exception:  # a page without them is a page, too
+    except Exception:  # the page works without them
         return []

@@ -101,7 +101,7 @@ def test_refusals_are_sentences_and_hold_no_token(hub_server, owner, folder, mon
         ("nothing", "none of that name, or it is private"),
         ("hidden", "none of that name, or it is private"),
         ("gated", "it is gated. Ask for access"),
-        ("not a name/at/all", "no name of a repository"),
+        ("not a name/at/all", "isn't a valid repository name"),
     ):
         with pytest.raises(ModelError, match=words) as caught:
             models.load(f"hf-hub:{owner}/{name}")
@@ -110,11 +110,11 @@ def test_refusals_are_sentences_and_hold_no_token(hub_server, owner, folder, mon
         upload.publish(folder, f"{owner}/net")
     said.append(str(caught.value))
     monkeypatch.setenv("HF_TOKEN", "hf_expired")
-    with pytest.raises(LandmarkError, match="wants a valid token") as caught:
+    with pytest.raises(LandmarkError, match="requires a valid token") as caught:
         upload.publish(folder, f"{owner}/net")
     said.append(str(caught.value))
     monkeypatch.delenv("HF_TOKEN")
-    with pytest.raises(LandmarkError, match="Log in by `hf auth login`") as caught:
+    with pytest.raises(LandmarkError, match="Run `hf auth login`") as caught:
         upload.publish(folder, f"{owner}/net")
     said.append(str(caught.value))
     assert "hf_bob" not in " ".join(said) + caplog.text
@@ -166,7 +166,7 @@ def test_the_hub_is_given_the_time_that_it_asks_for(hub_server, owner, folder):
 def test_a_hub_that_stays_unwell_is_a_sentence(hub_server, owner, folder):
     hub_server.commit(f"{owner}/net", files(folder))
     hub_server.fail("/api/models/", status=503, times=100)
-    with pytest.raises(ModelError, match=r"the Hub is not well \(503\). Try again later"):
+    with pytest.raises(ModelError, match=r"the Hub is temporarily unavailable \(503\). Try again later"):
         models.load(f"hf-hub:{owner}/net")
     assert len(hub_server.requests) == failures._ATTEMPTS
 
@@ -189,7 +189,7 @@ def test_a_new_commit_that_can_not_be_had_whole_leaves_the_old_one(hub_server, o
     hub_server.fail("/cdn/", status=500, times=100)
     loaded = models.load(f"hf-hub:{owner}/net")
     assert loaded.revision == old
-    assert "not well (500)" in loaded.note
+    assert "temporarily unavailable (500)" in loaded.note
 
 
 @pytest.mark.parametrize(
@@ -216,10 +216,10 @@ def test_publishing_survives_what_passes(fault, hub_server, owner, folder):
     [
         ({"match": "/upload/", "status": 403}, "may not do that"),
         ({"match": "/commit/", "status": 403}, "may not do that"),
-        ({"match": "/commit/", "status": 401}, "wants a valid token"),
+        ({"match": "/commit/", "status": 401}, "requires a valid token"),
         ({"match": "/commit/", "status": 404}, "can't be published"),
         ({"match": "/commit/", "status": 409}, "somebody else changed it"),
-        ({"match": "/commit/", "status": 503}, "not well"),
+        ({"match": "/commit/", "status": 503}, "temporarily unavailable"),
     ],
     ids=str,
 )
