@@ -1,7 +1,6 @@
 # ruff: noqa: E402
 """What several tests need: small photos, a small data folder, a small trained run."""
 
-import contextlib
 import json
 import os
 import shutil
@@ -24,6 +23,7 @@ os.environ |= {
     "HF_HOME": f"{_caches.name}/hub",
     "HF_HUB_OFFLINE": "1",
     "LANDMARK_ENGINE": "torch",  # converting takes seconds; tests of the other engine ask for it
+    "GRADIO_ANALYTICS_ENABLED": "False",
     "GRADIO_TEMP_DIR": f"{_caches.name}/gradio",
     "MPLCONFIGDIR": f"{_caches.name}/matplotlib",
 }
@@ -36,7 +36,6 @@ import timm
 import torch
 from helpers.model_folders import renamed
 from helpers.photos import write_data
-from helpers.programs import absent
 from helpers.runs import TINY
 from hypothesis import HealthCheck, settings
 from safetensors.torch import save_file
@@ -118,112 +117,11 @@ def sure(run, tmp_path_factory) -> Path:
     return folder
 
 
-@contextlib.contextmanager
-def opened(model: Path):
-    """The address of a page with a model serving."""
-    import app
-    from landmark_models.page.serving import Serving
-    from landmark_models.page.theme import FRAMES
-
-    page = app.build(Serving(str(model)))
-    _, url, _ = page.launch(
-        prevent_thread_lock=True, quiet=True, theme=app.THEME, ssr_mode=False, mcp_server=True,
-        max_file_size=app.MAX_BYTES, css=FRAMES,
-    )  # fmt: skip
-    yield url
-    page.close(verbose=False)
-
-
-@pytest.fixture(scope="session")
-def url(sure):
-    """The page's address, with the small run's model serving."""
-    with opened(sure) as url:
-        yield url
-
-
 @pytest.fixture(scope="session")
 def famous_model(sure, tmp_path_factory) -> Path:
     """A model that takes red for the Eiffel Tower, which the gazetteer knows."""
     names = {"Red Tower": "Eiffel Tower", "Green Bridge": "Forth Bridge", "Blue Lake": "Dead Sea"}
     return renamed(sure, tmp_path_factory.mktemp("models") / "famous", names)
-
-
-@pytest.fixture(scope="session")
-def famous_url(famous_model):
-    """Another page, with that model serving."""
-    with opened(famous_model) as url:
-        yield url
-
-
-@pytest.fixture(scope="session")
-def hostile_url(sure, tmp_path_factory):
-    """A page whose model has labels that a stranger chose."""
-    names = {"Red Tower": "<img src=x onerror=alert(1)>"}
-    with opened(renamed(sure, tmp_path_factory.mktemp("models") / "hostile", names)) as url:
-        yield url
-
-
-@pytest.fixture(scope="session")
-def client(url):
-    """A client of the page's API."""
-    from gradio_client import Client
-
-    return Client(url, verbose=False)
-
-
-CHROMIUM = shutil.which("chromium") or shutil.which("chromium-browser") or shutil.which("google-chrome")
-CHROMIUM_ARGUMENTS = [
-    "--no-sandbox", "--disable-gpu", "--disable-background-networking", "--disable-component-update",
-    "--use-fake-device-for-media-stream", "--use-fake-ui-for-media-stream",
-]  # fmt: skip
-
-
-@pytest.fixture(scope="module")  # while it is there, asyncio.run can't be used
-def browser():
-    if CHROMIUM is None:
-        absent("Chromium")
-    from playwright.sync_api import sync_playwright
-
-    with sync_playwright() as playwright:
-        browser = playwright.chromium.launch(executable_path=CHROMIUM, args=CHROMIUM_ARGUMENTS)
-        yield browser
-        browser.close()
-
-
-@pytest.fixture
-def open_page(browser):
-    """Opens the page at an address; what it asks of other hosts, `page.strangers`, must be nothing at the end."""
-    pages = []
-
-    def open_at(url: str, width: int, **options):
-        context = browser.new_context(viewport={"width": width, "height": 900}, **options)
-        page = context.new_page()
-        page.strangers, page.failures = [], []
-        asked = page.strangers.append
-        page.on("request", lambda r: None if r.url.startswith((url, "data:", "blob:")) else asked(r.url))
-        page.on("pageerror", lambda error: page.failures.append(str(error)))
-        page.goto(url)
-        page.locator("#photo").wait_for()
-        pages.append(page)
-        return page
-
-    yield open_at
-    for page in pages:
-        page.context.close()
-        assert not page.strangers
-        assert not page.failures
-
-
-@pytest.fixture(params=[390, 1440])
-def page(open_page, url, request):
-    """The page at a phone's and at a desk's width."""
-    return open_page(url, request.param)
-
-
-@pytest.fixture(params=[390, 1440])
-def famous(open_page, famous_url, request):
-    """The other page, likewise."""
-    return open_page(famous_url, request.param)
 
 
 @pytest.fixture(scope="session")

@@ -53,7 +53,7 @@ def write_space(folder: Path, model: str | None = None, namespace: str | None = 
 
 
 def _what_is_not_served(folder: str, names: list[str]) -> list[str]:
-    served = (".py", ".json", ".md", ".safetensors")
+    served = (".py", ".css", ".html", ".js", ".json", ".md", ".safetensors")
     return [
         name for name in names if name == "__pycache__" or not (name.endswith(served) or Path(folder, name).is_dir())
     ]

@@ -189,6 +189,7 @@ def test_a_space_has_what_it_needs_and_no_more(tmp_path):
     write_space(tmp_path / "space", model="hf-hub:alice/net@v1")
     files = {file.relative_to(tmp_path / "space").as_posix() for file in (tmp_path / "space").rglob("*")}
     assert {"app.py", "requirements.txt", "README.md", "landmark_models/default/model.safetensors"} <= files
+    assert {f"landmark_models/page/{name}" for name in ("answers.html", "card.css", "card.js", "page.js")} <= files
     assert not [file for file in files if "__pycache__" in file or file.startswith(("train", "tests"))]
     names = [re.split(r"[\[<>=]", line)[0] for line in serving_requirements().splitlines()]
     assert {"torch", "timm", "gradio", "huggingface_hub", "pi-heif"} <= set(names)

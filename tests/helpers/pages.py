@@ -5,6 +5,8 @@ from html.parser import HTMLParser
 
 import httpx
 
+PHONE, DESK = 390, 1440  # widths of a screen, px
+
 
 class Reader(HTMLParser):
     """What a browser makes of a page: its tags with their attributes, and its text."""

@@ -1,20 +1,18 @@
-"""The page as a person with one photo uses it, in a real Chromium, at a phone's and at a desk's width."""
+"""The page as a person with one photo uses it, in a real Chromium, on a phone's screen or on both."""
 
 import base64
 import contextlib
 import io
 import json
-import time
+import threading
 
-import numpy as np
 import pytest
-import torch
-from helpers.photos import RED_HEIC, noisy_photo, with_gps
+from helpers.pages import DESK, PHONE
+from helpers.photos import RED_HEIC, noisy_photo
 from PIL import Image
 from playwright.sync_api import TimeoutError
 
-import app
-from landmark_models import LandmarkClassifier
+from landmark_models.page import handlers
 
 pytestmark = pytest.mark.browser
 
@@ -38,30 +36,47 @@ def fits(page) -> bool:
     return page.evaluate("document.documentElement.scrollWidth <= window.innerWidth")
 
 
-def test_a_photo_is_named_and_shown(page, photo):
+def tab_to(page, locator) -> None:
+    for _ in range(60):
+        if locator.evaluate("element => element.contains(document.activeElement)"):
+            return
+        page.keyboard.press("Tab")
+    raise AssertionError(f"{locator} is not reached by the keyboard")
+
+
+def test_a_photo_is_named_and_shown(open_page, url, width, photo):
+    page = open_page(url, width)
+    captions = "[...document.querySelectorAll('.gallery-item')].map(item => getComputedStyle(item, '::after').content)"
+    assert page.evaluate(captions) == ['"Eiffel Tower"', '"A lion: not a landmark"']
+    assert page.get_by_role("button", name="Why?").is_disabled()
     give(page, photo, "Red Tower")
     assert page.locator("#card").get_by_text("Best match of the 3 landmarks known here.").is_visible()
     assert page.locator("#card").get_by_text("Score ").is_visible()
     page.locator("#photo img[alt^='Photo of']").wait_for()
-    assert shown(page).get_attribute("src").split("?")[0].endswith((".jpeg", ".jpg"))
+    before = shown(page).get_attribute("src")
+    assert before.split("?")[0].endswith((".jpeg", ".jpg"))
     assert fits(page)
+    page.get_by_role("button", name="Eiffel Tower").click()  # an example
+    page.wait_for_function("before => document.querySelector('#photo img')?.src !== before", arg=before)
+    page.locator("#card h2").wait_for()
 
 
-@pytest.mark.parametrize("kind", ["sideways", "heic", "alpha"])
-def test_photos_as_phones_and_designers_have_them(page, kind, tmp_path):
-    file = tmp_path / f"photo.{ {'sideways': 'jpg', 'heic': 'heic', 'alpha': 'png'}[kind] }"
-    if kind == "sideways":
-        exif = Image.Exif()
-        exif[0x0112] = 6  # a phone held upright
-        noisy_photo((200, 40, 40), 1, (320, 240)).save(file, exif=exif)
-    elif kind == "heic":
-        file.write_bytes(base64.b64decode(RED_HEIC))
-    else:
-        Image.new("RGBA", (64, 48), (200, 40, 40, 128)).save(file)
-    give(page, file)
-    image = shown(page)
-    width, height = image.evaluate("image => [image.naturalWidth, image.naturalHeight]")
-    assert (width < height) == (kind == "sideways")
+def test_a_heic_photo_and_a_sideways_one_are_shown(page, tmp_path):
+    (tmp_path / "photo.heic").write_bytes(base64.b64decode(RED_HEIC))
+    give(page, tmp_path / "photo.heic")
+    before = shown(page).get_attribute("src")
+    exif = Image.Exif()
+    exif[0x0112] = 6  # a phone held upright
+    noisy_photo((200, 40, 40), 1, (320, 240)).save(tmp_path / "sideways.jpg", exif=exif)
+    page.get_by_label("Remove Image").click()
+    page.set_input_files("#photo input[type=file]", tmp_path / "sideways.jpg")
+    page.wait_for_function(
+        """before => {
+          const image = document.querySelector('#photo img');
+          return image && image.src !== before && image.naturalWidth > 0 && image.naturalWidth < image.naturalHeight;
+        }""",
+        arg=before,
+    )
 
 
 def test_a_photo_of_a_few_pixels_fills_its_frame(page, tmp_path):
@@ -79,7 +94,6 @@ def test_a_photo_of_a_few_pixels_fills_its_frame(page, tmp_path):
 @pytest.mark.parametrize("kind", ["", "image/heic"], ids=["of no kind to the browser", "heic"])
 def test_a_dropped_photo_is_named(page, kind):
     """Where nothing is installed for HEIC, a browser says of such a file that it is of no kind."""
-    page.wait_for_function("document.querySelector('.gallery-item')?.ariaLabel")  # the page has been set up
     page.evaluate(
         """([content, kind]) => {
           const bytes = Uint8Array.from(atob(content), letter => letter.charCodeAt(0));
@@ -88,7 +102,7 @@ def test_a_dropped_photo_is_named(page, kind):
           const zone = document.querySelector('#photo button[aria-label^=Drop]');
           zone.dispatchEvent(new DragEvent('drop', {dataTransfer: data, bubbles: true, cancelable: true}));
         }""",
-        [RED_HEIC if isinstance(RED_HEIC, str) else RED_HEIC.decode(), kind],
+        [RED_HEIC, kind],
     )
     page.locator("#card h2").wait_for()
     assert page.get_by_text("Invalid file type").count() == 0
@@ -136,20 +150,22 @@ def test_candidates_are_a_click_away_by_proper_name_and_fewer_on_request(famous,
     famous.locator("#answer").get_by_text("Dead Sea").wait_for(state="detached")
 
 
-def test_tags_are_copied_with_one_click(page, photo):
+def test_tags_are_copied_with_one_click_or_by_the_keyboard(famous, photo):
+    page = famous
     page.context.grant_permissions(["clipboard-read", "clipboard-write"])
-    give(page, photo, "Red Tower")
-    page.locator("#card").get_by_role("button", name="#RedTower").click()
-    page.locator("#card").get_by_role("button", name="Copied").wait_for()
-    assert page.evaluate("navigator.clipboard.readText()") == "#RedTower"
-
-
-def test_tags_are_copied_also_where_the_page_is_not_encrypted(open_page, famous_url, photo):
-    page = open_page(famous_url, 1440)
     give(page, photo, "Eiffel Tower")
+    card = page.locator("#card")
+    card.get_by_role("button", name="#EiffelTower").click()
+    card.get_by_role("button", name="Copied").wait_for()
+    assert page.evaluate("navigator.clipboard.readText()") == "#EiffelTower"
+    page.locator("h1").click()
+    tab_to(page, page.get_by_role("button", name="#TourEiffel"))
+    page.keyboard.press("Enter")
+    page.wait_for_function("navigator.clipboard.readText().then(text => text === '#TourEiffel')")
+    card.get_by_role("button", name="Copied").first.wait_for(state="detached")
     page.evaluate("Object.defineProperty(navigator, 'clipboard', {value: undefined})")  # as on http:// in a LAN
-    page.locator("#card").get_by_role("button", name="Copy all").click()
-    page.locator("#card").get_by_role("button", name="Copied").wait_for()
+    card.get_by_role("button", name="Copy all").click()
+    card.get_by_role("button", name="Copied").wait_for()
     page.evaluate("document.querySelector('h1').outerHTML += '<textarea id=pad></textarea>'")
     page.locator("#pad").press("Control+V")
     assert page.locator("#pad").input_value() == "#EiffelTower #TourEiffel #Paris #France"
@@ -161,36 +177,26 @@ def saved(page, link: str) -> str:
     return download.value.path().read_text(encoding="utf-8")
 
 
-def test_files_are_saved(famous, photo):
+def test_files_are_saved_and_the_map_loads_on_a_click_only(famous, photo):
+    famous.route("https://www.openstreetmap.org/**", lambda route: route.fulfill(body="<p>a map</p>"))
     give(famous, photo, "Eiffel Tower")
     annotations = json.loads(saved(famous, "JSON"))["landmarkAnnotations"]
     assert (annotations[0]["description"], annotations[0]["mid"]) == ("Eiffel Tower", "Q243")
     camera = "\n      <exif:GPSLatitude>"  # not inside the location shown
     assert camera not in saved(famous, "XMP sidecar")
     assert camera in saved(famous, "XMP with position")
-
-
-def test_the_map_is_asked_for_by_a_click_alone(famous, photo):
-    famous.route("https://www.openstreetmap.org/**", lambda route: route.fulfill(body="<p>a map</p>"))
-    give(famous, photo, "Eiffel Tower")
     assert not famous.strangers
     famous.get_by_role("button", name="Show the map").click()
     famous.frame_locator("iframe[title=Map]").get_by_text("a map").wait_for()
-    (asked,) = famous.strangers
-    assert asked.startswith("https://www.openstreetmap.org/export/embed.html?bbox=")
+    (request,) = famous.strangers
+    assert request.startswith("https://www.openstreetmap.org/export/embed.html?bbox=")
     famous.strangers.clear()
     assert fits(famous)
 
 
-def test_where_the_photo_says_it_was_taken_comes_first(famous, tmp_path):
-    give(famous, with_gps(tmp_path / "agra.jpg", image=noisy_photo((200, 40, 40), 1)), "Not recognised")
-    text = famous.locator("#card").inner_text()
-    assert text.startswith("The photo itself says where it was taken: 27.1750, 78.0421")
-    assert "Looks like Eiffel Tower, but the photo was taken" in text
-    assert famous.locator("#card").get_by_role("button").count() == 0  # nothing to tag it with
+def test_nothing_moves_when_the_answer_comes(open_page, famous_url, width, photo):
+    famous = open_page(famous_url, width)
 
-
-def test_nothing_moves_when_the_answer_comes(famous, photo):
     def places():
         boxes = [famous.locator(part).bounding_box() for part in ("h1", "#photo", "#card", "#why")]
         return [(round(box["x"]), round(box["y"]), round(box["width"])) for box in boxes]
@@ -214,33 +220,28 @@ CONTRAST = """selector => {
 
 
 @pytest.mark.parametrize("theme", ["light", "dark"])
-@pytest.mark.parametrize("width", [390, 1440])
-def test_the_page_can_be_read_by_day_and_by_night(open_page, famous_url, photo, theme, width):
+def test_the_page_can_be_read_by_day_and_by_night(open_page, famous_url, photo, theme):
     """WCAG 2.2 asks for a contrast of 4.5 to 1, and 3 to 1 for large text."""
-    page = open_page(famous_url, width, color_scheme=theme)
+    page = open_page(famous_url, PHONE, color_scheme=theme)
     give(page, photo, "Eiffel Tower")
     background = page.evaluate("getComputedStyle(document.body).backgroundColor")
     assert (sum(map(int, background[4:-1].split(","))) < 384) == (theme == "dark"), background
-    for part in ("#card h2", "#card .lead", "#card .chips button", "#card .links a"):
-        assert page.evaluate(CONTRAST, part) >= 4.5, part
-    page.get_by_role("tab", name="Many").click()
-    assert page.evaluate(CONTRAST, "button.primary") >= 4.5
-    page.get_by_role("tab", name="Landmarks").click()
-    page.locator("#known").wait_for()
-    assert page.evaluate(CONTRAST, "#known td") >= 4.5
+    for width in (PHONE, DESK):
+        page.set_viewport_size({"width": width, "height": 900})
+        page.get_by_role("tab", name="One photo").click()
+        for part in ("#card h2", "#card .lead", "#card .chips button", "#card .links a"):
+            assert page.evaluate(CONTRAST, part) >= 4.5, part
+        page.get_by_role("tab", name="Many").click()
+        page.locator("#photos").wait_for()
+        assert page.evaluate(CONTRAST, "button.primary") >= 4.5
+        page.get_by_role("tab", name="Landmarks").click()
+        page.locator("#known").wait_for()
+        assert page.evaluate(CONTRAST, "#known td") >= 4.5
 
 
-def tab_to(page, locator) -> None:
-    for _ in range(60):
-        if locator.evaluate("element => element.contains(document.activeElement)"):
-            return
-        page.keyboard.press("Tab")
-    raise AssertionError(f"{locator} is not reached by the keyboard")
-
-
-def test_the_keyboard_alone_suffices(famous):
-    """Tab and Enter reach the tabs, the example, the tags, the files, the reason and the candidates."""
-    page = famous
+def test_the_keyboard_alone_suffices(open_page, famous_url, width):
+    """Tab and Enter reach the tabs, the example, the tags, the files, the explanation and the candidates."""
+    page = open_page(famous_url, width)
     for name, part in (("Many", "#photos"), ("Landmarks", "#known"), ("One photo", "#photo")):
         tab_to(page, page.get_by_role("tab", name=name))
         page.keyboard.press("Enter")
@@ -257,87 +258,90 @@ def test_the_keyboard_alone_suffices(famous):
     tab_to(page, page.get_by_role("button", name="Candidates"))
 
 
-def test_a_tag_is_copied_by_the_keyboard(famous, photo):
-    give(famous, photo, "Eiffel Tower")
-    famous.context.grant_permissions(["clipboard-read", "clipboard-write"])
-    famous.locator("h1").click()
-    tab_to(famous, famous.get_by_role("button", name="#TourEiffel"))
-    famous.keyboard.press("Enter")
-    famous.locator("#card").get_by_role("button", name="Copied").wait_for()
-    assert famous.evaluate("navigator.clipboard.readText()") == "#TourEiffel"
+@pytest.fixture
+def hold(monkeypatch):
+    """Holds back one of the handlers' steps for a photo until it is released."""
+    gates = []
+
+    def hold(step: str, photo=None) -> Gate:
+        gate = Gate(getattr(handlers, step), photo.read_bytes() if photo else None)
+        monkeypatch.setattr(handlers, step, gate)
+        gates.append(gate)
+        return gate
+
+    yield hold
+    for gate in gates:
+        gate.release.set()
 
 
-def test_why_shows_where_the_named_landmark_is(page, photo, monkeypatch):
-    asked, explained = [], app.explained
-    monkeypatch.setattr(app, "explained", lambda *given: asked.append(given[2]) or explained(*given))
-    assert page.get_by_role("button", name="Why?").is_disabled()
-    give(page, photo, "Red Tower")
-    page.get_by_role("button", name="Why?").click()
-    page.locator("#reason img").wait_for()
-    assert asked == ["Red Tower"]
+class Gate:
+    """A step that waits for a photo with this content, or any, until it is released."""
 
+    def __init__(self, step, content: bytes | None):
+        self.step, self.content = step, content
+        self.reached, self.release, self.done = threading.Event(), threading.Event(), threading.Event()
 
-def test_an_example_has_a_caption_and_answers_on_a_click(page, photo):
-    give(page, photo, "Red Tower")
-    captions = "[...document.querySelectorAll('.gallery-item')].map(item => getComputedStyle(item, '::after').content)"
-    assert page.evaluate(captions) == ['"Eiffel Tower"', '"A lion: not a landmark"']
-    before = page.locator("#photo img").get_attribute("src")
-    page.get_by_role("button", name="Eiffel Tower").click()
-    page.wait_for_function("before => document.querySelector('#photo img')?.src !== before", arg=before)
-    page.locator("#card h2").wait_for()
-
-
-def slow_for(monkeypatch, photo, seconds=3.0) -> None:
-    """From now on the answer for this photo takes its time."""
-    content, look = photo.read_bytes(), app.open_photo
-
-    def slow(file, *arguments):
+    def __call__(self, *arguments):
+        file = next(argument for argument in arguments if hasattr(argument, "read"))
         data = file.read()
         file.seek(0)
-        if data == content:
-            time.sleep(seconds)
-        return look(file, *arguments)
+        if self.content not in (None, data):
+            return self.step(*arguments)
+        self.reached.set()
+        self.release.wait(30)
+        try:
+            return self.step(*arguments)
+        finally:
+            self.done.set()
 
-    monkeypatch.setattr(app, "open_photo", slow)
+    def finish(self, page) -> None:
+        """Let the step end, and give the page the time to show what must not come."""
+        self.release.set()
+        assert self.done.wait(30)
+        page.wait_for_timeout(700)
 
 
-def test_the_last_photo_is_the_one_that_is_answered(page, photo, tmp_path, monkeypatch):
-    slow_for(monkeypatch, photo)
+def test_the_last_photo_is_the_one_that_is_answered(page, photo, tmp_path, hold):
+    gate = hold("open_photo", photo)
     noisy_photo((40, 40, 200), 7, (60, 90)).save(tmp_path / "lake.png")
     page.set_input_files("#photo input[type=file]", photo)
     page.get_by_label("Remove Image").click()
     page.set_input_files("#photo input[type=file]", tmp_path / "lake.png")
     page.locator("#card h2").wait_for()
-    page.wait_for_timeout(4000)
+    if gate.reached.is_set():  # or the photo was removed before it was sent
+        gate.finish(page)
     assert page.locator("#card h2").filter(has_text="Red Tower").count() == 0
     assert shown(page).evaluate("image => image.naturalWidth / image.naturalHeight") == pytest.approx(60 / 90)
 
 
-def test_a_removed_photo_stays_away(page, photo, monkeypatch):
-    slow_for(monkeypatch, photo, 2.0)
+def test_a_removed_photo_stays_away(page, photo, hold):
+    gate = hold("open_photo", photo)
     page.set_input_files("#photo input[type=file]", photo)
     page.locator("#card").get_by_text("processing").wait_for()
+    assert gate.reached.wait(30)
     page.get_by_label("Remove Image").click()
-    page.wait_for_timeout(3000)
+    page.locator("#photo img").wait_for(state="detached")
+    gate.finish(page)
     assert page.locator("#photo img").count() == 0
-    assert page.locator("#card").inner_text().strip() == "The answer comes here."
+    assert page.locator("#card").inner_text().strip() == "The answer will appear here."
 
 
-def test_a_reason_does_not_come_under_another_photo(page, photo, monkeypatch):
+def test_an_explanation_does_not_come_with_another_photo(page, photo, hold):
     give(page, photo, "Red Tower")
-    explained = app.explained
-    monkeypatch.setattr(app, "explained", lambda *given: time.sleep(2) or explained(*given))
+    gate = hold("explain")
     page.locator("#why:not([disabled])").click()
+    assert gate.reached.wait(30)
     page.get_by_role("button", name="A lion: not a landmark").click()
     page.locator("#card h2").wait_for()
-    page.wait_for_timeout(3000)
+    gate.finish(page)
     assert page.locator("#reason img").count() == 0
 
 
-def test_a_photo_has_a_text_in_its_place_before_and_after(page, photo, monkeypatch):
-    slow_for(monkeypatch, photo, 1.0)
+def test_a_photo_has_a_text_in_its_place_before_and_after(page, photo, hold):
+    gate = hold("open_photo", photo)
     page.set_input_files("#photo input[type=file]", photo)
     page.locator("#photo img[alt='Your photo']").wait_for()
+    gate.release.set()
     page.locator("#photo img[alt^='Photo of']").wait_for()
     page.get_by_label("Remove Image").click()
     page.get_by_role("button", name="A lion: not a landmark").click()
@@ -345,7 +349,7 @@ def test_a_photo_has_a_text_in_its_place_before_and_after(page, photo, monkeypat
 
 
 def test_a_label_that_a_stranger_chose_is_only_text(open_page, hostile_url, photo):
-    page = open_page(hostile_url, 1440)
+    page = open_page(hostile_url, DESK)
     page.on("dialog", lambda dialog: page.failures.append(dialog.message))
     give(page, photo, "<img src=x onerror=alert(1)>")
     page.get_by_role("button", name="Candidates").click()
@@ -353,15 +357,6 @@ def test_a_label_that_a_stranger_chose_is_only_text(open_page, hostile_url, phot
     page.get_by_role("tab", name="Landmarks").click()
     page.locator("#known").get_by_text("onerror").locator("visible=true").first.wait_for()
     assert page.locator("img[src=x]").count() == 0
-
-
-def test_what_is_not_recognised_says_so(page, photo, monkeypatch):
-    outputs = LandmarkClassifier.outputs
-    nothing = torch.tensor([-torch.inf])  # the rule's score of a photo of no landmark
-    monkeypatch.setattr(LandmarkClassifier, "outputs", lambda *given: outputs(*given)._replace(scores=nothing))
-    give(page, photo, "Not recognised")
-    page.locator("#card").get_by_text("None of the 3 landmarks known here. The nearest is Red Tower").wait_for()
-    assert page.locator("#card").get_by_role("button").count() == 0
 
 
 def test_a_text_named_jpg_is_explained_and_the_page_goes_on(page, tmp_path):
@@ -372,8 +367,3 @@ def test_a_text_named_jpg_is_explained_and_the_page_goes_on(page, tmp_path):
     noisy_photo((40, 40, 200), 7).save(tmp_path / "lake.png")
     page.set_input_files("#photo input[type=file]", tmp_path / "lake.png")
     page.locator("#card h2").filter(has_not_text="can't be read").wait_for()
-
-
-def test_a_photo_too_large_is_refused_before_it_is_decoded(page, tmp_path):
-    Image.fromarray(np.zeros((1, 30000), np.uint8)).save(tmp_path / "line.png")
-    give(page, tmp_path / "line.png", "This photo can't be read")

@@ -6,15 +6,14 @@ import json
 import zipfile
 
 import pytest
+from helpers.pages import DESK, PHONE
 from helpers.photos import RED_HEIC, noisy_photo
 from PIL import Image
 
 pytestmark = pytest.mark.browser
 
 
-@pytest.fixture
-def table(page, photo, tmp_path):
-    """The table of 40 photos of every kind, one of them a text by its name, and one a text named .jpg."""
+def test_many_photos_of_every_kind_make_a_table_to_save(page, photo, tmp_path):
     exif = Image.Exif()
     exif[0x0112] = 6  # a phone held upright
     noisy_photo((200, 40, 40), 1, (320, 240)).save(tmp_path / "sideways.jpg", exif=exif)
@@ -31,20 +30,17 @@ def table(page, photo, tmp_path):
     page.get_by_role("button", name="Recognise").click()
     table = page.locator("#table")
     table.get_by_text("40 photos: ").wait_for()
-    return table
 
-
-def test_many_photos_of_every_kind_make_a_table(page, table):
     assert table.locator("tbody tr").count() == 40
     table.get_by_text("letter.jpg is not an image").wait_for()
     table.get_by_text("notes.txt is not an image").wait_for()
     table.get_by_text("2 can't be read").wait_for()
     assert table.locator("img").count() == 38
     assert table.locator("img").first.get_attribute("alt")
-    assert page.evaluate("document.documentElement.scrollWidth <= window.innerWidth")
+    for width in (DESK, PHONE):
+        page.set_viewport_size({"width": width, "height": 900})
+        assert page.evaluate("document.documentElement.scrollWidth <= window.innerWidth")
 
-
-def test_all_of_them_are_saved(page, table):
     def saved(link: str) -> bytes:
         with page.expect_download() as download:
             table.get_by_role("link", name=link, exact=True).click()
@@ -61,7 +57,8 @@ def test_all_of_them_are_saved(page, table):
         assert "letter.jpg.xmp" not in archive.namelist()
 
 
-def test_what_the_model_knows_is_listed_and_described(page):
+def test_what_the_model_knows_is_listed_and_described(open_page, url, width):
+    page = open_page(url, width)
     page.get_by_role("tab", name="Landmarks").click()
     known = page.locator("#known")
     known.get_by_text("Green Bridge").locator("visible=true").first.wait_for()

@@ -23,7 +23,7 @@ def folder(run, tmp_path):
 
 @pytest.fixture
 def serve(monkeypatch):
-    monkeypatch.setattr(serving, "PATIENCE", 60.0)  # however slow the machine
+    monkeypatch.setattr(serving, "HUB_TIMEOUT", 60.0)  # however slow the machine
     started = []
 
     def serve(*arguments, **options) -> Serving:
@@ -44,44 +44,16 @@ def wait_for(condition) -> None:
 
 def test_without_a_wish_the_embedded_model_serves(serve):
     served = serve()
-    assert served.now.classifier.source == "default"
-    assert served.now.why == ""
-
-
-def test_the_facts_tell_the_figures_on_photos_from_elsewhere_as_far_as_they_are_there(serve, folder):
-    now = serve(str(folder)).now
-    assert "elsewhere" not in now.facts
-    elsewhere = {"data": "wild60", "n": 211, "top1": 0.924, "top1_ci95": [0.88, 0.955]}
-    now.classifier.landmark["elsewhere"] = elsewhere
-    assert "of 100 test photos" in now.facts
-    text = "On 211 photos from elsewhere (wild60) it is right first time on 92.4 % (95 % interval 88.0 to 95.5 %). "
-    assert text in now.facts
-    assert "It names" not in now.facts
-    elsewhere["named"] = {"photos": 211, "named": 190, "right": 184}
-    assert "It names 90 % of them (96 of 100 such answers right). " in now.facts
-    elsewhere["others"] = {"far": {"n": 300, "named": 6}}
-    assert "It names 90 % of them (96 of 100 such answers right), and 2 % of 300 photos of anything else." in now.facts
-    elsewhere["others"]["near"] = {"n": 150, "named": 12}
-    assert "such answers right), 8 % of 150 photos of other landmarks, streets and buildings, and 2 % of" in now.facts
-    elsewhere["named"] = {"photos": 211, "named": 0, "right": 0}
-    assert "It names 0 % of them, 8 % of" in now.facts
-
-
-@pytest.mark.parametrize(
-    ("source", "name"), [("default", "The embedded model"), ("compact", "The embedded model compact")]
-)
-def test_the_facts_call_an_embedded_model_so(serve, folder, source, name):
-    now = serve(str(folder)).now
-    now.classifier.source = source
-    assert now.facts.startswith(f"{name} knows 3 landmarks. Right first time on 90.0 % of 100 test photos")
+    assert served.current.classifier.source == "default"
+    assert served.current.why == ""
 
 
 def test_a_folder_serves_and_a_missing_one_does_not_keep_the_page_from_starting(serve, run, tmp_path):
-    assert serve(str(run.path)).now.classifier.labels == ["Red Tower", "Green Bridge", "Blue Lake"]
+    assert serve(str(run.path)).current.classifier.labels == ["Red Tower", "Green Bridge", "Blue Lake"]
     served = serve(str(tmp_path / "nothing"))
-    assert served.now.classifier.source == "default"
-    assert "There is no model folder" in served.now.why
-    assert served.now.why.endswith("So the embedded model serves.")
+    assert served.current.classifier.source == "default"
+    assert "There is no model folder" in served.current.why
+    assert served.current.why.endswith("So the embedded model serves.")
 
 
 def test_a_model_of_the_hub_goes_before_a_namespace(serve, hub_server, owner, folder):
@@ -89,54 +61,56 @@ def test_a_model_of_the_hub_goes_before_a_namespace(serve, hub_server, owner, fo
     describe(folder, test=figures(0.94))
     better = hub_server.commit(f"{owner}/better", files(folder))
     served = serve(f"hf-hub:{owner}/worse", owner)
-    assert served.now.classifier.source == f"hf-hub:{owner}/worse"
-    assert (served.now.classifier.revision, served.now.why) == (commit, "")
+    assert served.current.classifier.source == f"hf-hub:{owner}/worse"
+    assert (served.current.classifier.revision, served.current.why) == (commit, "")
     served = serve(None, owner)
-    assert served.now.classifier.revision == better
-    assert served.now.why == f"It is the best of 2 models of {owner} on the same test photos."
+    assert served.current.classifier.revision == better
+    assert served.current.why == f"It is the best of 2 models of {owner} on the same test photos."
 
 
 def test_the_hub_down_then_up_then_going_down(serve, hub_server, owner, folder, monkeypatch):
-    monkeypatch.setattr(serving, "LOOK_AGAIN", 0.05)
-    monkeypatch.setattr(serving, "LOOK_AGAIN_AFTER_FAILURE", 0.05)
+    monkeypatch.setattr(serving, "CHECK_INTERVAL", 0.05)
+    monkeypatch.setattr(serving, "RETRY_INTERVAL", 0.05)
     commit = hub_server.commit(f"{owner}/net", files(folder))
     hub_server.down()
     served = serve(None, owner)
-    assert served.now.classifier.source == "default"
-    assert "the Hub can't be reached" in served.now.why
-    assert "the embedded model serves" in served.now.why
+    assert served.current.classifier.source == "default"
+    assert "the Hub can't be reached" in served.current.why
+    assert "the embedded model serves" in served.current.why
     hub_server.up()
-    wait_for(lambda: served.now.classifier.revision == commit)
-    wait_for(lambda: "the only model" in served.now.why)
+    wait_for(lambda: served.current.classifier.revision == commit)
+    wait_for(lambda: "the only model" in served.current.why)
     hub_server.down()
-    wait_for(lambda: "can't be reached" in served.now.why)
-    assert served.now.classifier.revision == commit
-    assert "this one goes on serving" in served.now.why
+    wait_for(lambda: "can't be reached" in served.current.why)
+    assert served.current.classifier.revision == commit
+    assert "this one continues to serve" in served.current.why
     served.close()
 
     later = serve(None, owner)  # another start, the Hub still down
-    assert later.now.classifier.revision == commit
-    assert "can't be reached" in later.now.why
-    assert later.now.why.endswith("So the last copy that served does.")
+    assert later.current.classifier.revision == commit
+    assert "can't be reached" in later.current.why
+    assert later.current.why.endswith("So the last copy that worked serves.")
 
 
-def test_a_slow_hub_is_not_waited_for_but_served_once_it_answers(serve, hub_server, owner, folder):
+def test_a_slow_hub_is_not_waited_for_but_served_once_it_answers(serve, hub_server, owner, folder, monkeypatch):
+    monkeypatch.setattr(serving, "HUB_TIMEOUT", 0.1)
     commit = hub_server.commit(f"{owner}/net", files(folder))
     hub_server.fail("/api/models/", delay=1.5)
-    served = serve(f"hf-hub:{owner}/net", patience=0.1)
-    assert served.now.classifier.source == "default"
-    assert "has not answered within" in served.now.why
-    wait_for(lambda: served.now.classifier.revision == commit)
-    assert served.now.why == ""
+    served = serve(f"hf-hub:{owner}/net")
+    assert served.current.classifier.source == "default"
+    assert "has not answered within" in served.current.why
+    wait_for(lambda: served.current.classifier.revision == commit)
+    assert served.current.why == ""
 
 
-def test_where_models_may_not_change_the_one_of_the_start_stays(serve, hub_server, owner, folder):
+def test_where_models_may_not_change_the_one_of_the_start_stays(serve, hub_server, owner, folder, monkeypatch):
+    monkeypatch.setattr(serving, "HUB_TIMEOUT", 0.1)
     hub_server.commit(f"{owner}/net", files(folder))
     hub_server.fail("/api/models/", delay=0.5)
-    served = serve(f"hf-hub:{owner}/net", patience=0.1, look_again=False)
+    served = serve(f"hf-hub:{owner}/net", keep_checking=False)
     wait_for(lambda: not [thread for thread in threading.enumerate() if thread.name in ("hub", "model-watch")])
     assert "/cdn/" in " ".join(request.path for request in hub_server.requests)  # it was found, too late
-    assert served.now.classifier.source == "default"
+    assert served.current.classifier.source == "default"
 
 
 def test_the_thread_that_starts_moves_the_model_to_its_device(serve, hub_server, owner, folder, monkeypatch):
@@ -146,7 +120,7 @@ def test_the_thread_that_starts_moves_the_model_to_its_device(serve, hub_server,
     monkeypatch.setattr(
         torch.nn.Module, "to", lambda *words, **more: movers.append(threading.current_thread()) or to(*words, **more)
     )
-    assert serve(f"hf-hub:{owner}/net", look_again=False).now.classifier.revision
+    assert serve(f"hf-hub:{owner}/net", keep_checking=False).current.classifier.revision
     assert set(movers) == {threading.main_thread()}
 
 
@@ -167,39 +141,39 @@ def test_the_thread_that_starts_moves_the_model_to_its_device(serve, hub_server,
 def test_whatever_the_hub_answers_the_last_good_copy_serves(fault, words, wish, serve, hub_server, owner, folder):
     commit = hub_server.commit(f"{owner}/net", files(folder))
     wanted = (f"hf-hub:{owner}/net",) if wish == "model" else (None, owner)
-    assert serve(*wanted).now.classifier.revision == commit
+    assert serve(*wanted).current.classifier.revision == commit
     for where in (f"/api/models/{owner}/net", "/api/models?"):
         hub_server.fail(where, times=100, **fault)
     served = serve(*wanted)
-    assert served.now.classifier.revision == commit
-    assert words in served.now.why
+    assert served.current.classifier.revision == commit
+    assert words in served.current.why
 
 
 def test_a_new_commit_takes_over_and_a_bad_one_does_not(serve, hub_server, owner, folder, monkeypatch):
-    monkeypatch.setattr(serving, "LOOK_AGAIN", 0.05)
-    monkeypatch.setattr(serving, "LOOK_AGAIN_AFTER_FAILURE", 0.05)
+    monkeypatch.setattr(serving, "CHECK_INTERVAL", 0.05)
+    monkeypatch.setattr(serving, "RETRY_INTERVAL", 0.05)
     first = hub_server.commit(f"{owner}/net", files(folder))
     served = serve(f"hf-hub:{owner}/net")
-    assert served.now.classifier.revision == first
+    assert served.current.classifier.revision == first
     state = load_file(folder / "model.safetensors")
     nan = {name: tensor * torch.nan if tensor.is_floating_point() else tensor for name, tensor in state.items()}
     save_file(nan, folder / "nan.safetensors")
     hub_server.commit(f"{owner}/net", {"model.safetensors": (folder / "nan.safetensors").read_bytes()})
-    wait_for(lambda: "scores that are no numbers" in served.now.why)
-    assert served.now.classifier.revision == first
+    wait_for(lambda: "scores that are not finite numbers" in served.current.why)
+    assert served.current.classifier.revision == first
     hub_server.commit(f"{owner}/net", {"model.safetensors": b"damaged"})
-    wait_for(lambda: "don't fit" in served.now.why)
-    assert served.now.classifier.revision == first
+    wait_for(lambda: "don't fit" in served.current.why)
+    assert served.current.classifier.revision == first
     hub_server.commit(f"{owner}/net", {"model.safetensors": None})
-    wait_for(lambda: "has no model.safetensors" in served.now.why)
-    assert served.now.classifier.revision == first
+    wait_for(lambda: "has no model.safetensors" in served.current.why)
+    assert served.current.classifier.revision == first
 
     later = serve(f"hf-hub:{owner}/net")  # a start while the Hub has nothing good
-    assert later.now.classifier.revision == first
-    assert "the last copy that served" in later.now.why
+    assert later.current.classifier.revision == first
+    assert "the last copy that worked" in later.current.why
 
     good = hub_server.commit(f"{owner}/net", {"model.safetensors": (folder / "model.safetensors").read_bytes()})
-    wait_for(lambda: served.now.classifier.revision == good)
+    wait_for(lambda: served.current.classifier.revision == good)
 
 
 def test_a_model_that_fails_as_it_computes_is_not_taken(serve, hub_server, owner, folder, monkeypatch):
@@ -214,21 +188,21 @@ def test_a_model_that_fails_as_it_computes_is_not_taken(serve, hub_server, owner
 
     monkeypatch.setattr(models, "load", broken)
     served = serve(f"hf-hub:{owner}/net")
-    assert served.now.classifier.source == "default"
-    assert "can't serve" in served.now.why
+    assert served.current.classifier.source == "default"
+    assert "can't serve" in served.current.why
 
 
 def test_a_record_that_can_not_be_read_or_written_is_no_reason_to_stop(serve, hub_server, owner, folder, monkeypatch):
     commit = hub_server.commit(f"{owner}/net", files(folder))
-    monkeypatch.setattr(serving, "_record", lambda: folder / "nowhere" / "record.json")
-    assert serve(f"hf-hub:{owner}/net").now.classifier.revision == commit
+    monkeypatch.setattr(serving, "_record_file", lambda: folder / "nowhere" / "record.json")
+    assert serve(f"hf-hub:{owner}/net").current.classifier.revision == commit
     for damaged in ("[1]", "{half"):
         (folder / "record.json").write_text(damaged)
-        monkeypatch.setattr(serving, "_record", lambda: folder / "record.json")
-        assert serve(f"hf-hub:{owner}/net").now.classifier.revision == commit
+        monkeypatch.setattr(serving, "_record_file", lambda: folder / "record.json")
+        assert serve(f"hf-hub:{owner}/net").current.classifier.revision == commit
         assert json.loads((folder / "record.json").read_text()) == {
             f"hf-hub:{owner}/net": f"hf-hub:{owner}/net@{commit}"
         }
     hub_server.down()
-    assert serve(f"hf-hub:{owner}/net").now.classifier.revision == commit  # the cache's own copy
-    assert serve(f"hf-hub:{owner}/other").now.classifier.source == "default"
+    assert serve(f"hf-hub:{owner}/net").current.classifier.revision == commit  # the cache's own copy
+    assert serve(f"hf-hub:{owner}/other").current.classifier.source == "default"

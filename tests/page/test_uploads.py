@@ -12,9 +12,9 @@ from gradio_client import handle_file
 from gradio_client.exceptions import AppError
 from helpers.pages import post
 
-import app
 from landmark_models import LandmarkClassifier, PhotoError
-from landmark_models.page import uploads
+from landmark_models.page import fetching, uploads
+from landmark_models.page.examples import GRADIO_EXAMPLES, gradio_examples
 
 
 def test_what_was_uploaded_is_deleted(client, photo):
@@ -25,9 +25,9 @@ def test_what_was_uploaded_is_deleted(client, photo):
     assert old
     uploads.sweep(folder)
     assert all(file.exists() for file in old)  # half an hour has not passed
-    uploads.sweep(folder, list(app.gradio_examples()), older_than=-1)
+    uploads.sweep(folder, list(gradio_examples()), older_than=-1)
     left = [file for file in folder.rglob("*") if file.is_file()]
-    assert {file.name for file in left} == set(app.GRADIO_EXAMPLES)  # the page's own examples still show
+    assert {file.name for file in left} == set(GRADIO_EXAMPLES)  # the page's own examples still show
 
 
 @pytest.mark.parametrize("meta", [{}, {"meta": {"_type": "gradio.FileData"}}], ids=["bare", "gradio's own form"])
@@ -87,20 +87,20 @@ def at(address: str) -> dict:
 
 
 def test_a_photo_at_an_address_is_fetched_within_limits(url, elsewhere, monkeypatch):
-    monkeypatch.setattr(uploads, "_is_public", lambda _: True)
+    monkeypatch.setattr(fetching, "_is_public", lambda _: True)
     assert "Red Tower" in post(url, at(f"{elsewhere}/fine.jpg"))
     assert "Red Tower" in post(url, at(f"{elsewhere}/moved.jpg"))
-    assert "answers 404" in post(url, at(f"{elsewhere}/gone.jpg"))
-    assert "sends it packed" in post(url, at(f"{elsewhere}/packed.jpg"))
+    assert "answers with status 404" in post(url, at(f"{elsewhere}/gone.jpg"))
+    assert "compressed" in post(url, at(f"{elsewhere}/packed.jpg"))
     assert "can't be reached" in post(url, at("http://127.0.0.1:9/closed.jpg"))
-    monkeypatch.setattr(uploads, "MAX_BYTES", 1000)
+    monkeypatch.setattr(fetching, "MAX_BYTES", 1000)
     assert "is larger than" in post(url, at(f"{elsewhere}/large.jpg"))
 
 
 @pytest.mark.parametrize("said", [b"", b"HTTP/1.1 200 OK\r\n\r\n\xff\xd8"], ids=["nothing", "a beginning"])
 def test_a_host_that_falls_silent_is_not_waited_for(url, said, monkeypatch):
-    monkeypatch.setattr(uploads, "_is_public", lambda _: True)
-    monkeypatch.setattr(uploads, "_PATIENCE", 0.5)
+    monkeypatch.setattr(fetching, "_is_public", lambda _: True)
+    monkeypatch.setattr(fetching, "_TIMEOUT", 0.5)
     with socket.create_server(("127.0.0.1", 0)) as listener:
 
         def accept() -> None:
@@ -111,7 +111,7 @@ def test_a_host_that_falls_silent_is_not_waited_for(url, said, monkeypatch):
         held: list[socket.socket] = []
         threading.Thread(target=accept, daemon=True).start()
         started = time.monotonic()
-        assert "did not come within" in post(url, at(f"http://127.0.0.1:{listener.getsockname()[1]}/slow.jpg"))
+        assert "did not arrive within" in post(url, at(f"http://127.0.0.1:{listener.getsockname()[1]}/slow.jpg"))
         assert time.monotonic() - started < 10
         for connection in held:
             connection.close()
@@ -119,9 +119,9 @@ def test_a_host_that_falls_silent_is_not_waited_for(url, said, monkeypatch):
 
 def test_a_redirect_keeps_the_hosts_name(monkeypatch):
     """Or the certificate of the next answer could not be checked."""
-    monkeypatch.setattr(uploads, "_is_public", lambda _: True)
+    monkeypatch.setattr(fetching, "_is_public", lambda _: True)
     request = httpx.Request("GET", "https://localhost:8443/a.jpg", extensions={"timeout": {"read": 1}})
-    sent = asyncio.run(uploads._to_public_host(request))
+    sent = asyncio.run(fetching._to_public_host(request))
     assert request.url.host == "localhost"
     assert sent.url.host in ("127.0.0.1", "::1")
     assert sent.headers["Host"] == "localhost:8443"
@@ -139,12 +139,12 @@ def test_nobody_reaches_the_server_or_its_neighbours_through_the_page(url, elsew
      "fe80::1", "fec0::1", "fd00::1", "2002:7f00:1::", "::ffff:127.0.0.1", "ff02::1"],
 )  # fmt: skip
 def test_addresses_that_are_not_anybodys(address):
-    assert not uploads._is_public(address)
+    assert not fetching._is_public(address)
 
 
 def test_addresses_that_are():
-    assert uploads._is_public("8.8.8.8")
-    assert uploads._is_public("2001:4860:4860::8888")
+    assert fetching._is_public("8.8.8.8")
+    assert fetching._is_public("2001:4860:4860::8888")
 
 
 def test_the_folder_for_uploads_is_the_pages_own(tmp_path):

@@ -7,8 +7,8 @@ import pytest
 from PIL import Image
 
 from landmark_models import LandmarkClassifier
-from landmark_models.page.batch import as_csv, as_jsonl, sidecars, tag_photos
 from landmark_models.page.cards import table_html
+from landmark_models.page.results import as_csv, as_jsonl, as_sidecars, tag_photos
 
 
 @pytest.fixture
@@ -24,11 +24,11 @@ def tagged(sure, photo, tmp_path):
 
 
 def test_each_photo_has_tags_or_a_reason_by_its_own_name(tagged, tmp_path):
-    assert [photo.tags is not None for photo in tagged] == [True, False, True, True, True, False]
+    assert [result.tags is not None for result in tagged] == [True, False, True, True, True, False]
     assert tagged[0].tags.best.label == "Red Tower"
     assert tagged[1].error.startswith("letter.jpg is not an image")
     assert tagged[5].error.startswith("gone.jpg does not exist")
-    assert str(tmp_path) not in " ".join(photo.error for photo in tagged)
+    assert str(tmp_path) not in " ".join(result.error for result in tagged)
 
 
 def test_csv_holds_a_row_for_each_and_no_formula(tagged):
@@ -49,11 +49,11 @@ def test_json_lines_hold_what_the_endpoint_says(tagged):
 
 
 def test_sidecars_stay_in_their_folder_and_none_is_lost(tagged):
-    with zipfile.ZipFile(io.BytesIO(sidecars(tagged))) as archive:
+    with zipfile.ZipFile(io.BytesIO(as_sidecars(tagged))) as archive:
         names = archive.namelist()
         assert not archive.testzip()
         assert all("/" not in name and "\\" not in name for name in names)
-        recognised = [photo for photo in tagged if photo.tags and photo.tags.recognised]
+        recognised = [result for result in tagged if result.tags and result.tags.recognised]
         assert len(set(names)) == len(names) == len(recognised)
         assert archive.read(names[0]).startswith(b"<?xpacket")
 

@@ -1,0 +1,64 @@
+"""What the page says about the model that serves: which one, why, how accurate, and its limits, in Markdown."""
+
+from typing import Any
+
+from landmark_models import models
+from landmark_models.classifier import LandmarkClassifier, right_of_100
+from landmark_models.text import for_markdown
+
+__all__ = ["model_facts"]
+
+_LIMITS = (
+    "**Limits.** It knows these landmarks as its training photos show them; it may miss rare views, such as at night "
+    "or from inside, and may take a photo of something else for one of them. Don't use it where a wrong name could "
+    "harm anyone."
+)
+
+
+def model_facts(classifier: LandmarkClassifier, why: str) -> str:
+    """Facts about a model and, after them, why it is the one that serves."""
+    name = f"Model **{for_markdown(classifier.source.removeprefix(models.PREFIX).partition('@')[0])}**"
+    if classifier.source in models.EMBEDDED:
+        name = "The embedded model" if classifier.source == "default" else f"The embedded model {classifier.source}"
+    revision = f", revision `{classifier.revision[:12]}`," if classifier.revision else ""
+    facts = [f"{name}{revision} knows {len(classifier.labels)} landmarks."]
+    if test := classifier.landmark.get("test"):
+        facts.append(
+            f"Right first time on {100 * test['top1']:.1f} % of {test['n']} test photos "
+            f"({_interval(test)}, {for_markdown(test['data'])})."
+        )
+    else:
+        facts.append("It has no test figures.")
+    if elsewhere := classifier.landmark.get("elsewhere"):
+        facts += _on_photos_from_elsewhere(elsewhere)
+    if classifier.landmark.get("calibration"):
+        facts.append("Of its answers to photos of these landmarks with a score of 80 %, about 80 in 100 are right.")
+    else:
+        facts.append("Its scores are not calibrated: they do not say how often it is right.")
+    facts.append(for_markdown(why))
+    return f"{' '.join(facts).strip()}\n\n{_LIMITS}"
+
+
+def _on_photos_from_elsewhere(figures: dict[str, Any]) -> list[str]:
+    """Sentences about photos from elsewhere; figures that a config lacks are left out."""
+    sentences = [
+        f"On {figures['n']} photos from elsewhere ({for_markdown(figures['data'])}) it is right first time on "
+        f"{100 * figures['top1']:.1f} % ({_interval(figures)})."
+    ]
+    shares = []
+    if (named := figures.get("named")) and named["photos"]:
+        right = f" ({right_of_100(named)} of 100 such answers right)" if named["named"] else ""
+        shares.append(f"{100 * named['named'] / named['photos']:.0f} % of them{right}")
+    others = figures.get("others", {})
+    for group, content in (("near", "other landmarks, streets and buildings"), ("far", "anything else")):
+        if (part := others.get(group)) and part["n"]:
+            shares.append(f"{100 * part['named'] / part['n']:.0f} % of {part['n']} photos of {content}")
+    if shares:
+        listed = shares[0] if len(shares) == 1 else f"{', '.join(shares[:-1])}, and {shares[-1]}"
+        sentences.append(f"It names {listed}.")
+    return sentences
+
+
+def _interval(figures: dict[str, Any]) -> str:
+    low, high = (100 * bound for bound in figures["top1_ci95"])
+    return f"95 % interval {low:.1f} to {high:.1f} %"

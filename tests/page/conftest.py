@@ -1,0 +1,115 @@
+"""Pages that serve small models, clients of their API, and a browser to open them in."""
+
+import contextlib
+import shutil
+from pathlib import Path
+
+import pytest
+from gradio_client import Client
+from helpers.model_folders import renamed
+from helpers.pages import DESK, PHONE
+from helpers.programs import absent
+
+from landmark_models.page.fetching import guard_fetching
+from landmark_models.page.layout import LAUNCH_OPTIONS, build
+from landmark_models.page.serving import Serving
+
+
+@contextlib.contextmanager
+def opened(model: Path):
+    """The address of a page with a model serving."""
+    guard_fetching()
+    page = build(Serving(str(model)))
+    _, url, _ = page.launch(prevent_thread_lock=True, quiet=True, mcp_server=True, **LAUNCH_OPTIONS)
+    yield url
+    page.close(verbose=False)
+
+
+@pytest.fixture(scope="session")
+def url(sure):
+    """The page's address, with the small run's model serving."""
+    with opened(sure) as url:
+        yield url
+
+
+@pytest.fixture(scope="session")
+def famous_url(famous_model):
+    """Another page, with a model whose landmarks the gazetteer knows."""
+    with opened(famous_model) as url:
+        yield url
+
+
+@pytest.fixture(scope="session")
+def hostile_url(sure, tmp_path_factory):
+    """A page whose model has labels that a stranger chose."""
+    names = {"Red Tower": "<img src=x onerror=alert(1)>"}
+    with opened(renamed(sure, tmp_path_factory.mktemp("models") / "hostile", names)) as url:
+        yield url
+
+
+@pytest.fixture(scope="session")
+def client(url):
+    """A client of the page's API."""
+    return Client(url, verbose=False)
+
+
+CHROMIUM = shutil.which("chromium") or shutil.which("chromium-browser") or shutil.which("google-chrome")
+CHROMIUM_ARGUMENTS = [
+    "--no-sandbox", "--disable-gpu", "--disable-background-networking", "--disable-component-update",
+    "--use-fake-device-for-media-stream", "--use-fake-ui-for-media-stream",
+]  # fmt: skip
+
+
+@pytest.fixture(scope="module")  # while it is there, asyncio.run can't be used
+def browser():
+    if CHROMIUM is None:
+        absent("Chromium")
+    from playwright.sync_api import sync_playwright
+
+    with sync_playwright() as playwright:
+        browser = playwright.chromium.launch(executable_path=CHROMIUM, args=CHROMIUM_ARGUMENTS)
+        yield browser
+        browser.close()
+
+
+@pytest.fixture
+def open_page(browser):
+    """Opens the page at an address; its requests to other hosts, `page.strangers`, must be none at the end."""
+    pages = []
+
+    def open_at(url: str, width: int, **options):
+        context = browser.new_context(viewport={"width": width, "height": 900}, **options)
+        page = context.new_page()
+        page.strangers, page.failures = [], []
+        page.on(
+            "request",
+            lambda r: None if r.url.startswith((url, "data:", "blob:")) else page.strangers.append(r.url),
+        )
+        page.on("pageerror", lambda error: page.failures.append(str(error)))
+        page.goto(url)
+        page.wait_for_function("document.querySelector('.gallery-item')?.ariaLabel")  # `page_js` has run
+        pages.append(page)
+        return page
+
+    yield open_at
+    for page in pages:
+        page.context.close()
+        assert not page.strangers
+        assert not page.failures
+
+
+@pytest.fixture
+def page(open_page, url):
+    """The page at a phone's width, where space is scarce."""
+    return open_page(url, PHONE)
+
+
+@pytest.fixture
+def famous(open_page, famous_url):
+    """The other page, likewise."""
+    return open_page(famous_url, PHONE)
+
+
+@pytest.fixture(params=[PHONE, DESK])
+def width(request) -> int:
+    return request.param

@@ -1,0 +1,141 @@
+"""The API: over HTTP, with gradio's client, and for agents over MCP."""
+
+import asyncio
+import base64
+import json
+import re
+import shutil
+import subprocess
+import sys
+from concurrent.futures import ThreadPoolExecutor
+from pathlib import Path
+
+import pytest
+from gradio.utils import get_upload_folder
+from gradio_client import Client, handle_file
+from helpers.model_folders import figures
+from helpers.photos import with_gps
+from mcp import ClientSession
+from mcp.client.streamable_http import streamable_http_client
+from PIL import Image
+
+from landmark_models import LandmarkClassifier, photo_position
+from landmark_models.models.failures import in_background
+from landmark_models.page import uploads
+from landmark_models.page.examples import GRADIO_EXAMPLES, gradio_examples
+from landmark_models.page.facts import model_facts
+from landmark_models.page.layout import LAUNCH_OPTIONS, build
+from landmark_models.page.serving import Serving
+from train.benchmarks.page import ask
+
+
+def test_predict_gives_the_agreed_shape(client, sure, photo):
+    assert len(client.predict(handle_file(photo), api_name="/predict")[0]["confidences"]) == 3
+    answer, shown, known = client.predict(handle_file(photo), 2, api_name="/predict")
+    expected = LandmarkClassifier.load(sure).predict(photo, 2)
+    assert known is expected.known is True
+    assert answer["label"] == expected[0].label
+    assert [part["label"] for part in answer["confidences"]] == [prediction.label for prediction in expected]
+    assert answer["confidences"][0]["confidence"] == pytest.approx(expected[0].score, abs=1e-5)
+    with Image.open(shown) as image:
+        assert image.format == "JPEG"
+        assert image.size == (64, 48)
+
+
+def test_what_comes_back_says_nothing_of_where_and_with_what_it_was_taken(client, tmp_path, capfd):
+    photo = with_gps(tmp_path / "secret_name.jpg")
+    for name, arguments in (("/predict", [3]), ("/explain", [])):
+        answer = client.predict(handle_file(photo), *arguments, api_name=name)
+        shown = answer[1] if name == "/predict" else answer
+        assert photo_position(photo)
+        assert photo_position(shown) is None
+        with Image.open(shown) as image:
+            assert not image.getexif()
+    said = "".join(capfd.readouterr())
+    assert "secret_name" not in said
+    assert "27.17" not in said
+
+
+def test_what_is_public_has_clean_names_and_says_what_it_does(client):
+    endpoints = client.view_api(return_format="dict", print_info=False)["named_endpoints"]
+    assert set(endpoints) == {"/predict", "/tag", "/explain", "/landmarks"}
+    assert all(endpoint["description"] for endpoint in endpoints.values())
+
+
+def test_thirty_two_people_at_once_are_all_answered(url, sure, photo):
+    content = photo.read_bytes()
+    expected = LandmarkClassifier.load(sure).predict(photo, 1)[0].label
+    with ThreadPoolExecutor(32) as pool:
+        answers = list(pool.map(lambda _: ask(url, content), range(64)))
+    assert [answer[0]["label"] for answer in answers] == [expected] * 64
+
+
+def test_agents_find_and_use_the_tools(sure, photo, monkeypatch):
+    monkeypatch.setenv("GRADIO_MCP_SERVER", "True")
+    page = build(Serving(str(sure)))
+    _, url, _ = page.launch(prevent_thread_lock=True, quiet=True, **LAUNCH_OPTIONS)
+    data = f"data:image/jpeg;base64,{base64.b64encode(photo.read_bytes()).decode()}"
+
+    async def use():
+        async with (
+            streamable_http_client(f"{url}gradio_api/mcp/") as (read, write, _),
+            ClientSession(read, write) as mcp,
+        ):
+            await mcp.initialize()
+            tools = {tool.name: tool.description for tool in (await mcp.list_tools()).tools}
+            calls = {"predict": {"photo": data}, "tag": {"photo": data}, "explain": {"photo": data}, "landmarks": {}}
+            return tools, {name: await mcp.call_tool(name, arguments) for name, arguments in calls.items()}
+
+    try:
+        tools, answers = asyncio.run(use())
+        uploads.sweep(Path(get_upload_folder()), list(gradio_examples()), older_than=-1)
+    finally:
+        page.close(verbose=False)
+    assert set(tools) == {"predict", "tag", "explain", "landmarks"}
+    assert all(tools.values())
+    assert not any(answer.isError for answer in answers.values())
+    assert "Red Tower" in answers["predict"].content[0].text
+    assert "#RedTower" in answers["tag"].content[0].text
+    assert answers["explain"].content[0].type == "image"
+    assert "Blue Lake" in answers["landmarks"].content[0].text
+    left = [file.name for file in Path(get_upload_folder()).rglob("*") if file.is_file()]
+    assert set(left) <= set(GRADIO_EXAMPLES)
+
+
+def test_the_readmes_examples_of_the_api_run(url, photo, tmp_path):
+    text = Path("README.md").read_text()
+    blocks = [block for block in re.findall(r"```python\n(.*?)```", text, re.DOTALL) if "127.0.0.1:7860" in block]
+    assert len(blocks) == 3
+    shutil.copy(photo, tmp_path / "holiday.jpg")
+    for block in blocks:
+        code = block.replace("http://127.0.0.1:7860", url.rstrip("/"))
+        result = subprocess.run([sys.executable, "-c", code], cwd=tmp_path, capture_output=True, text=True)
+        assert result.returncode == 0, result.stderr
+        assert "Red Tower" in result.stdout
+
+
+def test_the_page_says_what_serves_with_the_hub_up_and_going_down(hub_server, owner, run, photo):
+    config = json.loads((run.model / "config.json").read_text())
+    config["landmark"]["test"] = figures(0.9)
+    content = {"config.json": json.dumps(config).encode(), "README.md": b"---\ntags: [landmark-classification]\n---\n"}
+    content["model.safetensors"] = (run.model / "model.safetensors").read_bytes()
+    commit = hub_server.commit(f"{owner}/net", content)
+    serving = Serving(None, owner)
+    page = build(serving)
+
+    def facts() -> str:
+        return model_facts(*serving.current)
+
+    _, url, _ = page.launch(prevent_thread_lock=True, quiet=True, **LAUNCH_OPTIONS)
+    try:
+        client = Client(url, verbose=False)
+        start = f"Model **{owner}/net**, revision `{commit[:12]}`, knows 3 landmarks"
+        for state in ("up", "down"):
+            assert client.predict(handle_file(photo), api_name="/predict")[0]["label"] == "Red Tower"
+            assert facts().startswith(start)
+            serving._adopt(in_background(serving._load))
+            assert ("this one continues to serve" in facts()) == (state == "down")
+            hub_server.down()
+    finally:
+        page.close(verbose=False)
+        serving.close()

@@ -1,0 +1,58 @@
+"""The command `python app.py`."""
+
+import os
+import socket
+import subprocess
+import sys
+import time
+import urllib.request
+from pathlib import Path
+
+import pytest
+
+
+@pytest.mark.parametrize("zero", [True, False])
+def test_spaces_lends_a_gpu_where_there_is_one_to_lend(zero, tmp_path):
+    (tmp_path / "spaces.py").write_text("lent = []\nGPU = lambda call: lent.append(call.__name__) or call\n")
+    script = "import app, gradio, spaces; gradio.Blocks.launch = lambda *_, **options: print(*spaces.lent); app.main()"
+    environment = {**os.environ, "PYTHONPATH": f"{tmp_path}{os.pathsep}{Path.cwd()}"}
+    environment |= {"SPACES_ZERO_GPU": "true"} if zero else {}
+    result = subprocess.run([sys.executable, "-c", script], capture_output=True, text=True, env=environment)
+    start, lent = result.stdout.splitlines()
+    assert start == "Serving the embedded model."
+    assert lent == ("predict tag explain answer explain_answer answer_many" if zero else ""), result.stderr
+
+
+def free_port() -> int:
+    with socket.create_server(("127.0.0.1", 0)) as listener:
+        return listener.getsockname()[1]
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("wish", ["a model that is not there", "a namespace while the Hub is down"])
+def test_the_command_opens_the_page_whatever_the_model(wish, hub_server, tmp_path):
+    port, options, environment = free_port(), ["--model", tmp_path / "nothing"], {}
+    if wish == "a namespace while the Hub is down":
+        hub_server.down()
+        options, environment = [], {"LANDMARK_NAMESPACE": "alice", "HF_HUB_OFFLINE": "0"}
+    server = subprocess.Popen(
+        [sys.executable, "app.py", "--port", str(port), *options],
+        stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True, env={**os.environ, **environment},
+    )  # fmt: skip
+    try:
+        deadline = time.monotonic() + 180
+        while time.monotonic() < deadline:
+            try:
+                page = urllib.request.urlopen(f"http://127.0.0.1:{port}/", timeout=5).read().decode()
+                break
+            except OSError:
+                time.sleep(0.2)
+        assert "Which landmark is this?" in page
+        assert "The embedded model" in page
+        assert "fonts.googleapis.com/css" not in page
+    finally:
+        server.terminate()
+        output, complaints = server.communicate()
+    assert output.startswith("Serving the embedded model. ")
+    assert "So the embedded model serves." in output
+    assert "Traceback" not in complaints

@@ -1,0 +1,227 @@
+"""What the page does, without a server or a browser."""
+
+import math
+from pathlib import Path
+
+import numpy as np
+import pytest
+import torch
+from helpers.photos import noisy_photo, with_gps
+from PIL import Image
+
+from landmark_models import LandmarkClassifier
+from landmark_models.explain import NoExplanationError
+from landmark_models.page import handlers as handlers_module
+from landmark_models.page.cards import card_html
+from landmark_models.page.errors import PageError
+from landmark_models.page.handlers import Handlers
+from landmark_models.page.one_photo import card_updates
+from landmark_models.page.serving import Serving
+
+RED = (200, 40, 40)
+
+
+@pytest.fixture(scope="module")
+def serving(sure):
+    return Serving(str(sure))
+
+
+@pytest.fixture(scope="module")
+def famous_serving(famous_model):
+    return Serving(str(famous_model))
+
+
+@pytest.fixture
+def uploads(tmp_path) -> Path:
+    (tmp_path / "uploads").mkdir()
+    return tmp_path / "uploads"
+
+
+@pytest.fixture
+def handlers(serving, uploads) -> Handlers:
+    return Handlers(serving, uploads)
+
+
+def upload(uploads: Path, content: bytes | Image.Image, name: str = "holiday.jpg") -> dict[str, str]:
+    """A photo as gradio passes it on."""
+    if isinstance(content, bytes):
+        (uploads / name).write_bytes(content)
+    else:
+        content.save(uploads / name)
+    return {"path": str(uploads / name), "orig_name": name}
+
+
+@pytest.fixture
+def red(uploads, photo) -> dict[str, str]:
+    return upload(uploads, photo.read_bytes())
+
+
+def test_predict_ranks_labels_and_shows_the_photo(handlers, serving, red, photo):
+    scores, picture, known = handlers.predict(red, 2)
+    expected = serving.current.classifier.predict(photo, 2)
+    assert scores == {prediction.label: pytest.approx(prediction.score, abs=1e-5) for prediction in expected}
+    assert known is expected.known is True
+    assert picture.size == (64, 48)
+
+
+def test_the_number_of_candidates_has_bounds(handlers, red):
+    assert len(handlers.predict(red)[0]) == 3
+    assert len(handlers.predict(red, -4)[0]) == 1
+    assert len(handlers.predict(red, 2.0)[0]) == 2
+    for wrong in (None, "many", [1]):
+        with pytest.raises(PageError, match="must be from 1 to 10"):
+            handlers.predict(red, wrong)
+
+
+def test_a_sideways_photo_is_shown_upright_and_small(handlers, uploads):
+    exif = Image.Exif()
+    exif[0x0112] = 6  # a phone held upright
+    Image.fromarray(np.zeros((3000, 4000, 3), np.uint8)).save(uploads / "phone.jpg", exif=exif)
+    _, picture, _ = handlers.answer({"path": str(uploads / "phone.jpg")}, 5)
+    assert picture.width < picture.height <= 2048
+    assert not picture.info  # or gradio would write it into the file that it sends
+
+
+def test_a_transparent_photo_is_answered(handlers, uploads):
+    scores, picture, result = handlers.answer(upload(uploads, Image.new("RGBA", (64, 48), (*RED, 128)), "logo.png"), 5)
+    assert len(scores) == 3
+    assert picture.mode == "RGB"
+    assert result.name == "logo.png"
+
+
+def test_tag_gives_what_a_client_of_cloud_vision_reads_and_more(handlers, serving, red, photo):
+    record = handlers.tag(red)
+    best = serving.current.classifier.predict(photo, 1)[0]
+    first = record["landmarkAnnotations"][0]
+    assert (first["description"], first["score"]) == (best.label, pytest.approx(best.score, abs=1e-5))
+    assert record["hashtags"] == ["#RedTower"]
+    assert record["known"] is True
+    assert record["verdict"] == "Best match of the 3 landmarks known here"
+    assert record["altText"].startswith("Photo of")
+    assert (record["distanceKm"], record["agrees"]) == (None, None)
+
+
+def test_explain_gives_a_picture_of_the_photos_shape(handlers, uploads):
+    picture = handlers.explain(upload(uploads, noisy_photo(RED, 3, (200, 100))))
+    assert picture.width == 2 * picture.height
+
+
+def test_an_explanation_is_of_the_landmark_that_was_named(handlers, red, monkeypatch):
+    labels = []
+    monkeypatch.setattr(handlers_module, "explain", lambda classifier, file, label: labels.append(label))
+    _, _, result = handlers.answer(red, 5)
+    handlers.explain_answer(red, result)
+    handlers.explain_answer(red, None)
+    handlers.explain(red)
+    assert labels == ["Red Tower", None, None]
+
+
+def test_a_network_without_a_map_is_a_sentence(handlers, red, monkeypatch):
+    def fail(*_):
+        raise NoExplanationError("vit_tiny keeps no map of the photo.")
+
+    monkeypatch.setattr(handlers_module, "explain", fail)
+    with pytest.raises(PageError, match="vit_tiny keeps no map of the photo"):
+        handlers.explain(red)
+
+
+def test_landmarks_are_listed_and_searched(handlers):
+    assert [row["label"] for row in handlers.landmarks()] == ["Blue Lake", "Green Bridge", "Red Tower"]
+    assert [row["name"] for row in handlers.landmarks("bridge")] == ["Green Bridge"]
+    assert handlers.known_landmarks()[2] == ["Red Tower", "", "", ""]
+
+
+def test_an_answer_has_proper_names_and_as_many_candidates_as_asked_for(famous_serving, uploads, red):
+    handlers = Handlers(famous_serving, uploads)
+    scores, _, result = handlers.answer(red, 2)
+    assert (next(iter(scores)), len(scores)) == ("Eiffel Tower", 2)
+    assert len(handlers.candidates(result, 5)) == 3
+    assert handlers.candidates(None, 5) is None
+
+
+def test_where_the_photo_says_it_was_taken_comes_first(famous_serving, uploads):
+    with_gps(uploads / "agra.jpg", image=noisy_photo(RED, 1))
+    _, _, result = Handlers(famous_serving, uploads).answer({"path": str(uploads / "agra.jpg")}, 5)
+    text = card_html(result)
+    start = "<p>The photo itself says where it was taken: 27.1750, 78.0421.</p>\n<h2>Not recognised</h2>"
+    assert text.startswith(start)
+    assert "Looks like Eiffel Tower, but the photo was taken" in text
+    assert "<button" not in text  # nothing to tag it with
+
+
+def test_what_is_not_recognised_says_so(handlers, red, monkeypatch):
+    outputs = LandmarkClassifier.outputs
+    unlike = torch.tensor([-torch.inf])  # the rule's score of a photo that shows no landmark
+    monkeypatch.setattr(LandmarkClassifier, "outputs", lambda *given: outputs(*given)._replace(scores=unlike))
+    _, _, result = handlers.answer(red, 5)
+    text = card_html(result)
+    assert "<h2>Not recognised</h2>" in text
+    assert "None of the 3 landmarks known here. The nearest is Red Tower" in text
+    assert "<button" not in text
+
+
+def test_a_photo_that_cannot_be_read_is_an_answer_on_the_page_and_an_error_elsewhere(handlers, uploads, tmp_path):
+    letter = upload(uploads, b"no photo", "letter.jpg")
+    scores, picture, result = handlers.answer(letter, 5)
+    assert (scores, picture, result.tags) == (None, None, None)
+    assert result.error.startswith("letter.jpg is not an image that can be read")
+    assert str(tmp_path) not in result.error
+    for handler in (handlers.predict, handlers.tag, handlers.explain):
+        with pytest.raises(PageError, match=r"letter\.jpg is not an image"):
+            handler(letter)
+        with pytest.raises(PageError, match="There is no photo"):
+            handler(None)
+
+
+def test_a_photo_too_large_is_refused_before_it_is_decoded(handlers, uploads):
+    line = upload(uploads, Image.fromarray(np.zeros((1, 30000), np.uint8)), "line.png")
+    _, _, result = handlers.answer(line, 5)
+    assert "more than 50 times as long as wide" in result.error
+
+
+def test_only_uploads_are_opened(handlers, photo):
+    for path in (str(photo), "/etc/passwd", "/nowhere", "../../etc/passwd"):
+        with pytest.raises(PageError, match="never uploaded"):
+            handlers.predict({"path": path})
+    for wrong in (None, "/etc/passwd", {"path": 7}, {"path": "a\0b"}, {"path": ""}):
+        with pytest.raises(PageError, match="There is no photo"):
+            handlers.predict(wrong)
+
+
+def test_the_card_changes_with_the_result(handlers, red, uploads):
+    _, _, result = handlers.answer(red, 5)
+    card, alt_text, why, explanation = card_updates(result)
+    assert "<h2>Red Tower</h2>" in card
+    assert alt_text["alt_text"].startswith("Photo of Red Tower")
+    assert why["interactive"]
+    assert (explanation["value"], explanation["visible"]) == (None, False)
+    _, _, unreadable = handlers.answer(upload(uploads, b"no photo", "letter.jpg"), 5)
+    for nothing, text in ((unreadable, "can't be read"), (None, "The answer will appear here.")):
+        card, alt_text, why, _ = card_updates(nothing)
+        assert text in card
+        assert alt_text["alt_text"] == "Your photo"
+        assert not why["interactive"]
+
+
+def test_many_photos_are_answered_and_too_many_are_not(handlers, uploads, red):
+    text = handlers.answer_many([red, upload(uploads, b"no photo", "letter.jpg")])
+    assert "2 photos: 1 recognised, 0 not, 1 can't be read." in text
+    for nothing in (None, []):
+        with pytest.raises(PageError, match="no photos yet"):
+            handlers.answer_many(nothing)
+    with pytest.raises(PageError, match=r"201 photos; the limit is 200 at a time\."):
+        handlers.answer_many([red] * 201)
+    with pytest.raises(PageError, match="never uploaded"):
+        handlers.answer_many([red, {"path": "/etc/passwd"}])
+
+
+def test_what_computes_runs_on_a_gpu_that_is_lent(serving, uploads, red):
+    wrapped = []
+
+    def on_gpu(handler):
+        wrapped.append(handler.__name__)
+        return handler
+
+    handlers = Handlers(serving, uploads, on_gpu)
+    assert sorted(wrapped) == ["answer", "answer_many", "explain", "explain_answer", "predict", "tag"]
+    assert math.isclose(sum(handlers.predict(red)[0].values()), 1, abs_tol=1e-4)
