@@ -1,1 +1,5 @@
 """From an answer to tags: names and places, hashtags, alt text, JSON, CSV, XMP."""
+
+from landmark_models.tagging.tags import Tags
+
+__all__ = ["Tags"]
