@@ -3,20 +3,29 @@
 import csv
 import io
 from collections.abc import Iterable, Sequence
+from dataclasses import dataclass
 from pathlib import Path
-from typing import NamedTuple
 
 from landmark_models.files import write_text
 
 __all__ = ["Table", "as_markdown", "write_csv"]
 
 
-class Table(NamedTuple):
-    """A table for a terminal or a page."""
+@dataclass(frozen=True)
+class Table:
+    """A table for a terminal or a page.
+
+    Raises:
+        ValueError: a row has more or fewer cells than there are headers.
+    """
 
     title: str
     headers: Sequence[str]
-    rows: Sequence[Sequence[str]]
+    rows: Sequence[Sequence[object]]
+
+    def __post_init__(self) -> None:
+        if any(len(row) != len(self.headers) for row in self.rows):
+            raise ValueError(f"The table {self.title!r} needs {len(self.headers)} cells in each row.")
 
 
 def as_markdown(headers: Sequence[str], rows: Iterable[Sequence[str]]) -> str:

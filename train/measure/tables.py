@@ -63,10 +63,10 @@ def print_tables(metrics: dict[str, Any]) -> None:
     console.print(
         f"{metrics['model']} on {metrics['data']}, {metrics['split']} split, {metrics['n']} photos{excluded}{views}"
     )
-    for title, headers, rows in metrics_tables(metrics):
-        printed = rich.Table(*headers, title=title)
-        for row in rows:
-            printed.add_row(*map(escape, row))
+    for table in metrics_tables(metrics):
+        printed = rich.Table(*table.headers, title=table.title)
+        for row in table.rows:
+            printed.add_row(*(escape(str(cell)) for cell in row))
         console.print(printed)
 
 

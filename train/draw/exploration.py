@@ -1,0 +1,150 @@
+"""The page about photos before a model is trained on them, section by section.
+
+Each function writes the pictures of a section and returns what the template `exploration.html.j2` needs for it.
+"""
+
+import random
+from collections import Counter
+from collections.abc import Mapping
+from pathlib import Path
+from textwrap import shorten
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+from PIL import ExifTags, Image
+from tqdm.auto import tqdm
+
+from landmark_models.photo import open_photo
+from landmark_models.text import for_terminal
+from train.data import Photos
+from train.data.scan import KINDS, Scan
+from train.draw.figure import figure
+from train.draw.photos import COLUMNS, ROWS, write_strip
+from train.draw.table import Table
+
+__all__ = ["classes_section", "findings_section", "photo_sizes", "samples_section", "short_name", "sizes_section"]
+
+_LISTED = 50  # findings of a kind on the page; scan.json has all of them
+
+
+def classes_section(splits: Mapping[str, Photos], output: Path) -> dict[str, Any]:
+    """How many photos each class has in each split."""
+    labels = tuple(dict.fromkeys(label for photos in splits.values() for label in photos.labels))
+    counts = {split: Counter(photos.labels[target] for target in photos.targets) for split, photos in splits.items()}
+    first = next(iter(counts.values()))
+    order = sorted(labels, key=lambda label: first[label])
+    with figure(output / "classes.png", 10, 1.5 + 0.2 * len(labels)) as drawing:
+        axes = drawing.subplots()
+        left = np.zeros(len(order))
+        for split, count in counts.items():
+            widths = np.array([count[label] for label in order])
+            axes.barh(range(len(order)), widths, left=left, label=split)
+            left += widths
+        axes.set_yticks(range(len(order)), [short_name(label, 40) for label in order], fontsize=8, parse_math=False)
+        axes.set(xlabel="photos", ylim=(-0.6, len(order) - 0.4))
+        axes.legend()
+    ranges = []
+    for split, count in counts.items():
+        least, most = min(labels, key=lambda label: count[label]), max(labels, key=lambda label: count[label])
+        ranges.append(f"{split}: from {count[least]} photos ({least}) to {count[most]} ({most}).")
+        if missing := [label for label in labels if not count[label]]:
+            ranges.append(f"Not in {split}: {', '.join(missing)}.")
+    parts = ", ".join(f"{len(photos):,} {split}" for split, photos in splits.items())
+    return {
+        "total": f"{len(labels)} classes, {sum(map(len, splits.values())):,} photos: {parts}.",
+        "ranges": ranges,
+        "table": Table(
+            "Classes", ["class", *counts], [[label, *(count[label] for count in counts.values())] for label in labels]
+        ),
+    }
+
+
+def findings_section(found: Scan, data: Path, output: Path) -> dict[str, Any]:
+    """What is wrong with the photos, and the first photos of each kind of finding."""
+    by_kind = {kind: [finding for finding in found.findings if finding.kind == kind] for kind in KINDS}
+    summary = []
+    for kind, meaning in KINDS.items():
+        count = Counter(finding.split for finding in by_kind[kind])
+        summary.append([kind, *(count[split] for split in found.photos), meaning.replace("--min-side", "64 px")])
+    kinds = []
+    for kind, findings in by_kind.items():
+        if not findings:
+            continue
+        is_readable = kind != "unreadable"
+        if is_readable:
+            paths = [path for finding in findings for path in (finding.path, finding.other) if path]
+            write_strip([data / path for path in paths[: ROWS * COLUMNS]], output / f"{kind}.jpg")
+        listed = findings[:_LISTED] if is_readable else findings
+        rows = [[f.path, f.detail, "yes" if f.leave_out else "no"] for f in listed]
+        kinds.append(
+            {
+                "picture": f"{kind}.jpg" if is_readable else None,
+                "has_copies": bool(findings[0].other),
+                "table": Table(kind.capitalize(), ["photo", "why", "left out"], rows),
+                "more": len(findings) - len(listed),
+            }
+        )
+    return {"table": Table("Findings", ["", *found.photos, "what it means"], summary), "kinds": kinds}
+
+
+def photo_sizes(photos: Photos) -> NDArray[np.int64]:
+    """Width and height of each photo when it is upright, px, `(N, 2)`, from the headers of the files alone."""
+    open_photo(photos.files()[0], 1)  # registers the formats that Pillow doesn't know by itself
+    sizes = []
+    for file in tqdm(photos.files(), desc="sizes", unit="photo", leave=False):
+        with Image.open(file) as image:
+            stored = image.format != "TIFF"  # for TIFF, Pillow already gives the size of the upright photo
+            turned = stored and image.getexif().get(ExifTags.Base.Orientation) in (5, 6, 7, 8)
+            sizes.append(image.size[::-1] if turned else image.size)
+    return np.array(sizes)
+
+
+def sizes_section(splits: Mapping[str, Photos], image_size: int, output: Path) -> dict[str, Any]:
+    """Widths, heights and aspect ratios of photos that can be read; `image_size` is the training crop, px."""
+    sizes = {split: photo_sizes(photos) for split, photos in splits.items() if len(photos)}
+    rows = []
+    with figure(output / "sizes.png", 12, 4) as drawing:
+        scatter, sides, aspects = drawing.subplots(1, 3)
+        for split, both in sizes.items():
+            width, height = both.T
+            what = {"width, px": width, "height, px": height, "shorter side, px": both.min(1), "aspect": width / height}
+            for name, values in what.items():
+                low, middle, high = np.percentile(values, [5, 50, 95])
+                numbers = (values.min(), low, middle, high, values.max())
+                rows.append([split, name, *(f"{n:.2f}" if name == "aspect" else f"{n:,.0f}" for n in numbers)])
+            scatter.scatter(width, height, s=4, alpha=0.4, label=split)
+            sides.hist(both.min(1), bins=40, histtype="step", label=split)
+            aspects.hist(width / height, bins=np.geomspace(1 / 4, 4, 41), histtype="step", label=split)
+        scatter.set(xlabel="width, px", ylabel="height, px")
+        sides.axvline(image_size, color="gray", linestyle=":", label="training crop")
+        sides.set(xlabel="shorter side, px", ylabel="photos")
+        aspects.set(xscale="log", xlabel="width / height", ylabel="photos")
+        aspects.set_xticks([1 / 4, 1 / 2, 3 / 4, 1, 4 / 3, 2, 4], ["1:4", "1:2", "3:4", "1", "4:3", "2:1", "4:1"])
+        aspects.minorticks_off()
+        for axes in (scatter, sides, aspects):
+            axes.legend()
+    small = sum(int((both.min(1) < image_size).sum()) for both in sizes.values())
+    table = Table("Sizes", ["split", "", "least", "5 %", "median", "95 %", "most"], rows)
+    return {"image_size": image_size, "small": f"{small:,}", "table": table}
+
+
+def samples_section(photos: Photos, samples: int, seed: int, output: Path) -> list[dict[str, Any]]:
+    """Some photos of each class, drawn at random."""
+    (output / "samples").mkdir(exist_ok=True)
+    generator = random.Random(seed)
+    classes = []
+    for number, label in enumerate(tqdm(photos.labels, desc="samples", unit="class", leave=False)):
+        members = [index for index, target in enumerate(photos.targets) if target == number]
+        some = photos.take(sorted(generator.sample(members, min(samples, len(members)))))
+        picture = f"samples/{number:03d}.jpg"
+        if len(some):
+            write_strip(some.files(), output / picture)
+        names = ", ".join(Path(path).name for path in some.paths)
+        classes.append({"label": label, "count": len(some), "picture": picture, "names": names})
+    return classes
+
+
+def short_name(label: str, width: int) -> str:
+    """A label of at most so many characters, fit for a picture."""
+    return shorten(for_terminal(label), width, placeholder="…")
