@@ -164,9 +164,10 @@ def _print_summary(summary: "Summary", out: Path, seconds: float) -> None:
 def info(model: ModelOption = "default") -> None:
     """Say what a model is, how accurate it was measured to be, and which landmarks it knows."""
     from landmark_models.classifier import LandmarkClassifier
+    from landmark_models.networks.served import parameter_count
 
     classifier = LandmarkClassifier.load(model, engine="cached")
-    parameters = sum(parameter.numel() for parameter in classifier.network.parameters())
+    parameters = parameter_count(classifier.network)
     typer.echo(f"{classifier.source}: {classifier.config['architecture']}, {parameters / 1e6:.2f} M parameters")
     if test := classifier.landmark.get("test"):
         typer.echo(f"test {_measured(test)}")

@@ -40,7 +40,7 @@ from helpers.runs import TINY
 from hypothesis import HealthCheck, settings
 from safetensors.torch import save_file
 
-from train.fit import fit
+from train.engine.training import fit
 from train.measure.evaluation import evaluate
 from train.recipe import Recipe
 

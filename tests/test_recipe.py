@@ -14,7 +14,7 @@ from hypothesis import strategies as st
 from pydantic import ValidationError
 
 from landmark_models import LandmarkClassifier
-from train.fit import fit
+from train.engine.training import fit
 from train.recipe import Recipe, RecipeError
 
 KNOBS = [item.name for item in fields(Recipe)]

@@ -12,7 +12,7 @@ from torch import Tensor, nn
 from landmark_models.networks.statistics import FeatureStatistics
 from landmark_models.rejection import FEATURE_SCORES, LOGIT_SCORES, KnownRule
 
-__all__ = ["Outputs", "ServedNetwork", "linear_classifier"]
+__all__ = ["Outputs", "ServedNetwork", "linear_classifier", "parameter_count"]
 
 _TINY = 1e-12
 _LEAST_DISTANCE = 1e-3  # of a photo from the mean, relative to the median: what is nearer has no direction of its own
@@ -42,6 +42,11 @@ def linear_classifier(network: nn.Module, width: int | None = None) -> nn.Linear
     if width is not None and classifier.in_features != width:
         raise ValueError(f"its classifier takes {classifier.in_features} features, not {width}")
     return classifier
+
+
+def parameter_count(network: nn.Module) -> int:
+    """The number of a network's parameters."""
+    return sum(parameter.numel() for parameter in network.parameters())
 
 
 class ServedNetwork(nn.Module):

@@ -6,8 +6,8 @@ from helpers.runs import TINY
 
 from landmark_models.devices import instruction_set
 from landmark_models.errors import LandmarkError
-from train.bench import head, loop
 from train.benchmarks.engine import ENGINES, engines
+from train.benchmarks.training import head, loop
 from train.recipe import Recipe
 
 

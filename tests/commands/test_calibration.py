@@ -15,7 +15,7 @@ from landmark_models.errors import run_command
 from landmark_models.rejection import LOGIT_SCORES, KnownRule
 from train import calibration
 from train.data import DataError
-from train.fit import fit
+from train.engine.training import fit
 from train.measure.calibration import (
     calibrate,
     expected_calibration_error,

@@ -13,7 +13,7 @@ from train.data import DataError
 from train.engine import loop
 from train.engine.network import weights_digest
 from train.engine.teacher import Teacher
-from train.fit import fit
+from train.engine.training import fit
 from train.recipe import Recipe
 
 LABELS = ["Red Tower", "Green Bridge", "Blue Lake"]
@@ -96,16 +96,16 @@ def test_a_distillation_that_was_stopped_ends_as_if_it_had_not_been(shared_data,
         raise KeyboardInterrupt
 
     with monkeypatch.context() as patch:
-        patch.setattr(loop.RunFolder, "draw_curves", stop)
+        patch.setattr(loop, "draw_curves", stop)
         with pytest.raises(KeyboardInterrupt):
             fit(recipe, shared_data, tmp_path / "stopped", **lesson, checkpointing_steps=2)
     resumed = fit(recipe, shared_data, tmp_path / "stopped", **lesson, resume=True)
     assert all(torch.equal(weights(whole)[name], weights(resumed)[name]) for name in weights(whole))
     lesson["teacher"] = replace(lesson["teacher"], source="elsewhere/other")
-    with pytest.raises(LandmarkError, match=r"its teacher was landmark_net \(good, .* and is landmark_net \(other"):
+    with pytest.raises(LandmarkError, match=r"its teacher was landmark_net \(good, .* and is now landmark_net \(other"):
         fit(recipe, shared_data, tmp_path / "stopped", **lesson, resume=True)
     lesson.pop("teacher")
-    with pytest.raises(LandmarkError, match=r"its teacher was landmark_net .* and is none here"):
+    with pytest.raises(LandmarkError, match=r"its teacher was landmark_net .* and is now none"):
         fit(recipe, shared_data, tmp_path / "stopped", **lesson, resume=True)
 
 
@@ -117,7 +117,7 @@ def test_photos_of_the_data_itself_are_no_unlabelled_ones(shared_data, teacher, 
     recipe, lesson = student(epochs=1, warmup_epochs=0), models.load(teacher.path)
     run = fit(recipe, shared_data, tmp_path / "run", teacher=lesson, unlabelled=[shared_data, tmp_path])
     assert [path for path in run.split()["train"] if not path.startswith("train/")] == [str(tmp_path / "new.jpg")]
-    assert "33 of the unlabelled photos stand in the data itself" in capsys.readouterr().out
+    assert "33 of the unlabelled photos are part of the data itself" in capsys.readouterr().out
     few = fit(replace(recipe, overfit_batches=1), shared_data, tmp_path / "few", teacher=lesson, unlabelled=[tmp_path])
     assert all(path.startswith("train/") for path in few.split()["val"])
 
@@ -125,7 +125,7 @@ def test_photos_of_the_data_itself_are_no_unlabelled_ones(shared_data, teacher, 
 def test_mistakes_are_sentences(data, teacher, tmp_path):
     model = models.load(teacher.path)
     (data / "train" / "00.Red_Tower").rename(data / "train" / "00.Old_Mill")
-    with pytest.raises(LandmarkError, match="does not know 'Old Mill' of the data's 3 labels"):
+    with pytest.raises(LandmarkError, match="doesn't have 'Old Mill' of the data's 3 labels"):
         fit(student(), data, tmp_path / "run", teacher=model)
     (tmp_path / "empty").mkdir()
     for folder, words in ((tmp_path / "empty", "has no photo"), (tmp_path / "missing", "no folder .*missing")):
@@ -136,9 +136,13 @@ def test_mistakes_are_sentences(data, teacher, tmp_path):
 
 def test_the_command_distills(shared_data, teacher, tmp_path):
     student(epochs=1, warmup_epochs=0).write(tmp_path / "r.yaml")
-    command = [sys.executable, "-m", "train.distill", tmp_path / "r.yaml", "--teacher", teacher.path]
+    command = [sys.executable, "-m", "train.distill", tmp_path / "r.yaml", "--data", shared_data]
     result = subprocess.run(
-        [*command, "--data", shared_data, "--output", tmp_path / "run"], capture_output=True, text=True
+        [*command, "--teacher", teacher.path, "--output", tmp_path / "run"], capture_output=True, text=True
     )
     assert result.returncode == 0, result.stderr
     assert "epoch   1/1" in result.stdout
+    assert "teacher" in models.load(tmp_path / "run").landmark
+    refused = subprocess.run([*command, "--output", tmp_path / "other"], capture_output=True, text=True)
+    assert refused.returncode == 2
+    assert "Missing option '--teacher'" in refused.stderr

@@ -13,7 +13,7 @@ from landmark_models import models
 from landmark_models.errors import LandmarkError
 from train.data import DataError
 from train.engine.network import build_network
-from train.fit import fit
+from train.engine.training import fit
 from train.recipe import Recipe, RecipeError
 from train.run import RunFolder
 
@@ -187,11 +187,23 @@ def test_the_command_trains_under_accelerate(data, tmp_path):
     assert "Traceback" not in refused.stderr
 
 
-def test_training_needs_none_of_what_only_serving_does():
-    code = "import sys, train.fit, train.distill, train.evaluate; print(*sys.modules)"
-    loaded = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True).stdout.split()
-    assert "torch" in loaded
-    assert not {"captum", "gradio", "pi_heif", "landmark_models.library.bulk"} & set(loaded)
+def loaded(modules: str) -> set[str]:
+    """What importing these modules loads."""
+    code = f"import sys, {modules}; print(*sys.modules)"
+    return set(subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True).stdout.split())
+
+
+def test_training_loads_nothing_that_only_other_commands_need_and_its_help_hardly_anything():
+    training = loaded("train.engine.training")
+    assert "torch" in training
+    assert not {"gradio", "pi_heif", "sklearn", "train.publish", "landmark_models.library.bulk"} & training
+    heavy = {"torch", "timm", "accelerate", "rich", "matplotlib", "sklearn", "huggingface_hub"}
+    assert not heavy & loaded("train.fit, train.distill, train.bench")
+
+
+def test_unlabelled_photos_need_a_teacher(tmp_path):
+    with pytest.raises(LandmarkError, match="add --teacher MODEL"):
+        fit(tiny(), tmp_path, tmp_path / "run", unlabelled=[tmp_path])
 
 
 def test_two_processes_train_as_one_does(data, tmp_path):
@@ -258,9 +270,9 @@ def test_a_run_is_logged_to_tensorboard_and_goes_on_there(data, tmp_path):
 
 
 def test_trackers_that_can_not_be_had_are_sentences(data, tmp_path, monkeypatch):
-    with pytest.raises(RecipeError, match=r"no tracker 'tensorbord'; accelerate knows .*tensorboard"):
+    with pytest.raises(RecipeError, match=r"no tracker 'tensorbord'; accelerate supports .*tensorboard"):
         fit(tiny(), data, tmp_path / "run", log_with=["tensorbord"])
-    monkeypatch.setattr("train.engine.updates.get_available_trackers", lambda: [])
+    monkeypatch.setattr("train.engine.accelerator.get_available_trackers", lambda: [])
     with pytest.raises(RecipeError, match="pip install comet-ml"):
         fit(tiny(), data, tmp_path / "run", log_with=["comet_ml"])
     assert not (tmp_path / "run").exists()

@@ -17,7 +17,7 @@ from train.data.__main__ import app
 from train.data.duplicates import Picture, find_pairs, groups
 from train.data.mislabelled import suspects
 from train.data.scan import Finding, Scan, scan
-from train.fit import fit
+from train.engine.training import fit
 from train.measure.evaluation import evaluate
 from train.recipe import Recipe
 

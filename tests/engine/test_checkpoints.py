@@ -14,8 +14,8 @@ from helpers.runs import TINY, weights
 
 from landmark_models.errors import LandmarkError
 from train.engine.checkpoints import Checkpoints
+from train.engine.training import fit
 from train.engine.updates import Engine
-from train.fit import fit
 from train.recipe import Recipe
 from train.run import RunFolder
 
@@ -129,7 +129,7 @@ def test_a_full_disk_is_a_sentence_and_loses_nothing(room, uninterrupted, shared
     before = resource.getrlimit(resource.RLIMIT_FSIZE)
     resource.setrlimit(resource.RLIMIT_FSIZE, (room, before[1]))  # no file may grow beyond it
     try:
-        with pytest.raises(LandmarkError, match=r"can't be written .* go on with --resume"):
+        with pytest.raises(LandmarkError, match=r"can't be written .* continue with --resume"):
             fit(stateful(), shared_data, tmp_path / "run")
     finally:
         resource.setrlimit(resource.RLIMIT_FSIZE, before)
@@ -160,12 +160,12 @@ def test_a_damaged_checkpoint_is_named_and_the_one_before_it_used(damage, uninte
     fit(stateful(), shared_data, run.path, resume=True)
     shown = capsys.readouterr().out
     assert f"{newest} is damaged" in shown
-    assert "Going on from" in shown
+    assert "Resuming from" in shown
     assert "update-00000006" in shown
     assert_same_end(run, uninterrupted)
     for checkpoint in run.checkpoints.iterdir():
         os.truncate(checkpoint / "optimizer.bin", 0)
-    with pytest.raises(LandmarkError, match=r"No checkpoint under .* is whole"):
+    with pytest.raises(LandmarkError, match=r"No checkpoint in .* is intact"):
         fit(stateful(), shared_data, run.path, resume=True)
 
 
@@ -189,9 +189,9 @@ def test_patience_is_kept_over_an_interruption(data, tmp_path):
 
 def test_another_recipe_or_other_photos_are_refused_by_what_differs(data, tmp_path):
     run = fit(stateful(epochs=1), data, tmp_path / "run")
-    with pytest.raises(LandmarkError, match=r"go on with it by --resume"):
+    with pytest.raises(LandmarkError, match=r"continue it with --resume"):
         fit(stateful(epochs=1), data, run.path)
-    with pytest.raises(LandmarkError, match=r"epochs is 1 there and 2 here; learning_rate is 0.001 there and 0.1 here"):
+    with pytest.raises(LandmarkError, match=r"epochs was 1 and is now 2; learning_rate was 0.001 and is now 0.1"):
         fit(stateful(epochs=2, learning_rate=0.1), data, run.path, resume=True)
     fit(stateful(epochs=1, workers=1), data, run.path, resume=True)  # only how, not what
     photo = data / "train" / "00.Red_Tower" / "000.jpg"
@@ -200,7 +200,7 @@ def test_another_recipe_or_other_photos_are_refused_by_what_differs(data, tmp_pa
     with pytest.raises(LandmarkError, match=r"photos changed: 1 \(train/00.Red_Tower/000.jpg\)"):
         fit(stateful(epochs=1), data, run.path, resume=True)
     photo.rename(photo.with_name("new.jpg"))
-    with pytest.raises(LandmarkError, match=r"photos gone: 1 .*000.jpg.*photos new: 1 .*new.jpg"):
+    with pytest.raises(LandmarkError, match=r"photos missing: 1 .*000.jpg.*photos new: 1 .*new.jpg"):
         fit(stateful(epochs=1), data, run.path, resume=True)
     (tmp_path / "thesis").mkdir()
     (tmp_path / "thesis" / "thesis.txt").write_text("precious")

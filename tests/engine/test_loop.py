@@ -6,8 +6,8 @@ import torch
 from helpers.runs import TINY, weights
 
 from landmark_models.errors import LandmarkError
+from train.engine.training import fit
 from train.engine.updates import Engine
-from train.fit import fit
 from train.recipe import Recipe
 
 
@@ -38,8 +38,8 @@ def test_out_of_memory_halves_what_is_computed_at_once_and_not_the_batch(message
     run = fit(tiny(), data, tmp_path / "run")
     assert tried[:3] == [8, 4, 2]
     shown = capsys.readouterr().out
-    assert "Out of memory with 8 photos at a time: going on with 4, and accumulating the batch of 8 over 2" in shown
-    assert "going on with 2, and accumulating the batch of 8 over 4 parts" in shown
+    assert "Out of memory with 8 photos at a time: continuing with 4, accumulating the batch of 8 over 2" in shown
+    assert "continuing with 2, accumulating the batch of 8 over 4 parts" in shown
     assert all(torch.equal(weights(run)[name], weights(parts)[name]) for name in weights(parts))
     assert "resumed" not in json.loads((run.path / "environment.json").read_text())
     assert [line["update"] for line in run.metrics()] == [3, 6]
@@ -62,9 +62,9 @@ def test_out_of_memory_late_in_a_run_goes_on_from_the_last_checkpoint(data, tmp_
 
 def test_too_little_memory_for_anything_is_a_sentence(data, tmp_path, monkeypatch):
     limit_memory(monkeypatch, 0, "CUDA out of memory. Tried to allocate 1 GiB")
-    with pytest.raises(LandmarkError, match="does not suffice for 1 photos at a time: choose a smaller model"):
+    with pytest.raises(LandmarkError, match="isn't enough memory for 1 photos at a time: choose a smaller model"):
         fit(tiny(), data, tmp_path / "run")
-    with pytest.raises(LandmarkError, match="does not suffice for 2 photos"):
+    with pytest.raises(LandmarkError, match="isn't enough memory for 2 photos"):
         fit(tiny(mixup=0.2), data, tmp_path / "mixed")
 
 

@@ -1,3 +1,4 @@
+import math
 from itertools import pairwise
 
 import pytest
@@ -31,6 +32,15 @@ def test_the_rate_rises_for_the_warm_up_and_then_never_again(schedule):
     assert all(a < b for a, b in pairwise(seen[:20]))
     assert max(seen) == pytest.approx(1, abs=0.11)
     assert all(a >= b - 1e-9 for a, b in pairwise(seen[21:]))
+
+
+@pytest.mark.parametrize("schedule", ["cosine", "step", "plateau"])
+def test_a_linear_warm_up_multiplies_the_decay(schedule):
+    cosine = [(1 + math.cos(math.pi * update / 100)) / 2 for update in range(100)]
+    step = [0.5 ** (update // 30) for update in range(100)]
+    decay = {"cosine": cosine, "step": step, "plateau": [1.0] * 100}[schedule]
+    expected = [min((update + 1) / 21, 1) * factor for update, factor in enumerate(decay)]
+    assert rates(schedule=schedule, decay_epochs=3, decay_rate=0.5) == pytest.approx(expected, rel=1e-9)
 
 
 def test_cosine_and_onecycle_end_near_zero():

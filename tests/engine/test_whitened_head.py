@@ -14,9 +14,9 @@ from landmark_models.networks.statistics import STATISTICS_FILE, FeatureStatisti
 from landmark_models.rejection import FEATURE_SCORES, LOGIT_SCORES, KnownRule
 from train.engine import whitened_head
 from train.engine.network import average_with_pretrained, build_network
+from train.engine.training import fit
 from train.engine.whitened_head import check_head, fit_whitened_head
 from train.export import TOLERANCE, Format, export
-from train.fit import fit
 from train.recipe import Recipe, RecipeError
 from train.run import RunFolder
 
@@ -157,7 +157,7 @@ def test_what_can_not_be_fitted_is_a_sentence():
     features, targets = clusters()
     with pytest.raises(LandmarkError, match="1 classes have no photo"):
         fit_whitened_head(features, targets, 6)
-    with pytest.raises(LandmarkError, match="are the same"):
+    with pytest.raises(LandmarkError, match="have the same features"):
         fit_whitened_head(torch.ones(10, 4), torch.arange(10) % 2, 2)
 
 
@@ -168,7 +168,7 @@ def test_networks_of_timm_can_have_the_head(model):
 
 def test_networks_that_can_not_have_it_are_refused():
     two_heads = timm.create_model("deit_tiny_distilled_patch16_224", num_classes=3)
-    with pytest.raises(LandmarkError, match=r"deit.*Take head=linear"):
+    with pytest.raises(LandmarkError, match=r"deit.*Use head=linear"):
         check_head(two_heads, "deit", 224)
     with pytest.raises(LandmarkError, match=r"2048 features, whose statistics would take 4\.2 MB"):
         check_head(timm.create_model("resnet50", num_classes=3), "resnet50", 64)

@@ -1,5 +1,6 @@
-"""How fast a network's forward pass is by each engine that can compute it on a CPU, in turns."""
+"""Speed of a network's forward pass on a CPU in each engine that can run it."""
 
+import statistics
 import tempfile
 import time
 from collections.abc import Callable
@@ -16,23 +17,24 @@ from torch.export import Dim
 
 from landmark_models import LandmarkClassifier
 from landmark_models.networks.openvino_engine import compiled, computes_bfloat16, converted, engine_threads, photo_like
+from train.benchmarks import quantiles
 
-__all__ = ["ENGINES", "EngineTimes", "engines"]
+__all__ = ["ENGINES", "EngineTimes", "engines", "print_engines"]
 
 ENGINES = ("PyTorch f32", "PyTorch bf16", "OpenVINO f32", "OpenVINO bf16", "ONNX Runtime f32")
-BATCH = 32  # of `rates`
+BATCH = 32  # photos
 
 _Forward = Callable[[Tensor], Any]
 _WARM = 3  # forward passes before those that are timed
-_PAUSE = 0.01  # seconds; OpenMP's threads, which PyTorch computes on, keep the cores busy for a moment after their work
+_PAUSE = 0.01  # seconds; OpenMP's threads, which PyTorch uses, keep spinning for a moment after their work
 
 
 @dataclass(frozen=True)
 class EngineTimes:
-    """What was measured of each engine.
+    """The measurements of each engine.
 
-    `seconds` are those of one photo, one value a round, `rates` are photos per second in batches of 32, and `absent`
-    says of each engine that wasn't measured why. `size` is `(height, width)` in px.
+    `seconds` are for one photo, `rates` in photos per second for batches of `BATCH`, with one value a round; `absent`
+    gives the reason for each engine that wasn't measured. `size` is `(height, width)` in px.
     """
 
     seconds: dict[str, list[float]]
@@ -43,12 +45,12 @@ class EngineTimes:
 
 
 def engines(model: str, rounds: int, batch_rounds: int) -> EngineTimes:
-    """Time the network of a MODEL alone, without decoding and ranking, on as many threads by each engine.
+    """Time the network of a MODEL, without decoding and ranking, with the same number of threads in each engine.
 
     Args:
-        model: `default`, a model or run folder, or `hf-hub:owner/name[@revision]`.
-        rounds: how often the engines take turns with one photo.
-        batch_rounds: how often they do with a batch.
+        model: a MODEL.
+        rounds: turns of each engine with one photo.
+        batch_rounds: turns of each engine with a batch.
     """
     classifier = LandmarkClassifier.load(model, engine="torch")
     config = resolve_data_config({}, pretrained_cfg=classifier.pretrained_cfg)
@@ -63,6 +65,21 @@ def engines(model: str, rounds: int, batch_rounds: int) -> EngineTimes:
     batches = _in_turns(forwards, photo_like(config, BATCH), batch_rounds)
     rates = {name: [BATCH / value for value in values] for name, values in batches.items()}
     return EngineTimes(seconds, rates, absent, classifier.config["architecture"], tuple(config["input_size"][1:]))
+
+
+def print_engines(result: EngineTimes) -> None:
+    """Print a table of the measurements, and the reasons for what wasn't measured."""
+    from rich.console import Console
+    from rich.table import Table
+
+    table = Table("engine", "one photo, median", "p95", f"batch of {BATCH}, median")
+    for name, seconds in result.seconds.items():
+        median, late = quantiles(seconds)
+        rate = statistics.median(result.rates[name])
+        table.add_row(name, f"{1000 * median:.1f} ms", f"{1000 * late:.1f} ms", f"{rate:.1f} photos/s")
+    Console().print(table)
+    for name, why in result.absent.items():
+        print(f"{name} was not measured: {why}.")
 
 
 @torch.inference_mode()
@@ -126,6 +143,6 @@ def _onnxruntime(network: nn.Module, input_size: tuple[int, int, int], absent: d
         )
         options = onnxruntime.SessionOptions()
         options.intra_op_num_threads = engine_threads()
-        options.add_session_config_entry("session.intra_op.allow_spinning", "0")  # nor keep cores busy afterwards
+        options.add_session_config_entry("session.intra_op.allow_spinning", "0")  # it keeps cores busy
         session = onnxruntime.InferenceSession(str(file), options, providers=["CPUExecutionProvider"])
     return {name: lambda images: session.run(None, {"images": images.numpy()})}

@@ -1,9 +1,8 @@
-"""How long people wait: for the page's answer over HTTP, one at a time and many at once, and for its explanation."""
+"""Latency of the page over HTTP, for one person and for many at once."""
 
 import json
 import os
 import socket
-import statistics
 import subprocess
 import sys
 import time
@@ -13,22 +12,20 @@ from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
-from landmark_models import LandmarkClassifier
 from landmark_models.errors import LandmarkError
-from landmark_models.explain import explain
 
-__all__ = ["ask", "explanation", "latencies", "page", "quantiles"]
+__all__ = ["ask", "latencies", "page"]
 
 _ROOT = Path(__file__).parents[2]
-_START = 120.0  # seconds that the page has to open
+_START_TIMEOUT = 120.0  # seconds
 
 
 @contextmanager
 def page(model: str) -> Iterator[str]:
-    """The page in a process of its own, on this machine; its address.
+    """Serve the page from another process on this machine; yields its address.
 
     Raises:
-        LandmarkError: it does not open.
+        LandmarkError: it doesn't open.
     """
     with socket.create_server(("127.0.0.1", 0)) as listener:
         port = listener.getsockname()[1]
@@ -36,14 +33,14 @@ def page(model: str) -> Iterator[str]:
     environment = {**os.environ, "GRADIO_ANALYTICS_ENABLED": "False"}
     process = subprocess.Popen(command, cwd=_ROOT, stdout=subprocess.DEVNULL, env=environment)
     try:
-        deadline = time.monotonic() + _START
+        deadline = time.monotonic() + _START_TIMEOUT
         while True:
             try:
                 socket.create_connection(("127.0.0.1", port), timeout=1).close()
                 break
             except OSError:
                 if process.poll() is not None or time.monotonic() > deadline:
-                    raise LandmarkError("The page does not open; try `python app.py` by hand.") from None
+                    raise LandmarkError("The page doesn't open; run `python app.py` to see why.") from None
                 time.sleep(0.2)
         yield f"http://127.0.0.1:{port}"
     finally:
@@ -52,7 +49,7 @@ def page(model: str) -> Iterator[str]:
 
 
 def ask(url: str, photo: bytes, endpoint: str = "predict") -> list[Any]:
-    """Upload a photo to the page and wait for the answer of an endpoint, over plain HTTP.
+    """Upload a photo to the page and call an endpoint with it, over plain HTTP; returns the answer.
 
     Raises:
         LandmarkError: the answer is an error.
@@ -72,7 +69,7 @@ def ask(url: str, photo: bytes, endpoint: str = "predict") -> list[Any]:
 
 
 def latencies(url: str, photo: bytes, users: int, requests: int) -> list[float]:
-    """Seconds from the start of the upload to the answer, of each of `requests`, asked by `users` at once."""
+    """Seconds from the start of the upload to the answer, for each of `requests` sent by `users` at once."""
 
     def once(_: int) -> float:
         started = time.perf_counter()
@@ -81,21 +78,3 @@ def latencies(url: str, photo: bytes, users: int, requests: int) -> list[float]:
 
     with ThreadPoolExecutor(users) as pool:
         return list(pool.map(once, range(requests)))
-
-
-def explanation(model: str, photo: Path, rounds: int) -> dict[str, list[float]]:
-    """Seconds of a prediction and of an explanation of a photo, which take turns."""
-    classifier = LandmarkClassifier.load(model)
-    times: dict[str, list[float]] = {"predict": [], "explain": []}
-    for position in range(rounds + 1):
-        for name, call in (("predict", classifier.predict), ("explain", lambda file: explain(classifier, file))):
-            started = time.perf_counter()
-            call(photo)
-            if position:  # the first of each is not counted
-                times[name].append(time.perf_counter() - started)
-    return times
-
-
-def quantiles(times: list[float]) -> tuple[float, float]:
-    """The median and the 95th percentile."""
-    return statistics.median(times), statistics.quantiles(times, n=20, method="inclusive")[-1]

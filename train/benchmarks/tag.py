@@ -1,4 +1,4 @@
-"""How fast a library is tagged, against its two parts, in turns."""
+"""Speed of tagging a library, against decoding alone and the model alone."""
 
 import os
 import shutil
@@ -20,16 +20,16 @@ __all__ = ["tagging"]
 
 
 def tagging(photo: Path, model: str, count: int, rounds: int) -> tuple[dict[str, list[float]], str]:
-    """Photos per second of decoding alone, of the model alone, and of `tag` with all it does after it has started.
+    """Photos per second of decoding alone, of the model alone, and of a whole `tag` after start-up, in turns.
 
     Args:
-        photo: of which there are `count` copies to read.
+        photo: the photo whose copies are tagged.
         model: a MODEL.
-        count: photos in each turn.
+        count: copies in each turn.
         rounds: turns of each of the three.
 
     Returns:
-        `decode`, `model` and `tag`, a rate for each round; and the device.
+        `decode`, `model` and `tag` with a rate for each round, and the device.
     """
     rates: dict[str, list[float]] = {"decode": [], "model": [], "tag": []}
     with tempfile.TemporaryDirectory() as scratch:
@@ -37,9 +37,7 @@ def tagging(photo: Path, model: str, count: int, rounds: int) -> tuple[dict[str,
         library.mkdir()
         for index in range(count):
             shutil.copyfile(photo, library / f"{index}{photo.suffix}")
-        tag_library(
-            [str(library)], Path(scratch) / "warm.jsonl", model
-        )  # not counted: files are in memory from here on
+        tag_library([str(library)], Path(scratch) / "warm.jsonl", model)  # not timed; brings the files into memory
         classifier = LandmarkClassifier.load(model, PartialState().device)
         images = np.stack([classifier.preprocess(photo).numpy()] * BATCH)
         for turn in range(rounds):

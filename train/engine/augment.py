@@ -1,4 +1,4 @@
-"""What happens to training photos, as a recipe says: to each as it is read, then to the batch on the device."""
+"""Augmentation as a recipe says: of each photo as it is loaded, then of the batch on the device."""
 
 from collections.abc import Sequence
 
@@ -12,17 +12,17 @@ from train.recipe import Recipe
 
 __all__ = ["DRAWS", "BatchAugmentation", "jitter_colors", "shift", "training_transform"]
 
-DRAWS = 6  # random numbers in -1..1 that each photo brings: three for its colours, one for the flip, two for the shift
+DRAWS = 6  # random numbers in -1..1 for each photo: three for its colours, one for the flip, two for the shift
 
 
 def training_transform(recipe: Recipe, size: int, interpolation: str) -> v2.Compose:
-    """The transform from a uint8 tensor `(3, height, width)` to one of `(3, size, size)`.
+    """The transform from a uint8 tensor `(3, height, width)` to `(3, size, size)`, random by PyTorch's generator.
 
     `classic` is random resized crop, rotation and shear, and blur; `randaugment` is Cubuk et al. 2020 and
-    `trivialaugment` Müller and Hutter 2021, both behind the crop. What is random is drawn from PyTorch's generator.
-    Flips, shifts and colours come on the batch, which is cheaper: see `BatchAugmentation`.
+    `trivialaugment` Müller and Hutter 2021, both after the crop. Flips, shifts and colours are cheaper on the batch:
+    see `BatchAugmentation`.
     """
-    resize = v2.InterpolationMode(interpolation)  # as in serving, or the network meets another sharpness there
+    resize = v2.InterpolationMode(interpolation)  # as in serving, where sharpness would differ otherwise
     steps: list[torch.nn.Module] = []
     if recipe.augment == "none" or recipe.crop_padding:
         steps += [v2.Resize(size, resize), v2.CenterCrop(size)]
@@ -43,13 +43,13 @@ def training_transform(recipe: Recipe, size: int, interpolation: str) -> v2.Comp
 
 
 def jitter_colors(images: Tensor, brightness: Tensor, contrast: Tensor, saturation: Tensor) -> Tensor:
-    """Scale brightness, contrast and saturation of a batch at once, several times faster than photo by photo.
+    """Scale brightness, contrast and saturation of a batch at once, several times faster than one photo at a time.
 
-    Applied to colours that need no clipping the three commute, so there is no order to draw.
+    As long as nothing is clipped the three commute, so no order has to be drawn.
 
     Args:
         images: float `(B, 3, H, W)` in 0..1; changed in place.
-        brightness: factor of each image `(B,)`; 0 is black, 1 leaves it as it is.
+        brightness: factor of each image `(B,)`; 0 is black, 1 no change.
         contrast: likewise; 0 is the image's mean grey.
         saturation: likewise; 0 is a grey image.
 
@@ -58,18 +58,18 @@ def jitter_colors(images: Tensor, brightness: Tensor, contrast: Tensor, saturati
     """
     b, c, s = (factor.view(-1, 1, 1, 1) for factor in (brightness, contrast, saturation))
     red, green, blue = images.unbind(1)
-    gray = (0.299 * red + 0.587 * green + 0.114 * blue).unsqueeze(1)  # ITU-R 601, as Pillow and torchvision have it
+    gray = (0.299 * red + 0.587 * green + 0.114 * blue).unsqueeze(1)  # ITU-R 601, as in Pillow and torchvision
     rest = gray * (b * c * (1 - s)) + gray.mean((2, 3), keepdim=True) * (b * (1 - c))
     return images.mul_(b * c * s).add_(rest).clamp_(0, 1)
 
 
 def shift(images: Tensor, padding: int, down: Tensor, right: Tensor) -> Tensor:
-    """Crops of their own size out of images padded by reflection, each at a place of its own.
+    """Pad images by reflection, then crop each to its old size at a place of its own.
 
     Args:
         images: uint8 or float `(B, C, H, W)`.
-        padding: px at each side, below H and W.
-        down: how far the top of each crop is below the top of the padding, `(B,)` in -1..1, which spans all places.
+        padding: px on each side, less than H and W.
+        down: vertical place of each crop, `(B,)`, from -1 at the top of the padded image to 1 at its bottom.
         right: likewise, from left to right.
 
     Returns:
@@ -83,14 +83,14 @@ def shift(images: Tensor, padding: int, down: Tensor, right: Tensor) -> Tensor:
 
 
 class BatchAugmentation:
-    """What is done to a whole batch, on the device it is trained on.
+    """Augmentation of a whole batch, on the training device.
 
-    Shifts where there is `crop_padding`, flips, colour jitter where `classic` has it, normalisation, random erasing
-    (Zhong et al. 2020), mixup (Zhang et al. 2018) and cutmix (Yun et al. 2019).
+    Shifts with `crop_padding`, flips, colour jitter with `classic`, normalisation, random erasing (Zhong et al. 2020),
+    mixup (Zhang et al. 2018) and cutmix (Yun et al. 2019).
 
-    It maps uint8 images `(B, 3, H, W)`, targets `(B,)` and the images' draws in -1..1 `(B, DRAWS)` to normalised
-    float32 images and targets; where it mixes, these are smoothed distributions `(B, num_classes)`. What else is random
-    is drawn from the generators of Python, NumPy and PyTorch.
+    It maps uint8 images `(B, 3, H, W)`, targets `(B,)` and draws in -1..1 `(B, DRAWS)` to normalised float32 images and
+    targets; mixing makes these smoothed distributions `(B, num_classes)`. Erasing and mixing draw from the generators
+    of Python, NumPy and PyTorch.
     """
 
     def __init__(self, recipe: Recipe, mean: Sequence[float], std: Sequence[float], num_classes: int):

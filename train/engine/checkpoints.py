@@ -1,7 +1,7 @@
-"""Checkpoints that a run can go on from: written beside and renamed, the last two kept, damage noticed.
+"""Checkpoints to resume a run from: written atomically, the last two kept, damage detected.
 
-checkpoints = Checkpoints(run.path / "checkpoints", accelerator)
-checkpoints.of(engine)
+checkpoints = Checkpoints(run.checkpoints, accelerator)
+checkpoints.engine = engine
 checkpoints.load_latest()
 checkpoints.save()
 """
@@ -13,7 +13,7 @@ from typing import Any
 
 from accelerate import Accelerator
 
-from landmark_models.errors import LandmarkError
+from landmark_models.errors import LandmarkError, reason
 from landmark_models.files import sha256
 from train.engine.updates import Engine
 
@@ -24,10 +24,10 @@ _MANIFEST = "manifest.json"
 
 
 class Checkpoints:
-    """The folders `update-NNNNNNNN` under one folder, each with an engine's whole state after that many updates.
+    """The folders `update-NNNNNNNN` in one folder, each with an engine's whole state after that many updates.
 
     accelerate writes network, optimizer and gradient scaler; schedule, moving average and progress are added. They
-    hold pickles, and are read by the run that wrote them alone.
+    contain pickles, and only the run that wrote them reads them. `engine` is what they save and load.
     """
 
     def __init__(self, folder: Path, accelerator: Accelerator):
@@ -35,10 +35,6 @@ class Checkpoints:
         self.accelerator = accelerator
         self.engine: Engine | None = None
         accelerator.register_for_checkpointing(self)
-
-    def of(self, engine: Engine | None) -> None:
-        """Save and load this engine from now on; with None let go of the last one."""
-        self.engine = engine
 
     def state_dict(self) -> dict[str, Any]:
         assert self.engine is not None
@@ -55,15 +51,15 @@ class Checkpoints:
             self.engine.ema.load_state_dict(state["ema"])
         self.engine.progress.load_state_dict(state["progress"])
 
-    def found(self) -> list[Path]:
-        """The checkpoints' folders, the newest first."""
+    def folders(self) -> list[Path]:
+        """The checkpoints, the newest first."""
         return sorted(self.folder.glob("update-*"), reverse=True)
 
     def save(self) -> None:
-        """Write a checkpoint of where the engine stands, then remove all but the last two. Every process calls it.
+        """Write a checkpoint, then remove all but the last two. Every process must call it.
 
         Raises:
-            OSError, RuntimeError: it can't be written; the earlier ones are still there.
+            OSError, RuntimeError: it can't be written; the earlier ones are untouched.
         """
         assert self.engine is not None
         scratch = self.folder / ".writing"
@@ -86,32 +82,33 @@ class Checkpoints:
             if main:
                 shutil.rmtree(scratch, ignore_errors=True)
                 shutil.rmtree(self.folder / ".replaced", ignore_errors=True)
-        if main:  # whatever claims to be later than what was just written was damaged, and passed over
-            found = self.found()
-            for old in found[: found.index(target)] + found[found.index(target) + _KEPT :]:
+        if main:  # a later one than this was damaged, and skipped when the run was resumed
+            folders = self.folders()
+            place = folders.index(target)
+            for old in folders[:place] + folders[place + _KEPT :]:
                 shutil.rmtree(old)
 
     def load_latest(self) -> Path | None:
-        """Put the engine where the newest whole checkpoint says; damaged ones are named. None where there is none.
+        """Restore the engine from the newest intact checkpoint, reporting damaged ones; None if there are none.
 
         Raises:
-            LandmarkError: there are checkpoints, and each is damaged.
+            LandmarkError: every checkpoint is damaged.
         """
-        found = self.found()
-        for checkpoint in found:
+        folders = self.folders()
+        for checkpoint in folders:
             if damage := _damage(checkpoint):
-                self.accelerator.print(f"The checkpoint {checkpoint} is damaged ({damage}); taking the one before it.")
+                self.accelerator.print(f"The checkpoint {checkpoint} is damaged ({damage}); using the one before it.")
                 continue
             self.accelerator.load_state(str(checkpoint))
-            self.accelerator.step = 0  # parts accumulated so far: none, however many parts there were
+            self.accelerator.step = 0  # checkpoints are written between updates, with nothing accumulated
             return checkpoint
-        if found:
-            raise LandmarkError(f"No checkpoint under {self.folder} is whole; train anew into another --output.")
+        if folders:
+            raise LandmarkError(f"No checkpoint in {self.folder} is intact; start a new run in another --output.")
         return None
 
 
 def _damage(checkpoint: Path) -> str | None:
-    """What is wrong with it, or None."""
+    """What is wrong with a checkpoint, or None."""
     try:
         digests = json.loads((checkpoint / _MANIFEST).read_text(encoding="utf-8"))
         for name, digest in digests.items():
@@ -120,5 +117,5 @@ def _damage(checkpoint: Path) -> str | None:
     except FileNotFoundError as error:
         return f"{Path(error.filename).name} is missing"
     except (OSError, ValueError, AttributeError) as error:
-        return str(error)
+        return reason(error)
     return None

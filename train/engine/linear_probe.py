@@ -1,37 +1,36 @@
-"""A linear head on a frozen backbone, fitted in seconds on features that are computed once.
+"""A linear probe: a linear head on a frozen backbone, fitted in seconds on features that are computed once.
 
-`train.fit` comes here by itself where a recipe trains nothing but a linear head:
+`train.fit` does this of its own accord if a recipe trains nothing but a linear head:
 
 accelerate launch -m train.fit train/recipes/effnetv2_b0_frozen.yaml --data photos/ --output runs/frozen
 """
 
 import time
+from collections.abc import Iterator
 from dataclasses import dataclass
 from typing import Any
 
 import torch
-from accelerate import Accelerator
 from torch import Tensor, nn
 
 from landmark_models.errors import LandmarkError
-from landmark_models.files import atomic_path
-from train.data import PhotoCache
-from train.engine.features import backbone_features
-from train.engine.photos import TrainingPhotos
+from train.draw.curves import draw_penalties
+from train.engine.features import Features, backbone_features
+from train.engine.network import served_arguments
+from train.engine.prepared import Prepared
 from train.engine.whitened_head import head_on_features
 from train.recipe import Recipe
-from train.run import RunFolder
 
 __all__ = ["LinearHead", "fit_linear_head", "is_linear_probe", "train_head"]
 
 _PENALTIES = tuple(10 ** (-exponent / 2) for exponent in range(1, 11))  # from 0.3 to 1e-5, the strongest first
 _MAX_ITERATIONS = 2000
-_TOLERANCE = 2e-5  # largest element of the gradient of a mean loss, at features of variance 1
+_TOLERANCE = 2e-5  # largest gradient component of a mean loss, at features of variance 1
 
 
 @dataclass(frozen=True)
 class LinearHead:
-    """A linear classifier: weight `(classes, D)`, bias `(classes,)`, and how its fitting went."""
+    """A linear classifier: weight `(classes, D)`, bias `(classes,)`, and how its fit went."""
 
     weight: Tensor
     bias: Tensor
@@ -44,7 +43,7 @@ class LinearHead:
 
 
 def is_linear_probe(recipe: Recipe, network: nn.Module) -> bool:
-    """Whether nothing but a linear layer is to be trained, on photos that are the same in every epoch."""
+    """Whether the recipe trains nothing but a linear layer, on photos that are the same in every epoch."""
     own: Any = network
     return (
         recipe.freeze == "backbone"
@@ -63,23 +62,23 @@ def fit_linear_head(
     label_smoothing: float = 0.0,
     start: LinearHead | None = None,
 ) -> LinearHead:
-    """Multinomial logistic regression, to convergence by L-BFGS.
+    """Fit multinomial logistic regression to convergence with L-BFGS.
 
-    It minimises mean cross entropy + penalty / 2 * |W|^2, W being the weight for features that are centred and divided
-    by one number, so that their variances are 1 on average: a feature that hardly varies must not count as much as the
-    others. The head that is returned takes the features as they are.
+    It minimises mean cross entropy + penalty / 2 * |W|^2, where W is the weight for features that are centred and
+    divided by one number, so that their variances average 1: a feature that hardly varies must not count as much as the
+    others. The returned head takes the features as they are. scikit-learn's has neither label smoothing nor a GPU.
 
     Args:
         features: `(N, D)` float32.
         targets: `(N,)` class indices.
         num_classes: number of classes; some may have no sample.
-        penalty: strength of the regularisation, above 0.
+        penalty: strength of the L2 regularisation, above 0.
         label_smoothing: in 0..1.
-        start: where to begin, e.g. the head for a stronger penalty.
+        start: the head to start from, e.g. the one for a stronger penalty.
     """
     variance, mean = torch.var_mean(features, dim=0, correction=0)
     scale = variance.mean().sqrt().clamp_min(1e-12)
-    inputs = ((features - mean) / scale).double()  # in single precision the line search loses its way near the end
+    inputs = ((features - mean) / scale).double()  # in float32 the line search fails near the optimum
     weight = inputs.new_zeros(num_classes, features.shape[1])
     bias = inputs.new_zeros(num_classes)
     if start is not None:
@@ -112,123 +111,106 @@ def fit_linear_head(
         return LinearHead(scaled, bias.float() - scaled @ mean, iterations, steepest <= 5 * _TOLERANCE)
 
 
-def train_head(
-    recipe: Recipe,
-    network: nn.Module,
-    photos: TrainingPhotos,
-    cache: PhotoCache,
-    run: RunFolder,
-    accelerator: Accelerator,
-) -> None:
-    """Fit the head of a frozen network: regularisation by validation loss, then once more on all photos together.
+def train_head(prepared: Prepared) -> None:
+    """Fit the head of a frozen network: choose the penalty by validation loss, then refit on all photos together.
 
-    The run gets `metrics.jsonl` with a line for each strength tried, and its model. The validation figures that the
-    model carries are those from before the validation photos were trained on, too.
+    The run gets `metrics.jsonl` with a line for each penalty tried, and its model, whose validation figures are those
+    from before the refit.
 
     Raises:
         LandmarkError: no fit converges, the features are not finite, or the run's folder can't be written.
     """
-    device = accelerator.device
-    everything = photos.train.joined(photos.val)
-    features = backbone_features(recipe, network.to(device), everything, cache, accelerator)
-    if features is None:
+    recipe, run, photos = prepared.recipe, prepared.run, prepared.photos
+    features = backbone_features(prepared)
+    if features is None:  # not the main process
         return
+    views, targets = features.views, torch.tensor(photos.train.targets + photos.val.targets)
     how = "from the cache; computing them took" if features.cached else "computed in"
-    accelerator.print(
-        f"Features of {len(everything)} photos, {len(features.views)} view(s) each: {how} {features.seconds:.1f} s."
-    )
-    if recipe.head == "whitened_cosine":
-        started = time.perf_counter()
-        everything_targets = torch.tensor(everything.targets)
-        head_on_features(network.cpu(), photos, features.views[0], everything_targets, run, recipe, {})
-        with run.writing():
-            run.forget_after(0)
-            run.log({"seconds": round(features.seconds + time.perf_counter() - started, 2)})
-        return
-    if not features.views.isfinite().all():
+    print(f"Features of {len(targets)} photos, {len(views)} view(s) each: {how} {features.seconds:.1f} s.")
+    if not views.isfinite().all():
         raise LandmarkError(
-            f"{recipe.model} gives features that are no finite numbers in mixed_precision={recipe.mixed_precision}: "
+            f"{recipe.model} gives features that are not finite at mixed_precision={recipe.mixed_precision}: "
             "try mixed_precision=no, or other pretrained weights."
         )
+    started = time.perf_counter() - features.seconds
     with run.writing():
         run.forget_after(0)
-    started = time.perf_counter()
-    inputs, targets = features.views.to(device), torch.tensor(everything.targets, device=device)
+    if recipe.head == "whitened_cosine":
+        head_on_features(prepared, prepared.network.cpu(), views[0], targets, {})
+        summary: dict[str, Any] = {}
+    else:
+        summary = _fit_probe(prepared, features, targets, started)
+    with run.writing():
+        run.log(summary | {"seconds": _since(started)})
+    print(f"{_since(started):.0f} s in all. The model is in {run.model}.")
+
+
+def _since(started: float) -> float:
+    return round(time.perf_counter() - started, 2)
+
+
+def _fit_probe(prepared: Prepared, features: Features, targets: Tensor, started: float) -> dict[str, Any]:
+    """Choose the penalty, refit on all photos and save the model; returns what is to be logged."""
+    recipe, run, photos, accelerator = prepared.recipe, prepared.run, prepared.photos, prepared.accelerator
     count, classes = len(photos.train), len(photos.labels)
-    train_features, train_targets = inputs[:, :count].flatten(0, 1), targets[:count].repeat(len(inputs))
+    views, targets = features.views.to(accelerator.device), targets.to(accelerator.device)
     best: dict[str, Any] | None = None
-    best_logits = inputs.new_empty(0)
-    head: LinearHead | None = None
-    worse = 0
-    for penalty in _PENALTIES:
-        head = fit_linear_head(train_features, train_targets, classes, penalty, recipe.label_smoothing, head)
-        logits = head(inputs[0, count:])
-        metrics = {
-            "penalty": penalty,
-            "train_loss": nn.functional.cross_entropy(head(train_features), train_targets).item(),
-            "val_loss": nn.functional.cross_entropy(logits, targets[count:]).item(),
-            "val_top1": (logits.argmax(1) == targets[count:]).float().mean().item(),
-            "val_photos": len(photos.val),
-            "iterations": head.iterations,
-            "converged": head.converged,
-            "features_seconds": round(features.seconds, 4),
-            "seconds": round(features.seconds + time.perf_counter() - started, 2),
-        }
+    best_logits, head, worse = views.new_empty(0), None, 0
+    for step, (head, logits, figures) in enumerate(_regularisation_path(recipe, views, targets, count, classes)):
+        times = {"features_seconds": round(features.seconds, 4), "seconds": _since(started)}
+        metrics = figures | {"val_photos": len(photos.val)} | times
         with run.writing():
             run.log(metrics)
-        accelerator.log(metrics, step=_PENALTIES.index(penalty))
-        shown = "" if head.converged else "  NOT CONVERGED, passed over"
-        print(
-            f"penalty {penalty:8.2g}  loss {metrics['train_loss']:.3f}  val loss {metrics['val_loss']:.3f}  "
-            f"val top-1 {100 * metrics['val_top1']:5.2f} %  {head.iterations} iterations{shown}"
-        )
+        accelerator.log(metrics, step=step)
+        print(_describe_fit(metrics))
         if head.converged and (best is None or metrics["val_loss"] < best["val_loss"]):
             best, best_logits, worse = metrics, logits, 0
-        else:
-            worse += 1
-            if worse == 2:  # the loss has one minimum over the strengths
-                break
+        elif (worse := worse + 1) == 2:  # the loss has a single minimum over the penalties
+            break
     if best is None:
         raise LandmarkError(
             f"No fit of the head converged in {_MAX_ITERATIONS} iterations; see {run.path}/metrics.jsonl."
         )
-    all_targets = targets.repeat(len(inputs))
-    head = fit_linear_head(inputs.flatten(0, 1), all_targets, classes, best["penalty"], recipe.label_smoothing, head)
+    all_targets, penalty = targets.repeat(len(views)), best["penalty"]
+    head = fit_linear_head(views.flatten(0, 1), all_targets, classes, penalty, recipe.label_smoothing, head)
     if not head.converged:
-        raise LandmarkError(f"The last fit, on all photos, did not converge in {_MAX_ITERATIONS} iterations.")
-    own: Any = network
+        raise LandmarkError(f"The final fit, on all photos, did not converge in {_MAX_ITERATIONS} iterations.")
+    classifier = prepared.network.get_classifier()  # type: ignore[operator]
     with torch.no_grad():
-        own.get_classifier().weight.copy_(head.weight)
-        own.get_classifier().bias.copy_(head.bias)
-    seconds = round(features.seconds + time.perf_counter() - started, 2)
-    validation = {"top1": best["val_top1"], "n": len(photos.val), "penalty": best["penalty"], "refitted": True}
+        classifier.weight.copy_(head.weight)
+        classifier.bias.copy_(head.bias)
+    validation = {"top1": best["val_top1"], "n": len(photos.val), "penalty": penalty, "refitted": True}
     run.keep_validation(best_logits, targets[count:])
     with run.writing():
-        run.save_model(network, photos.labels, recipe, validation)
-        summary = {"penalty": best["penalty"], "refitted_on": len(everything), "iterations": head.iterations}
-        run.log(summary | {"seconds": seconds})
-        _draw(run)
-    print(
-        f"Best: penalty {best['penalty']:.2g}, validation top-1 {100 * best['val_top1']:.2f} %; refitted on all "
-        f"{len(everything)} photos. {seconds:.0f} s in all. The model is in {run.model}."
+        run.save_model(prepared.network, photos.labels, recipe, validation, model_args=served_arguments(recipe))
+        draw_penalties(run.metrics(), run.path / "curves.png")
+    print(f"Best: penalty {penalty:.2g}, validation top-1 {100 * best['val_top1']:.2f} %; refitted on all photos.")
+    return {"penalty": penalty, "refitted_on": len(targets), "iterations": head.iterations}
+
+
+def _regularisation_path(
+    recipe: Recipe, views: Tensor, targets: Tensor, count: int, classes: int
+) -> Iterator[tuple[LinearHead, Tensor, dict[str, Any]]]:
+    """Fit the first `count` photos at each penalty, from the strongest; yields head, validation logits and figures."""
+    train_features, train_targets = views[:, :count].flatten(0, 1), targets[:count].repeat(len(views))
+    head: LinearHead | None = None
+    for penalty in _PENALTIES:
+        head = fit_linear_head(train_features, train_targets, classes, penalty, recipe.label_smoothing, head)
+        logits = head(views[0, count:])
+        figures = {
+            "penalty": penalty,
+            "train_loss": nn.functional.cross_entropy(head(train_features), train_targets).item(),
+            "val_loss": nn.functional.cross_entropy(logits, targets[count:]).item(),
+            "val_top1": (logits.argmax(1) == targets[count:]).float().mean().item(),
+            "iterations": head.iterations,
+            "converged": head.converged,
+        }
+        yield head, logits, figures
+
+
+def _describe_fit(metrics: dict[str, Any]) -> str:
+    note = "" if metrics["converged"] else "  NOT CONVERGED, skipped"
+    return (
+        f"penalty {metrics['penalty']:8.2g}  loss {metrics['train_loss']:.3f}  val loss {metrics['val_loss']:.3f}  "
+        f"val top-1 {100 * metrics['val_top1']:5.2f} %  {metrics['iterations']} iterations{note}"
     )
-
-
-def _draw(run: RunFolder) -> None:
-    """Losses and accuracy over the penalties tried, as `curves.png`."""
-    from matplotlib.figure import Figure
-
-    lines = [line for line in run.metrics() if "val_loss" in line]
-    penalties = [line["penalty"] for line in lines]
-    figure = Figure(figsize=(8, 3.6), layout="constrained")
-    loss, accuracy = figure.subplots(1, 2)
-    loss.plot(penalties, [line["train_loss"] for line in lines], marker="o", label="train")
-    loss.plot(penalties, [line["val_loss"] for line in lines], marker="o", label="validation")
-    loss.set(title="Loss", xlabel="penalty", xscale="log")
-    loss.legend()
-    accuracy.plot(penalties, [100 * line["val_top1"] for line in lines], marker="o", color="C1")
-    accuracy.set(title="Validation top-1, %", xlabel="penalty", xscale="log")
-    for axes in (loss, accuracy):
-        axes.grid(alpha=0.3)
-    with atomic_path(run.path / "curves.png") as scratch:
-        figure.savefig(scratch, dpi=100, format="png")

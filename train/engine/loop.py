@@ -1,4 +1,4 @@
-"""A run from its first epoch, or from its last checkpoint, to its last: what every kind of training shares."""
+"""The epochs of a run, from the first one or the last checkpoint on; smaller micro-batches if memory runs out."""
 
 from collections.abc import Callable
 from typing import Any
@@ -8,7 +8,9 @@ from accelerate.utils import find_executable_batch_size
 from torch.utils.data import DataLoader
 
 from landmark_models.errors import LandmarkError
+from train.draw.curves import draw_curves
 from train.engine.checkpoints import Checkpoints
+from train.engine.network import served_arguments
 from train.engine.updates import Engine
 from train.recipe import Recipe
 from train.run import RunFolder
@@ -17,28 +19,28 @@ __all__ = ["retry_on_oom", "run_epochs"]
 
 
 def retry_on_oom(recipe: Recipe, accelerator: Accelerator, train: Callable[[int], None]) -> None:
-    """Call `train` with the photos that a process takes at a time; should memory run out, again with fewer.
+    """Call `train` with a process's micro-batch, and again with a smaller one whenever memory runs out.
 
-    The batch of an update stays as the recipe says: smaller parts of it are accumulated. Among several processes it
-    works where all run out of memory together, as equal devices do.
+    Each update still uses the recipe's whole batch, accumulated over more parts. With several processes this works if
+    all of them run out of memory together, as equal devices do.
 
     Raises:
-        LandmarkError: one photo at a time is too much.
+        LandmarkError: even the smallest micro-batch is too large.
     """
-    shares = recipe.batch_size // accelerator.num_processes
-    size = shares // recipe.gradient_accumulation_steps
-    least = 2 if recipe.mixup or recipe.cutmix else 1  # mixing takes pairs
+    share = recipe.batch_size // accelerator.num_processes
+    size = share // recipe.gradient_accumulation_steps
+    least = 2 if recipe.mixup or recipe.cutmix else 1  # both mix photos in pairs
 
     def smaller() -> int:
         nonlocal size
-        too_much, size = size, next((n for n in range(size // 2, 0, -1) if shares % n == 0 and n % least == 0), 0)
+        failed, size = size, next((n for n in range(size // 2, 0, -1) if share % n == 0 and n % least == 0), 0)
         if size == 0:
             raise LandmarkError(
-                f"Memory does not suffice for {too_much} photos at a time: choose a smaller model or image_size."
+                f"There isn't enough memory for {failed} photos at a time: choose a smaller model or image_size."
             )
-        parts = shares // size
+        parts = share // size
         accelerator.print(
-            f"Out of memory with {too_much} photos at a time: going on with {size}, and accumulating the batch of "
+            f"Out of memory with {failed} photos at a time: continuing with {size}, accumulating the batch of "
             f"{recipe.batch_size} over {parts} parts. Batch normalisation sees the smaller parts."
         )
         accelerator.gradient_accumulation_steps = parts
@@ -55,66 +57,76 @@ def run_epochs(
     checkpoints: Checkpoints,
     checkpointing_steps: int | None,
 ) -> None:
-    """Train to the recipe's last epoch, leaving a checkpoint, metrics, curves and the best (or last) model after each.
+    """Train from where the engine stands to the recipe's last epoch.
 
-    Args:
-        engine: what to train; its progress says how far it has come.
-        train_loader: batches for training, shared out among the processes.
-        val_loader: batches for validation, likewise.
-        run: the run's folder, begun.
-        checkpoints: of this engine.
-        checkpointing_steps: write a checkpoint every so many updates, too.
+    Each epoch leaves a checkpoint, metrics, curves and the best (or last) model; every so many `checkpointing_steps`
+    updates there is a checkpoint, too. Both loaders are split among the processes.
 
     Raises:
         LandmarkError: training diverges, or the run's folder can't be written.
     """
     recipe, accelerator, progress = engine.recipe, engine.accelerator, engine.progress
-    main = accelerator.is_main_process
     while progress.epochs < recipe.epochs:
-        epoch = progress.epochs + 1
         if recipe.patience and progress.epochs - progress.best_epoch >= recipe.patience:
             accelerator.print(f"No improvement for {recipe.patience} epochs: stopped early.")
             break
-        train_loader.set_epoch(epoch)  # type: ignore[attr-defined]
-        seconds_before, updates_before = progress.seconds, progress.epoch_updates
-        for _ in engine.train_epoch(train_loader, f"epoch {epoch}/{recipe.epochs}"):
-            due = checkpointing_steps and progress.updates % checkpointing_steps == 0
-            if due and progress.epoch_updates < engine.updates_per_epoch:  # else the epoch's own is about to be written
-                engine.read_losses()
-                with run.writing():
-                    checkpoints.save()
-        photos = (progress.epoch_updates - updates_before) * recipe.batch_size
+        photos_per_second = _train_epoch(engine, train_loader, run, checkpoints, checkpointing_steps)
         metrics = {
-            "epoch": epoch,
+            "epoch": progress.epochs + 1,
             "update": progress.updates,
             "train_loss": progress.loss,
             **engine.validate(val_loader),
             "learning_rate": engine.schedule.learning_rate,
-            "photos_per_second": round(photos / (progress.seconds - seconds_before), 1),
+            "photos_per_second": round(photos_per_second, 1),
             "seconds": round(progress.seconds, 1),
         }
         engine.schedule.after_epoch(metrics["val_top1"])
         improved = progress.end_epoch(metrics["val_top1"])
         with run.writing():
-            if main:
-                if improved or recipe.keeps_last_epoch:
-                    validation = {"top1": metrics["val_top1"], "n": metrics["val_photos"], "epoch": epoch}
-                    run.save_model(engine.best_guess, engine.labels, recipe, validation)
-                run.log(metrics | {"gradient_norms": engine.gradient_norms})
-                run.draw_curves()
+            if accelerator.is_main_process:
+                _save_epoch(engine, run, metrics, improved)
             checkpoints.save()
         accelerator.log({name: metrics[name] for name in metrics.keys() - {"update"}}, step=progress.updates)
-        left = progress.seconds / epoch * (recipe.epochs - epoch)
-        accelerator.print(
-            f"epoch {epoch:3d}/{recipe.epochs}  loss {metrics['train_loss']:.3f}  val loss {metrics['val_loss']:.3f}  "
-            f"val top-1 {100 * metrics['val_top1']:5.2f} %{'*' if improved else ' '}  "
-            f"lr {metrics['learning_rate']:.2e}  {metrics['photos_per_second']:.0f} photos/s  {_clock(left)} left"
-        )
+        accelerator.print(_describe_epoch(engine, metrics, improved))
     accelerator.print(
         f"Best: epoch {progress.best_epoch}, validation top-1 {100 * progress.best_top1:.2f} %. "
         f"{'The last epoch is kept. ' if recipe.keeps_last_epoch else ''}The model is in {run.model}."
     )
 
 
-def _clock(seconds: float) -> str:
-    return f"{int(seconds) // 3600}:{int(seconds) // 60 % 60:02d}:{int(seconds) % 60:02d}"
+def _train_epoch(
+    engine: Engine, loader: DataLoader[Any], run: RunFolder, checkpoints: Checkpoints, checkpointing_steps: int | None
+) -> float:
+    """Train through what is left of the current epoch; returns photos per second."""
+    recipe, progress = engine.recipe, engine.progress
+    epoch = progress.epochs + 1
+    loader.set_epoch(epoch)  # type: ignore[attr-defined]
+    seconds_before, updates_before = progress.seconds, progress.epoch_updates
+    for _ in engine.train_epoch(loader, f"epoch {epoch}/{recipe.epochs}"):
+        due = checkpointing_steps and progress.updates % checkpointing_steps == 0
+        if due and progress.epoch_updates < engine.updates_per_epoch:  # the end of the epoch writes its own
+            engine.read_losses()
+            with run.writing():
+                checkpoints.save()
+    photos = (progress.epoch_updates - updates_before) * recipe.batch_size
+    return photos / (progress.seconds - seconds_before)
+
+
+def _save_epoch(engine: Engine, run: RunFolder, metrics: dict[str, Any], improved: bool) -> None:
+    recipe = engine.recipe
+    if improved or recipe.keeps_last_epoch:
+        validation = {"top1": metrics["val_top1"], "n": metrics["val_photos"], "epoch": metrics["epoch"]}
+        model_args = served_arguments(recipe)
+        run.save_model(engine.averaged_network, engine.labels, recipe, validation, model_args=model_args)
+    run.log(metrics | {"gradient_norms": engine.gradient_norms})
+    draw_curves(run.metrics(), run.path / "curves.png")
+
+
+def _describe_epoch(engine: Engine, metrics: dict[str, Any], improved: bool) -> str:
+    epoch, epochs = metrics["epoch"], engine.recipe.epochs
+    left = int(engine.progress.seconds / epoch * (epochs - epoch))
+    return (
+        f"epoch {epoch:3d}/{epochs}  loss {metrics['train_loss']:.3f}  val loss {metrics['val_loss']:.3f}  "
+        f"val top-1 {100 * metrics['val_top1']:5.2f} %{'*' if improved else ' '}  lr {metrics['learning_rate']:.2e}  "
+        f"{metrics['photos_per_second']:.0f} photos/s  {left // 3600}:{left // 60 % 60:02d}:{left % 60:02d} left"
+    )

@@ -1,4 +1,4 @@
-"""From a recipe to a network: any architecture of timm's, fresh or pretrained, its head, and what of it is frozen."""
+"""From a recipe to a network: any timm architecture, random or pretrained weights, its head, what is frozen."""
 
 import hashlib
 from collections.abc import Collection
@@ -29,11 +29,11 @@ __all__ = [
     "weights_from",
 ]
 
-_SHOWN = 3  # tensors that an error names
+_SHOWN = 3  # tensors that an error message names
 
 
 def weights_from(recipe: Recipe, weights: Path | None = None) -> str:
-    """Where the recipe's network starts from, in a few words: a run says so, and its model does."""
+    """Where the initial weights come from, in a few words, for the run's environment and the model's config."""
     if not recipe.pretrained:
         return "random weights"
     file = _pretrained_file(recipe, weights)
@@ -44,10 +44,10 @@ def weights_from(recipe: Recipe, weights: Path | None = None) -> str:
 
 
 def build_network(recipe: Recipe, num_classes: int, weights: Path | None = None) -> nn.Module:
-    """The recipe's architecture and head, its `pretrained_cfg` saying how it will be served.
+    """Build the recipe's architecture and head, with a `pretrained_cfg` that says how it will be served.
 
-    Where the recipe says `pretrained`, all but the head is pretrained, and serving keeps the backbone's own mean,
-    standard deviation, crop and interpolation, unless the recipe names others.
+    With `pretrained`, everything but the head is pretrained. Serving keeps the backbone's own mean, standard deviation,
+    crop and interpolation unless the recipe sets others.
 
     Args:
         recipe: what to build.
@@ -55,9 +55,9 @@ def build_network(recipe: Recipe, num_classes: int, weights: Path | None = None)
         weights: a safetensors file with the pretrained weights; None for timm's own from the Hub.
 
     Raises:
-        RecipeError: timm does not know the architecture, or it does not take the recipe's arguments, photo sizes or
+        RecipeError: timm has no such architecture, or it doesn't support the recipe's arguments, photo sizes or
             freezing.
-        LandmarkError: the pretrained weights can't be had, or don't fit.
+        LandmarkError: the pretrained weights aren't available, or don't fit.
     """
     _refuse_unknown(recipe.model)
     arguments = _arguments(recipe)
@@ -74,11 +74,11 @@ def build_network(recipe: Recipe, num_classes: int, weights: Path | None = None)
             put_mlp_head(network, recipe.head_hidden, recipe.drop_rate or 0.0)
     except LandmarkError:
         raise
-    except Exception as error:  # whatever an architecture raises on arguments that it does not know
+    except Exception as error:  # each architecture raises its own for arguments it lacks
         raise RecipeError(f"{recipe.model} can't be built with {arguments}: {error}") from None
     network.eval()
     for what in {recipe.freeze, "backbone" if recipe.head_epochs else recipe.freeze}:
-        frozen_parameters(network, what)  # raises where it can't be done, before anything else takes time
+        frozen_parameters(network, what)  # raises now what would go wrong later
     sides = {recipe.crop_side(epoch) for epoch in range(1, recipe.epochs + 1)}
     for size in sorted({*sides, recipe.serving_size}):
         try:
@@ -88,22 +88,22 @@ def build_network(recipe: Recipe, num_classes: int, weights: Path | None = None)
             raise RecipeError(f"{recipe.model} with {arguments} can't take photos of {size} px: {error}") from None
     served = {"crop_pct": recipe.crop_pct, "crop_mode": recipe.crop_mode, "interpolation": recipe.interpolation}
     network.pretrained_cfg.update({name: value for name, value in served.items() if value is not None})
-    # What the pretrained weights were best tested with says nothing about these.
-    network.pretrained_cfg.update(input_size=(3, recipe.serving_size, recipe.serving_size), test_input_size=None)
-    network.pretrained_cfg.update(test_crop_pct=None, pool_size=None)
+    network.pretrained_cfg.update(input_size=(3, recipe.serving_size, recipe.serving_size))
+    # The pretrained weights' own test settings don't apply to the new ones.
+    network.pretrained_cfg.update(test_input_size=None, test_crop_pct=None, pool_size=None)
     return network
 
 
 @torch.no_grad()
 def average_with_pretrained(network: nn.Module, recipe: Recipe, weights: Path | None = None) -> None:
-    """Average a trained network with the pretrained one that it started from, in place, all but the classifier.
+    """Average a trained network, except its classifier, with the pretrained one that it started from, in place.
 
-    Running statistics are averaged, too. The average keeps what the pretrained network knew beside what it learnt here
-    (WiSE-FT, Wortsman et al. 2022). The classifier must be fitted anew.
+    Running statistics are averaged, too. The average keeps what the pretrained network knew beside what it learned here
+    (WiSE-FT, Wortsman et al. 2022). The classifier must then be refitted.
 
     Args:
         network: trained from this recipe's pretrained weights.
-        recipe: `average_with_pretrained` is the share of these.
+        recipe: `average_with_pretrained` is the share of the pretrained weights.
         weights: as in `build_network`.
 
     Raises:
@@ -118,7 +118,7 @@ def average_with_pretrained(network: nn.Module, recipe: Recipe, weights: Path | 
 
 
 def weights_digest(network: nn.Module, leave_out: Collection[str] = ()) -> str:
-    """A SHA-256 over names, shapes and values of a network's tensors, as hexadecimal digits."""
+    """The SHA-256 of names, shapes, types and values of a network's tensors, in hexadecimal."""
     digest = hashlib.sha256()
     for name, tensor in network.state_dict().items():
         if name not in leave_out:
@@ -138,13 +138,13 @@ def _refuse_unknown(model: str) -> None:
 
 
 def served_arguments(recipe: Recipe) -> dict[str, Any]:
-    """The arguments by which `timm.create_model` builds the recipe's trained network again."""
+    """The arguments with which `timm.create_model` rebuilds the recipe's trained network."""
     arguments = _arguments(recipe)
     return arguments | {"backbone": recipe.model, "hidden": recipe.head_hidden} if recipe.head_hidden else arguments
 
 
 def _arguments(recipe: Recipe) -> dict[str, Any]:
-    """The recipe's `model_args`, with the size of photos for an architecture that is built for one."""
+    """The recipe's `model_args`, plus the photo size if the architecture is built for a fixed one."""
     cfg = timm.get_pretrained_cfg(recipe.model)
     fixed = cfg is not None and cfg.fixed_input_size and "img_size" not in recipe.model_args
     return recipe.model_args | {"img_size": recipe.serving_size} if fixed else dict(recipe.model_args)
@@ -152,37 +152,35 @@ def _arguments(recipe: Recipe) -> dict[str, Any]:
 
 def _pretrained_file(recipe: Recipe, weights: Path | None) -> Path:
     """The safetensors file with the pretrained weights."""
-    elsewhere = (
-        "name a file with --pretrained-weights FILE.safetensors, or start from random weights (pretrained=false)."
-    )
+    instead = "pass a file with --pretrained-weights FILE.safetensors, or start from random weights (pretrained=false)."
     if weights is not None:
         if not weights.is_file():
-            raise LandmarkError(f"There is no file of pretrained weights {weights}.")
+            raise LandmarkError(f"There is no file {weights} with pretrained weights.")
         if weights.suffix != ".safetensors":
-            raise LandmarkError(f"Pretrained weights are read from NAME.safetensors alone, not from {weights}.")
+            raise LandmarkError(f"Pretrained weights must be a .safetensors file, which {weights} isn't.")
         return weights
     cfg = timm.get_pretrained_cfg(recipe.model)
     if cfg is None or not cfg.hf_hub_id:
-        raise LandmarkError(f"timm knows no pretrained weights of {recipe.model}: {elsewhere}")
+        raise LandmarkError(f"timm has no pretrained weights for {recipe.model}: {instead}")
     name = cfg.hf_hub_filename or "model.safetensors"
     tried = f"{name} of https://huggingface.co/{cfg.hf_hub_id}"
     if not name.endswith(".safetensors"):
-        raise LandmarkError(f"The pretrained weights of {recipe.model} are {tried}, no safetensors: {elsewhere}")
+        raise LandmarkError(f"Pretrained weights for {recipe.model} are {tried}, which isn't safetensors: {instead}")
     try:
         return Path(hf_hub_download(cfg.hf_hub_id, name))
     except Exception as error:  # no network, no such file, a refusal, a full disk
-        reason = str(error).strip().splitlines()[0].rstrip(".") if str(error).strip() else type(error).__name__
+        why = str(error).strip().splitlines()[0].rstrip(".") if str(error).strip() else type(error).__name__
         raise LandmarkError(
-            f"The pretrained weights of {recipe.model} can't be had: {tried} is neither in the local cache nor can it "
-            f"be downloaded ({reason}). With a network try again; without, {elsewhere}"
+            f"Pretrained weights for {recipe.model} aren't available: {tried} is not in the local cache and can't be "
+            f"downloaded ({why}). Try again with a network connection, or {instead}"
         ) from None
 
 
 def _pretrained(model: str, file: Path, arguments: dict[str, Any]) -> nn.Module:
-    """The architecture with exactly the file's weights, and a classifier as wide as the file's.
+    """The architecture with exactly the file's weights, including a classifier as wide as the file's.
 
     Raises:
-        LandmarkError: the file is no safetensors file, or its tensors are not those of the architecture.
+        LandmarkError: it isn't a safetensors file, or its tensors aren't those of the architecture.
     """
     try:
         with safe_open(file, "pt") as content:
@@ -192,8 +190,8 @@ def _pretrained(model: str, file: Path, arguments: dict[str, Any]) -> nn.Module:
     cfg = timm.get_pretrained_cfg(model)
     classifier = cfg.classifier if cfg and isinstance(cfg.classifier, str) else "head.fc"
     classes = shapes[f"{classifier}.weight"][0] if f"{classifier}.weight" in shapes else None
-    reason = ""
-    # Under another name it may be as wide as the original; or there is none.
+    mismatch = ""
+    # A classifier of another name may be as wide as the original's; or there may be none.
     for rows in [classes] if classes else [cfg.num_classes if cfg else 1000, 0]:
         overlay = {"file": str(file), "num_classes": rows, "custom_load": False, "label_offset": 0}
         overlay["classifier"] = classifier
@@ -202,33 +200,33 @@ def _pretrained(model: str, file: Path, arguments: dict[str, Any]) -> nn.Module:
                 model, pretrained=True, num_classes=rows, pretrained_cfg_overlay=overlay, **arguments
             )
         except (RuntimeError, KeyError) as error:
-            reason = str(error)[:300]
+            mismatch = str(error)[:300]
     plain = timm.create_model(model, pretrained=False, num_classes=classes or 0, **arguments)
     wanted = {name: list(tensor.shape) for name, tensor in plain.state_dict().items()}
-    raise LandmarkError(f"The weights in {file} don't fit {model}: {_first_differences(wanted, shapes) or reason}")
+    raise LandmarkError(f"The weights in {file} don't fit {model}: {_first_differences(wanted, shapes) or mismatch}")
 
 
 def _first_differences(wanted: dict[str, list[int]], found: dict[str, list[int]]) -> str:
-    """The first tensors in which the file differs from the architecture, in words."""
-    sayings = [
+    """The first tensors that differ between the file and the architecture, in words."""
+    differences = [
         f"{name} is {found[name]} in the file and {shape} in the architecture"
         if name in found
         else f"{name} is missing"
         for name, shape in wanted.items()
         if found.get(name) != shape
     ]
-    sayings += [f"{name} is no tensor of the architecture" for name in found if name not in wanted]
-    more = f"; and {len(sayings) - _SHOWN} more" if len(sayings) > _SHOWN else ""
-    return "; ".join(sayings[:_SHOWN]) + more + "." * bool(sayings)
+    differences += [f"{name} isn't a tensor of the architecture" for name in found if name not in wanted]
+    more = f"; and {len(differences) - _SHOWN} more" if len(differences) > _SHOWN else ""
+    return "; ".join(differences[:_SHOWN]) + more + "." * bool(differences)
 
 
 def frozen_parameters(network: nn.Module, what: str | int) -> frozenset[str]:
-    """Names of the parameters that `freeze` keeps as they are: none, the backbone's, or those of the first N stages.
+    """Names of the parameters that `freeze` leaves untrained: none, the backbone's, or those of the first N stages.
 
-    Stages are timm's coarse groups; the stem goes with the first.
+    Stages are timm's coarse groups; the stem belongs to the first.
 
     Raises:
-        RecipeError: there are not so many stages, or timm does not say what they are.
+        RecipeError: there aren't that many stages, or timm doesn't define any.
     """
     if what == "none" or what == 0:
         return frozenset()
@@ -237,7 +235,7 @@ def frozen_parameters(network: nn.Module, what: str | int) -> frozenset[str]:
         head = head_parameters(network)
         return frozenset(name for name, _ in network.named_parameters() if name not in head)
     if not hasattr(own, "group_matcher"):
-        raise RecipeError(f"freeze={what}: timm does not say what the stages of this network are; take backbone.")
+        raise RecipeError(f"freeze={what}: timm doesn't define the stages of this network; use freeze=backbone.")
     matcher = own.group_matcher(coarse=True)
     groups = group_parameters(network, matcher)
     stem = {"stem": matcher["stem"]} if isinstance(matcher, dict) and "stem" in matcher else None
@@ -249,7 +247,7 @@ def frozen_parameters(network: nn.Module, what: str | int) -> frozenset[str]:
 
 
 def head_parameters(network: nn.Module) -> frozenset[str]:
-    """Names of the classifier's parameters; a network may have several classifiers."""
+    """Names of the parameters of the classifier, or of all classifiers if there are several."""
     own: Any = network
     classifier = own.get_classifier()
     modules = classifier if isinstance(classifier, tuple | list | nn.ModuleList) else [classifier]
@@ -258,9 +256,9 @@ def head_parameters(network: nn.Module) -> frozenset[str]:
 
 
 def freeze(network: nn.Module, frozen: Collection[str]) -> None:
-    """Put a network into training mode, but for these parameters and whatever holds nothing but them.
+    """Put a network into training mode, except these parameters and modules that have no others.
 
-    Frozen modules are in evaluation mode: normalisation keeps and uses its running statistics, dropout is off.
+    Frozen modules are in evaluation mode: normalisation uses its running statistics unchanged, dropout is off.
     """
     network.train()
     for name, parameter in network.named_parameters():

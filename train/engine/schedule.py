@@ -1,4 +1,4 @@
-"""The learning rate over a run: one step per update, and for `plateau` one look at the accuracy per epoch."""
+"""The learning rate of every update of a run."""
 
 from typing import Any
 
@@ -19,10 +19,11 @@ __all__ = ["Schedule"]
 
 
 class Schedule:
-    """PyTorch's schedulers as a recipe names them, counted in optimizer updates.
+    """PyTorch's schedulers as a recipe names them, stepped after each update, `plateau` also after each epoch.
 
-    `onecycle` (Smith and Topin 2019) rises over the warm-up and anneals to nearly zero, the momentum staying as it
-    is; the others multiply a linear warm-up with the named decay.
+    `onecycle` (Smith and Topin 2019) rises over the warm-up and anneals to nearly zero, at constant momentum; the
+    others multiply a linear warm-up with the named decay. timm's schedulers would give other curves: their warm-up
+    replaces the decay instead of multiplying it, and that of `plateau` counts epochs and keeps no state to resume from.
     """
 
     def __init__(self, optimizer: Optimizer, recipe: Recipe, updates_per_epoch: int):
@@ -63,16 +64,16 @@ class Schedule:
         self.per_update.step()
 
     def after_epoch(self, accuracy: float) -> None:
-        if self.plateau is not None:
+        if self.plateau:
             self.plateau.step(accuracy)
 
     def state_dict(self) -> dict[str, Any]:
         return {
             "per_update": self.per_update.state_dict(),
-            "plateau": self.plateau.state_dict() if self.plateau is not None else None,
+            "plateau": self.plateau.state_dict() if self.plateau else None,
         }
 
     def load_state_dict(self, state: dict[str, Any]) -> None:
         self.per_update.load_state_dict(state["per_update"])
-        if self.plateau is not None:
+        if self.plateau:
             self.plateau.load_state_dict(state["plateau"])

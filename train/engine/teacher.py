@@ -1,4 +1,4 @@
-"""What a student learns from: a MODEL that looks at the same augmented view (Beyer et al. 2022)."""
+"""The teacher of a distillation: a MODEL applied to the same augmented view as the student (Beyer et al. 2022)."""
 
 from collections.abc import Sequence
 from pathlib import Path
@@ -14,21 +14,21 @@ from train.recipe import Recipe
 
 __all__ = ["Teacher"]
 
-_SHOWN = 3  # labels that an error names
+_SHOWN = 3  # labels that an error message names
 
 
 class Teacher:
     """A trained network in evaluation mode, its outputs in the order of the student's labels.
 
-    Photos that have no label carry the target `len(labels)`.
+    Photos without a label have the target `len(labels)`.
 
     Args:
-        model: the MODEL that teaches.
-        recipe: its temperature, the size it looks at, and the weight of the photos' own labels.
-        labels: the student's, each of which the teacher must know; what else it knows is left out.
+        model: the MODEL to learn from.
+        recipe: its temperature, the teacher's image size, and the weight of the photos' own labels.
+        labels: the student's labels, all of which the teacher must have; its others are ignored.
 
     Raises:
-        LandmarkError: the model does not know one of the labels, or can't take photos of that size.
+        LandmarkError: the model lacks one of the labels, or can't take photos of that size.
     """
 
     def __init__(self, model: models.LoadedModel, recipe: Recipe, labels: Sequence[str]):
@@ -36,8 +36,8 @@ class Teacher:
             some = ", ".join(map(repr, missing[:_SHOWN]))
             more = f" and {len(missing) - _SHOWN} more" if len(missing) > _SHOWN else ""
             raise LandmarkError(
-                f"The teacher {model.source} does not know {some}{more} of the data's {len(labels)} labels; teach with "
-                "a model that was trained on the same classes."
+                f"The teacher {model.source} doesn't have {some}{more} of the data's {len(labels)} labels; use a model "
+                "that was trained on the same classes."
             )
         cfg = model.pretrained_cfg
         digest = weights_digest(model.network)[:12]
@@ -50,18 +50,18 @@ class Teacher:
         try:
             with torch.inference_mode():
                 self.network(torch.zeros(1, 3, self.side, self.side))
-        except Exception as error:  # each architecture has its own
+        except Exception as error:  # each architecture raises its own
             raise LandmarkError(f"The teacher {model.source} can't take photos of {self.side} px: {error}") from None
 
     def to(self, device: torch.device, layout: torch.memory_format) -> "Teacher":
-        """Move it, in place."""
+        """Move it in place."""
         self.network = self.network.to(device).to(memory_format=layout)
         self.columns = self.columns.to(device)
         return self
 
     @torch.no_grad()
     def logits(self, images: Tensor, mean: Sequence[float], std: Sequence[float]) -> Tensor:
-        """What it says, `(B, C)` float32, of images `(B, 3, H, W)` normalised by the student's mean and sd."""
+        """Logits, float32 `(B, C)`, of images `(B, 3, H, W)` normalised with the student's `mean` and `std`."""
         student_mean, student_std = torch.tensor(mean), torch.tensor(std)
         images = functional.resize(images, [self.side, self.side], antialias=True)
         if not (torch.equal(student_mean, self.mean) and torch.equal(student_std, self.std)):
@@ -70,15 +70,15 @@ class Teacher:
         return self.network(images)[:, self.columns].float()
 
     def loss(self, logits: Tensor, taught: Tensor, targets: Tensor) -> Tensor:
-        """How far the student is from the teacher, and, by `hard_label_weight`, from the photos' own labels.
+        """The distillation loss, plus `hard_label_weight` times the cross entropy with the photos' own labels.
 
-        Kullback-Leibler divergence of the outputs softened by the temperature T, times T^2, so that gradients keep
-        their scale (Hinton et al. 2015), and cross entropy.
+        The former is the Kullback-Leibler divergence of the outputs softened by the temperature T, times T^2 to keep
+        the scale of the gradients (Hinton et al. 2015).
 
         Args:
-            logits: the student's, `(B, C)` float32.
+            logits: the student's, float32 `(B, C)`.
             taught: the teacher's, likewise.
-            targets: class indices `(B,)`, or where photos are mixed distributions `(B, C + 1)`, the last for no label.
+            targets: class indices `(B,)`; for mixed photos distributions `(B, C + 1)`, whose last class is no label.
 
         Returns:
             The mean over the batch.

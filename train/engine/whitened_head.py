@@ -1,16 +1,16 @@
-"""A cosine classifier in the whitened feature space: a head in closed form, which answers and rejects.
+"""A cosine classifier in whitened feature space: a closed-form head that both classifies and rejects.
 
-A photo's feature f, less the features' mean, is d. The classes' means m_k and their one within-class covariance S are
-those of d / |d|. S is shrunk, S' = (1 - l) S + l (tr S / D) I, and W is its whitening, W'W = S'^-1. Then
-score_k = cos(W d, W m_k). The photo is named by the largest, rejected by its size, and its probabilities are
-softmax(s * score). But for the division by |W d| that is a linear layer of f, which goes into the network itself.
+For a photo's feature f, let d be f minus the mean of all features. Class means m_k and the shared within-class
+covariance S are those of d / |d|. S is shrunk to S' = (1 - l) S + l (tr S / D) I, and W whitens it: W'W = S'^-1. Then
+score_k = cos(W d, W m_k). The largest score names the photo, its size decides on rejection, and the probabilities are
+softmax(s * score). Up to the division by |W d| this is a linear layer on f, which is put into the network itself.
 
-It is SimpleShot (Wang et al. 2019) with the metric of linear discriminant analysis, on features of length 1, as Wang et
-al. (2024) and Müller and Hein (2025) have found better for few photos and for out-of-distribution detection.
+This is SimpleShot (Wang et al. 2019) with the metric of linear discriminant analysis, on features normalised to unit
+length, which Wang et al. (2024) and Müller and Hein (2025) found better for few photos and for detecting
+out-of-distribution ones.
 """
 
 from dataclasses import dataclass, replace
-from pathlib import Path
 
 import torch
 from torch import Tensor, nn
@@ -21,17 +21,15 @@ from landmark_models.errors import LandmarkError
 from landmark_models.networks.served import ServedNetwork, linear_classifier
 from landmark_models.networks.statistics import MAX_STATISTICS_BYTES, FeatureStatistics, statistics_bytes
 from landmark_models.rejection import KnownRule
-from train.engine.network import average_with_pretrained
-from train.engine.photos import TrainingPhotos
+from train.engine.network import average_with_pretrained, served_arguments
+from train.engine.prepared import Prepared
 from train.measure.calibration import fit_temperature
 from train.measure.predict import predict_features
-from train.recipe import Recipe
-from train.run import RunFolder
 
 __all__ = ["WhitenedHead", "check_head", "finish_run", "fit_whitened_head", "head_on_features"]
 
-_SHRINKAGE = 0.05  # from 0.05 to 0.4 it makes no difference that could be measured
-_TOLERANCE = 1e-4  # relative, between the classifier's own output and the linear layer on what should be its input
+_SHRINKAGE = 0.05  # from 0.05 to 0.4 no difference could be measured
+_TOLERANCE = 1e-4  # relative, between the network's output and its linear layer applied to its features
 
 
 @dataclass(frozen=True)
@@ -43,7 +41,7 @@ class WhitenedHead:
     statistics: FeatureStatistics
 
     def logits(self, features: Tensor) -> Tensor:
-        """Features `(N, D)` to logits `(N, classes)`, `scale` times the cosines."""
+        """Map features `(N, D)` to logits `(N, classes)`: `scale` times the cosines."""
         offset = features.double() - self.statistics.mean.double()
         length = (offset @ self.statistics.whitening.T).norm(dim=1, keepdim=True).clamp_min(1e-12)
         linear = features.double() @ self.weight.double().T + self.bias.double()
@@ -55,7 +53,7 @@ class WhitenedHead:
         return WhitenedHead(self.weight * factor, self.bias * factor, replace(self.statistics, scale=scale))
 
     def put_into(self, network: nn.Module) -> None:
-        """Make it the classifier of a network whose classifier is one linear layer, in place."""
+        """Copy it into a network whose classifier is a single linear layer."""
         classifier = linear_classifier(network, self.statistics.width)
         with torch.no_grad():
             classifier.weight.copy_(self.weight)
@@ -71,10 +69,10 @@ def fit_whitened_head(
         features: float32 `(N, D)`.
         targets: class indices `(N,)`; every class must have a photo.
         num_classes: number of classes.
-        validation: features and targets of other photos, by which `scale` is fitted; without, it stays 1.
+        validation: features and targets of other photos, to fit `scale` on; without them it is 1.
 
     Raises:
-        LandmarkError: a class has no photo, or the features are all alike.
+        LandmarkError: a class has no photo, or all features of each class are equal.
     """
     counts = torch.bincount(targets, minlength=num_classes)
     if not counts.all():
@@ -86,9 +84,7 @@ def fit_whitened_head(
     covariance = residuals.T @ residuals / len(residuals)
     average = covariance.trace() / len(mean)
     if not average > 0:
-        raise LandmarkError(
-            "The features of all photos of a class are the same, so head=whitened_cosine can't be fitted."
-        )
+        raise LandmarkError("All photos of a class have the same features, so head=whitened_cosine can't be fitted.")
     shrunk = (1 - _SHRINKAGE) * covariance + _SHRINKAGE * average * torch.eye(len(mean), dtype=covariance.dtype)
     statistics = FeatureStatistics.of(mean, shrunk)
     whitening = statistics.whitening
@@ -103,10 +99,10 @@ def fit_whitened_head(
 
 
 def check_head(network: nn.Module, model: str, side: int) -> None:
-    """See that a network can have this head.
+    """Check that a network can have this head.
 
     Raises:
-        LandmarkError: its classifier is not one linear layer on its features, or these are too many.
+        LandmarkError: its classifier isn't a single linear layer on its features, or it has too many features.
     """
     network.eval()
     try:
@@ -116,44 +112,37 @@ def check_head(network: nn.Module, model: str, side: int) -> None:
             features = network.forward_head(network.forward_features(images), pre_logits=True)  # type: ignore[operator]
             own, linear = network(images), classifier(features)
         if not torch.allclose(own, linear, rtol=_TOLERANCE, atol=_TOLERANCE):
-            raise ValueError("its output is not its classifier's on the features before it")
+            raise ValueError("its output isn't a linear function of its features")
     except (ValueError, RuntimeError, AttributeError, TypeError) as error:
-        raise LandmarkError(f"{model} can't have head=whitened_cosine: {error}. Take head=linear.") from None
+        raise LandmarkError(f"{model} can't have head=whitened_cosine: {error}. Use head=linear.") from None
     if (size := statistics_bytes(classifier.in_features)) > MAX_STATISTICS_BYTES:
         raise LandmarkError(
             f"{model} has {classifier.in_features} features, whose statistics would take {size / 1e6:.1f} MB, over the "
-            f"limit of {MAX_STATISTICS_BYTES / 1e6:.0f} MB; take head=linear."
+            f"limit of {MAX_STATISTICS_BYTES / 1e6:.0f} MB; use head=linear."
         )
 
 
 def head_on_features(
-    network: nn.Module,
-    photos: TrainingPhotos,
-    features: Tensor,
-    targets: Tensor,
-    run: RunFolder,
-    recipe: Recipe,
-    validation: dict[str, object],
+    prepared: Prepared, network: nn.Module, features: Tensor, targets: Tensor, validation: dict[str, object]
 ) -> None:
     """Fit the head to features, put it into the network, and save the run's model with its statistics.
 
-    It is fitted twice: on the training photos, for the scale of its logits and for what the model says of the
-    validation photos, and then on both together, which is what is served.
+    It is fitted twice: on the training photos, for the scale of its logits and the validation figures, and then on
+    training and validation photos together, which is what is served.
 
     Args:
-        network: whose classifier is replaced.
-        photos: those of the run.
+        prepared: the run.
+        network: the network whose classifier is replaced.
         features: of the training photos, then of the validation photos, float32 `(N, D)`.
         targets: class indices `(N,)`.
-        run: its folder.
-        recipe: its recipe.
-        validation: what else the model says of its validation, e.g. the best epoch.
+        validation: further entries for the model's validation block, e.g. the best epoch.
 
     Raises:
         LandmarkError: a class has no photo, the features are not finite, or the run's folder can't be written.
     """
+    recipe, run, photos = prepared.recipe, prepared.run, prepared.photos
     if not features.isfinite().all():
-        raise LandmarkError(f"{recipe.model} gives features that are not finite numbers; see mixed_precision.")
+        raise LandmarkError(f"{recipe.model} gives features that are not finite; try mixed_precision=no.")
     classes = len(photos.labels)
     count = len(targets) - len(photos.val)
     held_out = (features[count:], targets[count:])
@@ -169,35 +158,36 @@ def head_on_features(
     head.put_into(network)
     figures = {**validation, "top1": top1, "n": len(held_out[1]), "refitted": True}
     with run.writing():
-        run.save_model(network, photos.labels, recipe, figures, head.statistics)
-    print(f"Whitened cosine head: validation top-1 {100 * top1:.2f} %; fitted again on all {len(targets)} photos.")
+        run.save_model(
+            network,
+            photos.labels,
+            recipe,
+            figures,
+            model_args=served_arguments(recipe),
+            statistics=head.statistics,
+        )
+    print(f"Whitened cosine head: validation top-1 {100 * top1:.2f} %; refitted on all {len(targets)} photos.")
 
 
-def finish_run(
-    run: RunFolder, recipe: Recipe, photos: TrainingPhotos, weights: Path | None, device: torch.device
-) -> None:
-    """The last step of a training by epochs: average the best model with the pretrained one, and fit its head.
+def finish_run(prepared: Prepared) -> None:
+    """After the last epoch, average the saved model with the pretrained one if the recipe says so, and fit its head.
 
-    Args:
-        run: with the best model of its epochs.
-        recipe: its recipe.
-        photos: those of the run; unlabelled ones are left out.
-        weights: as in `build_network`.
-        device: where features are computed.
+    Unlabelled photos are left out.
 
     Raises:
         LandmarkError: as in `average_with_pretrained` and `head_on_features`.
     """
+    recipe, run, photos = prepared.recipe, prepared.run, prepared.photos
     model = models.load(run.trained if run.trained.is_dir() else run.model)
     if recipe.average_with_pretrained:
-        average_with_pretrained(model.network, recipe, weights)
+        average_with_pretrained(model.network, recipe, prepared.weights)
     labelled = photos.train.take(
         [index for index, target in enumerate(photos.train.targets) if target < len(photos.labels)]
     )
     everything = labelled.joined(photos.val)
-    classifier = LandmarkClassifier(model, device, "torch")
+    classifier = LandmarkClassifier(model, prepared.accelerator.device, "torch")
     features, readable = predict_features(classifier, everything.files(), title="features for the head")
-    features = features.clone()  # out of inference mode
+    features = features.clone()  # a normal tensor instead of an inference tensor
     targets = torch.tensor(everything.take(readable).targets)
     validation = {"epoch": model.landmark["validation"]["epoch"]}
-    head_on_features(model.network.cpu(), photos, features, targets, run, recipe, validation)
+    head_on_features(prepared, model.network.cpu(), features, targets, validation)

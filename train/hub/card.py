@@ -11,6 +11,7 @@ import timm
 from huggingface_hub import EvalResult, ModelCard, ModelCardData
 
 from landmark_models import models
+from landmark_models.networks.served import parameter_count
 from landmark_models.text import for_markdown
 from train.run import RunFolder, duration
 
@@ -75,7 +76,7 @@ def write_card(
         name=name,
         architecture=architecture,
         own_architecture=timm.model_entrypoint(architecture).__module__.startswith("landmark_models"),
-        parameters=f"{sum(parameter.numel() for parameter in model.network.parameters()) / 1e6:.2f}",
+        parameters=f"{parameter_count(model.network) / 1e6:.2f}",
         input_px=model.pretrained_cfg["input_size"][-1],
         origin=_origin(origin, landmark.get("teacher")),
         test=test,

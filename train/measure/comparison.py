@@ -13,6 +13,7 @@ from torch.utils.flop_counter import FlopCounterMode
 from landmark_models import models
 from landmark_models.errors import LandmarkError, reason
 from landmark_models.files import write_text
+from landmark_models.networks.served import parameter_count
 from train.draw.table import as_markdown
 from train.run import RunFolder, duration
 
@@ -44,7 +45,7 @@ def table(runs: Sequence[Path]) -> str:
 def _row(run: RunFolder, test: dict[str, Any]) -> list[str]:
     model = models.load(run.path)
     side = model.pretrained_cfg["input_size"][-1]
-    parameters = sum(parameter.numel() for parameter in model.network.parameters())
+    parameters = parameter_count(model.network)
     with FlopCounterMode(display=False) as counter, torch.inference_mode():
         model.network(torch.zeros(1, *model.pretrained_cfg["input_size"]))
     low, high = (100 * bound for bound in test["top1_ci95"])

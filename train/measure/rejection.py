@@ -7,7 +7,6 @@ from pathlib import Path
 from typing import Any
 
 import torch
-from sklearn.metrics import roc_auc_score
 from torch import Tensor
 
 from landmark_models.errors import PhotoError
@@ -149,5 +148,7 @@ def _limit(scores: Tensor, share: float) -> float:
 
 
 def _auroc(positives: Tensor, negatives: Tensor) -> float:
+    from sklearn.metrics import roc_auc_score  # slow to import, and training without negatives does not need it
+
     flags = torch.cat([torch.ones(len(positives)), torch.zeros(len(negatives))])
     return float(roc_auc_score(flags, torch.cat([positives, negatives])))

@@ -1,0 +1,217 @@
+"""A training run from start to finish: `fit(Recipe.read("recipe.yaml"), "photos", "runs/first")`."""
+
+import math
+from collections.abc import Sequence
+from dataclasses import replace
+from pathlib import Path
+from typing import Any
+
+import torch
+from accelerate import Accelerator
+from accelerate.utils import set_seed
+
+from landmark_models import LandmarkClassifier, models
+from landmark_models.errors import LandmarkError
+from landmark_models.networks.served import parameter_count
+from landmark_models.preprocess import required_side
+from train.engine.accelerator import start_accelerator, start_trackers
+from train.engine.augment import BatchAugmentation
+from train.engine.checkpoints import Checkpoints
+from train.engine.environment import environment
+from train.engine.linear_probe import is_linear_probe, train_head
+from train.engine.loop import retry_on_oom, run_epochs
+from train.engine.network import build_network, weights_from
+from train.engine.photos import OWN_PHOTO, TrainingPhotos, find_training_photos
+from train.engine.prepared import Prepared
+from train.engine.teacher import Teacher
+from train.engine.updates import Engine
+from train.engine.whitened_head import check_head, finish_run
+from train.measure.calibration import calibrate, describe_calibration
+from train.measure.predict import predict_logits
+from train.measure.rejection import find_negatives
+from train.recipe import Recipe, RecipeError
+from train.run import RunFolder
+
+__all__ = ["fit", "prepare"]
+
+_CACHED_FEATURES, _EPOCHS = "cached features", "epochs"  # `method` in environment.json and in the model's config
+
+
+def fit(
+    recipe: Recipe,
+    data: str | Path,
+    output: str | Path,
+    *,
+    pretrained_weights: str | Path | None = None,
+    feature_cache: bool = True,
+    teacher: models.LoadedModel | None = None,
+    unlabelled: Sequence[Path] = (),
+    negatives: str | Path | None = None,
+    validation_from: str | Path | None = None,
+    resume: bool = False,
+    strict: bool = False,
+    exclude: str | Path | None = None,
+    checkpointing_steps: int | None = None,
+    log_with: Sequence[str] = (),
+) -> RunFolder:
+    """Train and leave a run folder, whose `model/` is the best epoch by validation accuracy.
+
+    At the end its scores are calibrated and its rejection rule is chosen: see `train.measure.calibration`. If the
+    recipe trains nothing but a linear head, the features are computed only once: see `train.engine.linear_probe`.
+
+    Args:
+        recipe: what to train, and how.
+        data: the DATA folder.
+        output: the run folder; new, or with `resume` the one to continue.
+        pretrained_weights: a safetensors file to start from instead of timm's weights from the Hub.
+        feature_cache: False to train a linear head by epochs, like any other network.
+        teacher: a model whose outputs are learned instead of the labels: see `train.engine.teacher`.
+        unlabelled: folders of photos to learn from the teacher alone.
+        negatives: a folder of photos that show none of the landmarks, used to choose the rejection rule.
+        validation_from: a DATA folder of photos from elsewhere, used for that instead of the run's validation photos.
+        resume: continue from the last checkpoint, with the same result as without the interruption; start if there is
+            none.
+        strict: stop at the first photo that can't be read instead of leaving it out.
+        exclude: a list of photos to leave out, as `python -m train.data scan --fix` writes it.
+        checkpointing_steps: write a checkpoint also after every so many updates, not only after every epoch.
+        log_with: accelerate's names of trackers to log to.
+
+    Raises:
+        LandmarkError: the recipe, the data, the weights or the output folder can't be used, or training diverges.
+    """
+    if unlabelled and not teacher:
+        raise LandmarkError("Unlabelled photos can only be learned from a teacher: add --teacher MODEL.")
+    if negatives is not None:
+        find_negatives(negatives)  # a mistake should show now, not after training
+    run, weights = RunFolder(output), Path(pretrained_weights) if pretrained_weights else None
+    if weights:
+        recipe = replace(recipe, pretrained=True)
+    if recipe.overfit_batches:  # to see whether the network can learn these very pictures
+        recipe = replace(recipe, augment="none", random_erasing=0.0, mixup=0.0, cutmix=0.0)
+    with start_accelerator(recipe, log_with, run.path / "logs") as accelerator:
+        photos = find_training_photos(recipe, data, run, resume, Path(exclude) if exclude else None, unlabelled)
+        _report_left_out(photos, exclude, accelerator)
+        guide = Teacher(teacher, recipe, photos.labels) if teacher else None
+        prepared = prepare(recipe, photos, run, accelerator, weights, guide, feature_cache, strict)
+        accelerator.print(
+            f"{recipe.model}: {parameter_count(prepared.network) / 1e6:.2f} M parameters; {len(prepared.photos.train)} "
+            f"training and {len(prepared.photos.val)} validation photos of {len(photos.labels)} classes."
+        )
+        if prepared.origin["method"] == _CACHED_FEATURES:
+            _begin(prepared)
+            start_trackers(accelerator, recipe, run, 0)
+            train_head(prepared)
+        else:
+            _train_by_epochs(prepared, checkpointing_steps)
+        _finish(prepared, negatives, validation_from)
+    return run
+
+
+def _report_left_out(photos: TrainingPhotos, exclude: str | Path | None, accelerator: Accelerator) -> None:
+    reasons = list(photos.left_out.values())
+    if exclude:
+        count = reasons.count(f"listed in {exclude}")
+        accelerator.print(f"{count} training or validation photos are left out because {exclude} lists them.")
+    if own := reasons.count(OWN_PHOTO):
+        accelerator.print(f"{own} of the unlabelled photos are part of the data itself and are left out.")
+
+
+def prepare(
+    recipe: Recipe,
+    photos: TrainingPhotos,
+    run: RunFolder,
+    accelerator: Accelerator,
+    weights: Path | None = None,
+    teacher: Teacher | None = None,
+    feature_cache: bool = True,
+    strict: bool = False,
+) -> Prepared:
+    """Build the network, then decode the photos; nothing is written to the run's folder yet. Arguments are `fit`'s.
+
+    Raises:
+        LandmarkError: the network can't be built or trained as the recipe says, or no photo can be read.
+    """
+    set_seed(recipe.seed)  # the initial weights follow from the seed alone
+    network: Any = build_network(recipe, len(photos.labels), weights)
+    if recipe.head == "whitened_cosine":
+        check_head(network, recipe.model, recipe.serving_size)
+    probe = feature_cache and not teacher and is_linear_probe(recipe, network)
+    if recipe.feature_views > 1 and not probe:
+        raise RecipeError(
+            f"feature_views={recipe.feature_views} is for a linear head on cached features: it needs "
+            "freeze=backbone, an augmentation, and neither dropout, erasing, mixing nor balanced sampling."
+        )
+    origin = {"weights_from": weights_from(recipe, weights), "method": _CACHED_FEATURES if probe else _EPOCHS}
+    cfg = network.pretrained_cfg
+    sides = [recipe.image_size, required_side(cfg)]
+    if teacher:
+        origin["teacher"] = teacher.name
+        sides.append(teacher.side)
+    photos, cache = photos.decoded(math.ceil(1.25 * max(sides)), strict, accelerator)
+    mean, std = photos.normalization(recipe, cache, cfg)
+    cfg.update(mean=tuple(mean), std=tuple(std))
+    # With a teacher, photos may have no label, which is a class of its own here, and targets are not smoothed.
+    mixing = replace(recipe, label_smoothing=0.0) if teacher else recipe
+    augmentation = BatchAugmentation(mixing, mean, std, len(photos.labels) + bool(teacher))
+    return Prepared(recipe, run, accelerator, photos, cache, network, augmentation, weights, teacher, origin)
+
+
+def _begin(prepared: Prepared) -> None:
+    """Create the run's folder. This comes late, so that a mistake found earlier leaves no folder behind."""
+    run, accelerator = prepared.run, prepared.accelerator
+    if accelerator.is_main_process and not run.begun:
+        with run.writing():
+            run.begin(prepared.recipe, prepared.origin, prepared.photos.as_split(), environment(accelerator))
+    accelerator.wait_for_everyone()
+
+
+def _train_by_epochs(prepared: Prepared, checkpointing_steps: int | None) -> None:
+    recipe, run, accelerator = prepared.recipe, prepared.run, prepared.accelerator
+    checkpoints = Checkpoints(run.checkpoints, accelerator)
+    updates_per_epoch = math.ceil(len(prepared.photos.train) / recipe.batch_size)
+
+    def attempt(micro_batch: int) -> None:
+        checkpoints.engine = None  # releases an engine that ran out of memory
+        accelerator.free_memory()
+        train_loader, val_loader = accelerator.prepare(*prepared.loaders(micro_batch))
+        checkpoints.engine = engine = Engine(prepared, updates_per_epoch)
+        _begin(prepared)
+        if checkpoint := checkpoints.load_latest():
+            accelerator.print(f"Resuming from {checkpoint}.")
+        if accelerator.is_main_process:
+            with run.writing():
+                run.forget_after(engine.progress.epochs)
+        start_trackers(accelerator, recipe, run, engine.progress.updates)
+        run_epochs(engine, train_loader, val_loader, run, checkpoints, checkpointing_steps)
+
+    try:
+        retry_on_oom(recipe, accelerator, attempt)
+    except KeyboardInterrupt:
+        if folders := checkpoints.folders():
+            accelerator.print(f"Run the same command with --resume to continue from {folders[0]}.")
+        raise
+
+
+def _finish(prepared: Prepared, negatives: str | Path | None, validation_from: str | Path | None) -> None:
+    """Fit a head in closed form if the recipe has one, then calibrate the model; the main process does both."""
+    recipe, run, accelerator = prepared.recipe, prepared.run, prepared.accelerator
+    if accelerator.is_main_process:
+        if prepared.origin["method"] == _EPOCHS:
+            if recipe.head == "whitened_cosine":
+                finish_run(prepared)
+            else:
+                _keep_validation(prepared)
+        try:
+            print(describe_calibration(calibrate(run, negatives, validation_from)))
+        except LandmarkError as error:
+            print(f"Not calibrated: {error}")
+    accelerator.wait_for_everyone()
+
+
+def _keep_validation(prepared: Prepared) -> None:
+    """Keep the logits of the run's best model for the validation photos, preprocessed as in serving."""
+    val = prepared.photos.val
+    classifier = LandmarkClassifier.load(prepared.run.path, prepared.accelerator.device, "torch")
+    predicted = predict_logits(classifier, val.files(), title="validation photos as served")
+    targets = torch.tensor(val.take(predicted.readable).targets)
+    prepared.run.keep_validation(predicted.logits * classifier.temperature, targets)
