@@ -9,6 +9,7 @@ import re
 import shlex
 import shutil
 import sys
+import tomllib
 from collections.abc import Iterator, Sequence
 from functools import cache
 from pathlib import Path
@@ -137,6 +138,12 @@ def test_every_command_and_option_in_a_sentence_exists(file):
             assert name in COMMANDS, code
         if tests := re.search(r"pytest (tests/\S+\.py)(?: -k (\w+))?", code):
             assert (tests[2] or "") in text_of(tests[1]), code
+
+
+@pytest.mark.parametrize("file", PAGES)
+def test_every_extra_exists(file):
+    extras = tomllib.loads(text_of("pyproject.toml"))["project"]["optional-dependencies"]
+    assert set(re.findall(r"`\.\[(\w+)\]`", text_of(file))) <= extras.keys()
 
 
 def anchors(file: str | Path) -> set[str]:
