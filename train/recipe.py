@@ -164,9 +164,7 @@ class Recipe:
         if self.head != "linear" and self.feature_views > 1:
             raise ValueError(f"head={self.head} is fitted to photos as they are served: leave out feature_views.")
         if self.average_with_pretrained and not (self.pretrained and self.head == "whitened_cosine"):
-            raise ValueError(
-                "average_with_pretrained needs pretrained=true, and head=whitened_cosine, which is fitted afterwards."
-            )
+            raise ValueError("average_with_pretrained needs pretrained=true and head=whitened_cosine.")
         if self.start_image_size and self.start_image_size > self.image_size:
             raise ValueError(f"start_image_size={self.start_image_size} must be at most image_size={self.image_size}.")
         return self
@@ -205,9 +203,7 @@ class Recipe:
             raise RecipeError(f"The recipe {path} can't be read as YAML: {error}") from None
         if not isinstance(values, dict):
             raise RecipeError(f"The recipe {path} must be a list of `knob: value` lines.")
-        recipe = cls.from_values(
-            values, str(path)
-        )  # first without the overrides: a mistake is reported where it stands
+        recipe = cls.from_values(values, str(path))  # before the overrides, so that a mistake is reported where it is
         return cls.from_values({**values, **overrides}, "the command line") if overrides else recipe
 
     def write(self, path: Path) -> None:
@@ -223,8 +219,8 @@ class Recipe:
     def keeps_last_epoch(self) -> bool:
         """Whether the last epoch's model is kept instead of the best by validation accuracy.
 
-        So it is where the head is fitted afterwards: the accuracy of the head that is thrown away says little about the
-        features, and the best of many epochs on few photos is an early one by chance.
+        It is where the head is fitted afterwards: the accuracy of the head thrown away says little about the features,
+        and the best of many epochs on few photos is an early one by chance.
         """
         return self.head != "linear"
 
