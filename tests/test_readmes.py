@@ -252,5 +252,5 @@ def test_the_examples_of_training_run(folder, pretrained, hub_server, owner, mon
     printed = capsys.readouterr().out
     assert "| 1-baseline | 1 |" in Path(TRAINING).read_text()
     assert json.loads(Path("runs/first/model/config.json").read_text())["landmark"]["elsewhere"]["n"] == 9
-    assert "what arrived is the same" in printed
-    assert hub_server.store
+    assert f"{owner}/landmarks at revision" in printed
+    assert f"{owner}/which-landmark" in printed
