@@ -1,4 +1,4 @@
-"""The command line: `python -m landmark_models predict PHOTO...`, `tag FOLDER...` and `info`."""
+"""The command line: `landmarks predict PHOTO...`, `tag FOLDER...` and `info`, or `python -m landmark_models ...`."""
 
 import json
 import sys
@@ -17,7 +17,7 @@ if TYPE_CHECKING:
     from landmark_models.library.journal import Summary
 
 app = typer.Typer(
-    help="Tell which landmark is in a photo.",
+    help="Tell which landmark is in a photo, and tag photos with it.",
     no_args_is_help=True,
     add_completion=False,
     pretty_exceptions_enable=False,
@@ -50,7 +50,7 @@ def predict(
     top_k: Annotated[int, typer.Option("-k", "--top-k", min=1, help="Candidates for each photo.")] = 5,
     as_json: Annotated[bool, typer.Option("--json", help="Print a JSON array instead of a table.")] = False,
 ) -> None:
-    """Name the landmark in each photo. The exit status is 1 where a photo could not be read."""
+    """Name the landmark in each photo. The exit status is 1 if a photo can't be read."""
     from landmark_models.classifier import LandmarkClassifier
 
     classifier = LandmarkClassifier.load(model, engine="cached")
@@ -100,42 +100,44 @@ def tag(
     sources: Annotated[
         list[str],
         typer.Argument(
-            help="Folders, searched with all that is in them; photos; text files of paths, one a line; "
-            "or - for such a list on standard input.",
+            help="Folders, searched recursively; photos; text files of paths, one a line; or - for such a list on "
+            "standard input.",
             metavar="FOLDER_OR_LIST",
             show_default=False,
         ),
     ],
-    out: Annotated[Path, typer.Option(help="File to write, .jsonl or .csv; one that is there is continued.")],
+    out: Annotated[Path, typer.Option(help="File to write, .jsonl or .csv; an existing one is continued.")],
     model: ModelOption = "default",
     xmp: Annotated[bool, typer.Option("--xmp", help="Write an XMP sidecar beside each photo recognised.")] = False,
     xmp_dir: Annotated[Path | None, typer.Option(help="Write the sidecars under this folder instead.")] = None,
-    overwrite: Annotated[
-        bool, typer.Option("--overwrite", help="Add to sidecars that are there, keeping what they hold.")
+    merge: Annotated[
+        bool, typer.Option("--merge", help="Merge into existing sidecars; without it they are left alone.")
     ] = False,
+    overwrite: Annotated[bool, typer.Option("--overwrite", hidden=True)] = False,  # what --merge was called at first
     min_confidence: Annotated[
-        float, typer.Option(min=0, max=1, help="Below this probability no landmark counts as recognised.")
+        float, typer.Option(min=0, max=1, help="Below this probability, a landmark doesn't count as recognised.")
     ] = 0.0,
     workers: Annotated[
-        int | None, typer.Option(min=1, help="Processes that decode photos.", show_default="one for each core")
+        int | None, typer.Option(min=1, help="Processes that decode photos.", show_default="one per core")
     ] = None,
 ) -> None:
-    """Tag a library of photos: a line for each in one file. Photos are never changed.
+    """Tag a library of photos: one line for each in a file. Photos are never changed.
 
-    Stopped, however it was, the same command goes on where it stopped. Under `accelerate launch` several processes
-    share the work. The exit status is 1 where a photo failed; the next call tries those again.
+    If it is interrupted, run the same command again to resume. Under `accelerate launch`, several processes share the
+    work. The exit status is 1 if a photo failed; the next run tries those again.
     """
     from landmark_models.library.bulk import tag_library
     from landmark_models.library.sidecars import Sidecars
 
-    if overwrite and not (xmp or xmp_dir):
-        raise LandmarkError("--overwrite is about sidecars: give --xmp or --xmp-dir, too.")
-    sidecars = Sidecars(xmp_dir, overwrite) if xmp or xmp_dir else None
+    merge = merge or overwrite
+    if merge and not (xmp or xmp_dir):
+        raise LandmarkError("--merge needs sidecars: give --xmp or --xmp-dir, too.")
+    sidecars = Sidecars(xmp_dir, merge) if xmp or xmp_dir else None
     started = time.perf_counter()
     try:
         summary = tag_library(sources, out, model, sidecars=sidecars, min_confidence=min_confidence, workers=workers)
     except KeyboardInterrupt:
-        print("What is done is kept; the same command goes on.", file=sys.stderr)
+        print("What is done is kept; run the same command again to resume.", file=sys.stderr)
         raise
     if summary:
         _print_summary(summary, out, time.perf_counter() - started)
@@ -145,13 +147,13 @@ def tag(
 
 def _print_summary(summary: "Summary", out: Path, seconds: float) -> None:
     typer.echo(
-        f"{for_terminal(str(out))}: {summary.total:,} photos; a landmark in {summary.recognised:,}, none that is known "
-        f"in {summary.unknown:,}; {summary.failed:,} failed. This time {summary.new:,} in {seconds:,.0f} s, "
-        f"{summary.new / seconds:.1f} photos/s."
+        f"{for_terminal(str(out))}: {summary.total:,} photos; {summary.recognised:,} with a landmark, "
+        f"{summary.unknown:,} without a known one, {summary.failed:,} failed. "
+        f"This run: {summary.new:,} in {seconds:,.0f} s, {summary.new / seconds:.1f} photos/s."
     )
     if before := summary.total - summary.new:
-        typer.echo(f"{before:,} of them stood there before and are as they were, without new sidecars.")
-    for title, counts in (("Most seen", summary.landmarks), ("Failed", summary.reasons)):
+        typer.echo(f"{before:,} were done by earlier runs and stay as they were, without new sidecars.")
+    for title, counts in (("Most frequent", summary.landmarks), ("Failed", summary.reasons)):
         if counts:
             typer.echo(f"{title}:")
             for text, count in counts.most_common(10):
@@ -162,7 +164,7 @@ def _print_summary(summary: "Summary", out: Path, seconds: float) -> None:
 
 @app.command()
 def info(model: ModelOption = "default") -> None:
-    """Say what a model is, how accurate it was measured to be, and which landmarks it knows."""
+    """Show a model's size, its measured accuracy, and the landmarks it knows."""
     from landmark_models.classifier import LandmarkClassifier
     from landmark_models.networks.served import parameter_count
 
@@ -172,19 +174,19 @@ def info(model: ModelOption = "default") -> None:
     if test := classifier.landmark.get("test"):
         typer.echo(f"test {_measured(test)}")
     else:
-        typer.echo("no test figure")
+        typer.echo("not tested")
     if elsewhere := classifier.landmark.get("elsewhere"):
         typer.echo(f"photos from elsewhere: {_measured(elsewhere)}")
     typer.echo(f"{len(classifier.labels)} landmarks: " + ", ".join(map(for_terminal, classifier.labels)))
 
 
 def _measured(figures: dict[str, Any]) -> str:
-    """A block of figures in the model's config, in a line."""
+    """A block of figures from the model's config, in one line."""
     low, high = figures["top1_ci95"]
     interval = f"95 % interval {low:.1%} to {high:.1%}, n = {figures['n']}, {for_terminal(figures['data'])}"
     text = f"top-1 {figures['top1']:.1%} ({interval})"
     if named := figures.get("named"):
-        text += f"; named {named['named']} of {named['photos']}, {named['right']} of them rightly"
+        text += f"; named {named['named']} of {named['photos']}, {named['right']} of them correctly"
     return text
 
 

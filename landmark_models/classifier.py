@@ -38,9 +38,9 @@ class Prediction:
 
 
 class Answer(list[Prediction]):
-    """The candidates for a photo, most likely first, and whether it shows a landmark that the model knows at all.
+    """The candidates for a photo, most likely first, and whether it shows any landmark the model knows.
 
-    `verdict` says that in a sentence, with how often such answers were measured to be right, where that is known.
+    `verdict` says the latter in words, with the measured accuracy of such answers if there is one.
     """
 
     def __init__(self, candidates: Iterable[Prediction], known: bool = True, verdict: str = ""):
@@ -49,21 +49,20 @@ class Answer(list[Prediction]):
 
 
 class LandmarkClassifier:
-    """A model with its labels, its preprocessing, its temperature and what it knows: the one serving path.
+    """A model with its labels, preprocessing, temperature and rejection rule: the one serving path.
 
     `labels` are the model's labels by class index, `config` its `config.json`, `source` where it came from, `revision`
-    its commit on the Hub, `network` the plain network of timm, `served` the same with its head and rule, `engine` what
-    computes it: "openvino" or "torch".
+    its commit on the Hub, `network` the plain timm network, and `served` the network with its head and rule.
 
     Args:
         model: the loaded model.
-        device: where it computes.
-        engine: "auto" for OpenVINO on a CPU where it is installed, converting the network once for each machine;
-            "cached" for OpenVINO where the network has been converted already; "torch" for PyTorch. The environment
-            variable LANDMARK_ENGINE sets what "auto" stands for.
+        device: the device to run on.
+        engine: "auto" for OpenVINO on a CPU if it is installed, converting the network once per machine; "cached" for
+            OpenVINO if the network has been converted already; "torch" for PyTorch. The environment variable
+            LANDMARK_ENGINE replaces "auto".
 
     Raises:
-        LandmarkError: LANDMARK_ENGINE is none of these.
+        LandmarkError: the engine, or LANDMARK_ENGINE, isn't one of these.
     """
 
     def __init__(self, model: models.LoadedModel, device: str | torch.device = "cpu", engine: Engine = "auto"):
@@ -99,25 +98,29 @@ class LandmarkClassifier:
         return cls(models.load(model), device, engine)
 
     def _converted(self, model: models.LoadedModel, engine: Engine) -> Callable[[Tensor], Tensor] | None:
-        """The body computed by OpenVINO; None where PyTorch does."""
-        wanted = os.environ.get("LANDMARK_ENGINE", "auto") if engine == "auto" else engine
-        if wanted not in _ENGINES:
-            raise LandmarkError(f"The engine {wanted!r} must be one of {', '.join(_ENGINES)}; see LANDMARK_ENGINE.")
-        if self.device.type != "cpu" or wanted == "torch":
+        """The network's body run by OpenVINO; None if PyTorch runs it."""
+        choice = os.environ.get("LANDMARK_ENGINE", "auto") if engine == "auto" else engine
+        if choice not in _ENGINES:
+            raise LandmarkError(f"The engine {choice!r} must be one of {', '.join(_ENGINES)}; see LANDMARK_ENGINE.")
+        if self.device.type != "cpu" or choice == "torch":
             return None
         body = _Body(self.served)
         return openvino_body(
-            body, self.pretrained_cfg, model.weights, self.config["architecture"], convert=wanted == "auto"
+            body, self.pretrained_cfg, model.weights, self.config["architecture"], convert=choice == "auto"
         )
 
     @property
     def engine(self) -> str:
-        """What computes the network: "openvino" or "torch"."""
+        """What runs the network: "openvino" or "torch"."""
         return "openvino" if self._body else "torch"
+
+    def __repr__(self) -> str:
+        facts = f"{self.config['architecture']}, {len(self.labels)} labels, {self.engine} on {self.device}"
+        return f"<LandmarkClassifier {self.source}: {facts}>"
 
     @property
     def temperature(self) -> float:
-        """What logits are divided by."""
+        """What the logits are divided by."""
         return self.served.temperature
 
     def preprocess(self, photo: Photo) -> Tensor:
@@ -130,11 +133,11 @@ class LandmarkClassifier:
 
     @torch.inference_mode()
     def body(self, images: Tensor, precision: torch.dtype = torch.float32) -> Tensor:
-        """What `ServedNetwork.body` gives for preprocessed images `(B, 3, H, W)`, float32, on the classifier's device.
+        """The output of `ServedNetwork.body` for preprocessed images `(B, 3, H, W)`: float32, on `device`.
 
         Args:
             images: the images.
-            precision: what PyTorch computes in; OpenVINO computes in float32.
+            precision: the type that PyTorch computes in; OpenVINO always uses float32.
         """
         if self._body:
             return self._body(images)
@@ -144,9 +147,9 @@ class LandmarkClassifier:
 
     @torch.inference_mode()
     def outputs(self, images: Tensor, precision: torch.dtype = torch.float32) -> Outputs:
-        """Logits `(B, classes)`, temperature applied, and scores of the rule `(B,)` for images `(B, 3, H, W)`.
+        """Logits `(B, classes)`, temperature applied, and rule scores `(B,)` for images `(B, 3, H, W)`, on the CPU.
 
-        They are on the CPU; see `body` for the precision, which the head does not share.
+        The precision is that of `body`; the head is always computed in float32.
         """
         logits, scores = self.served.head(self.body(images, precision))
         return Outputs(logits.cpu(), scores.cpu())
@@ -157,15 +160,15 @@ class LandmarkClassifier:
 
     @torch.inference_mode()
     def features(self, images: Tensor) -> Tensor:
-        """Preprocessed images `(B, 3, H, W)` to what the network's last layer sees, float32 `(B, D)`, on the CPU."""
+        """Preprocessed images `(B, 3, H, W)` to the input of the network's last layer, float32 `(B, D)`, on the CPU."""
         if self.served.has_statistics:
             return self.body(images).cpu()
         images = images.to(self.device, memory_format=torch.channels_last)
-        network: Any = self.network  # every network of timm has these two
+        network: Any = self.network  # every timm network has these two
         return network.forward_head(network.forward_features(images), pre_logits=True).float().cpu()
 
     def predict(self, photo: Photo, top_k: int = 5) -> Answer:
-        """The `top_k` most likely landmarks (all of them where the model knows fewer), most likely first.
+        """The `top_k` most likely landmarks (all, if the model knows fewer), most likely first.
 
         Raises:
             PhotoError: the photo can't be read.
@@ -177,9 +180,9 @@ class LandmarkClassifier:
     def predict_many(
         self, photos: Iterable[Photo], top_k: int = 5, batch_size: int = 32
     ) -> Iterator[Answer | PhotoError]:
-        """`predict` for many photos: for each in turn its predictions, or the error that keeps it from having any.
+        """`predict` for many photos: in order, each photo's answer or the error that prevented it.
 
-        Photos are taken from the iterable a batch at a time, so it may be endless.
+        Photos are taken from the iterable one batch at a time, so it may be endless.
 
         Raises:
             ValueError: `top_k` or `batch_size` is below 1.
@@ -206,7 +209,7 @@ class LandmarkClassifier:
             return error
 
     def rank(self, outputs: Outputs, top_k: int = 5) -> list[Answer]:
-        """What `outputs` gave to the answer for each photo, of its `top_k` most likely landmarks."""
+        """The result of `outputs` to each photo's answer, with its `top_k` most likely landmarks."""
         scores, indices = outputs.logits.softmax(dim=1).topk(min(top_k, len(self.labels)))
         known = (outputs.scores >= self.known_rule.threshold).tolist()
         return [
@@ -220,7 +223,7 @@ class LandmarkClassifier:
 
 
 class _Body(torch.nn.Module):
-    """The part of a served network that another engine computes, as a module of its own."""
+    """The part of a served network that another engine can run, as a module."""
 
     def __init__(self, served: ServedNetwork):
         super().__init__()
@@ -231,7 +234,7 @@ class _Body(torch.nn.Module):
 
 
 def _verdicts(landmark: dict[str, Any], count: int) -> tuple[str, str]:
-    """What is said of a photo that shows none of the landmarks, and of one that shows one, as it was measured."""
+    """The verdicts for a photo that shows none of the landmarks and for one that does, with the measured accuracy."""
     known = f"Best match of the {count} landmarks known here"
     named = next(
         (landmark[block]["named"] for block in ("elsewhere", "test") if "named" in landmark.get(block, {})), None
@@ -242,9 +245,9 @@ def _verdicts(landmark: dict[str, Any], count: int) -> tuple[str, str]:
 
 
 def right_of_100(named: dict[str, int]) -> int:
-    """How many of 100 named photos are named rightly, by the counts `right` and `named`.
+    """How many of 100 named photos are named correctly, estimated from the counts `right` and `named`.
 
-    It is Laplace's estimate, so never 100: that none of a few hundred was wrong does not mean that none ever is.
+    This is Laplace's estimate, so it is never 100: no mistake in a few hundred doesn't mean that there never is one.
     """
     return 100 * (named["right"] + 1) // (named["named"] + 2)
 

@@ -1,4 +1,4 @@
-"""The exceptions that mean "a person can mend this", and how a command reports them."""
+"""Exceptions for what a person can fix, and how a command reports them."""
 
 import os
 import sys
@@ -6,26 +6,26 @@ from collections.abc import Callable
 
 
 class LandmarkError(Exception):
-    """Something that the caller can put right. Its text is a sentence: what is wrong, with what, and what to do."""
+    """Something the caller can fix. Its text is a sentence: what is wrong, with what, and what to do."""
 
 
 class PhotoError(LandmarkError):
-    """A photo that can't be used: no image, truncated, too large, empty, of an unknown format."""
+    """A photo that can't be used: not an image, truncated, too large, empty, or in an unsupported format."""
 
 
 class ModelError(LandmarkError):
-    """A model that can't be had or can't be trusted."""
+    """A model that isn't available or can't be trusted."""
 
 
 def reason(error: BaseException) -> str:
-    """Why something failed, in words without a path: the system's own for an `OSError`, else the exception's text."""
+    """Why something failed, without a path: the system's words for an `OSError`, otherwise the exception's text."""
     return getattr(error, "strerror", None) or str(error)
 
 
 def run_command(command: Callable[[], object]) -> None:
     """Run a command line; a `LandmarkError` becomes one sentence on standard error and exit status 1.
 
-    Of several processes that one launcher started on a machine, those after the first say which they are.
+    Of several processes that a launcher started on a machine, all but the first also print which one they are.
     """
     try:
         command()

@@ -1,7 +1,7 @@
-"""Whether a photo shows any landmark that a model knows: scores to tell, and the rule that a model goes by.
+"""Out-of-distribution detection: does a photo show any landmark the model knows? Scores, and a model's rule.
 
-Every score is larger the likelier it is that the photo does. Those in `LOGIT_SCORES` need the logits alone, at no cost;
-those in `FEATURE_SCORES` need the model's statistics, too, and are computed by `landmark_models.networks.served`.
+Higher scores mean that it is more likely. `LOGIT_SCORES` are computed from the logits alone, at no cost;
+`FEATURE_SCORES` also need the model's feature statistics, and are computed by `landmark_models.networks.served`.
 """
 
 import math
@@ -20,7 +20,7 @@ def _standardized_max_logit(logits: Tensor) -> Tensor:
 
 # From logits `(N, classes)`, temperature applied, to `(N,)`: maximum softmax probability (Hendrycks and Gimpel 2017),
 # maximum logit (Hendrycks et al. 2022), energy (Liu et al. 2020), and the maximum logit in standard deviations above
-# the mean of the photo's own logits, which the confidence of a network does not stretch (after Wei et al. 2022).
+# the mean of the photo's own logits, which doesn't grow with a network's confidence (after Wei et al. 2022).
 LOGIT_SCORES: Mapping[str, Callable[[Tensor], Tensor]] = {
     "max_softmax": lambda logits: logits.softmax(1).amax(1),
     "max_logit": lambda logits: logits.amax(1),
@@ -28,21 +28,21 @@ LOGIT_SCORES: Mapping[str, Callable[[Tensor], Tensor]] = {
     "standardized_max_logit": _standardized_max_logit,
 }
 
-# The largest cosine to a class mean in the whitened feature space, the same in the plain one, and the mean distance to
-# the decision boundaries, relative to the distance from the features' mean (fDBD, Liu and Qin 2024).
+# The largest cosine to a class mean in the whitened feature space, the same in the plain feature space, and the mean
+# distance to the decision boundaries relative to the distance from the features' mean (fDBD, Liu and Qin 2024).
 FEATURE_SCORES = ("whitened_cosine", "nearest_mean", "fdbd")
 
 
 @dataclass(frozen=True)
 class KnownRule:
-    """A photo shows a landmark that the model knows where its score is at least the threshold."""
+    """A photo shows a landmark the model knows if its score is at least the threshold."""
 
     score: str = "max_softmax"
-    threshold: float = 0.5  # for a model that was never measured on photos of anything else
+    threshold: float = 0.5  # for models never calibrated on photos of other things
 
     @classmethod
     def from_config(cls, landmark: Mapping[str, Any]) -> "KnownRule":
-        """The rule in the `landmark` block of a model's config, under `known`; without one, the default.
+        """The rule under `known` in the `landmark` block of a model's config; the default if there is none.
 
         Raises:
             ValueError: the rule is invalid.

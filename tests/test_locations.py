@@ -12,12 +12,12 @@ def test_the_likeliest_landmarks_are_named_by_their_labels(sure, photo):
         predict_landmarks(photo, 0)
 
 
-def test_a_figure_shows_the_photo_and_asks_or_says_that_it_knows_none(sure, photo, tmp_path):
+def test_a_figure_shows_the_photo_and_asks_or_says_that_nothing_is_recognised(sure, photo, tmp_path):
     figure = suggest_locations(photo, str(sure))
     assert isinstance(figure, Figure)
     (axes,) = figure.axes
     assert axes.get_title().startswith("Is this Red Tower (")
     assert axes.images[0].get_array().shape == (48, 64, 3)
-    assert suggest_locations(photo).axes[0].get_title().startswith("None that is known here")  # of no landmark
+    assert suggest_locations(photo).axes[0].get_title().startswith("Not recognised")  # it shows no landmark
     with pytest.raises(PhotoError):
         suggest_locations(tmp_path / "gone.jpg")

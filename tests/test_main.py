@@ -74,7 +74,7 @@ def test_info_says_what_it_knows_and_that_it_was_not_tested(run):
     result = invoke("info", "--model", run.path)
     assert result.exit_code == 0
     assert "3 landmarks: Red Tower, Green Bridge, Blue Lake" in result.stdout
-    assert "no test figure" in result.stdout
+    assert "not tested" in result.stdout
     assert "elsewhere" not in result.stdout
 
 
@@ -85,7 +85,7 @@ def test_info_gives_the_test_figure_and_the_one_on_photos_from_elsewhere(run, tm
     lines = invoke("info", "--model", model).stdout.splitlines()
     assert "test top-1 90.0% (95 % interval 85.0% to 95.0%, n = 100, photos)" in lines
     text = "photos from elsewhere: top-1 92.4% (95 % interval 88.0% to 95.5%, n = 211, wild60)"
-    assert f"{text}; named 190 of 211, 186 of them rightly" in lines
+    assert f"{text}; named 190 of 211, 186 of them correctly" in lines
     assert text in invoke("info", "--model", changed(run, tmp_path, elsewhere=elsewhere)).stdout.splitlines()
 
 

@@ -1,8 +1,8 @@
-"""A library of photos, tagged: a row for each in one file, and XMP sidecars where asked for.
+"""Tag a library of photos: a row for each in one file, and XMP sidecars on request.
 
 summary = tag_library(["photos/"], Path("tags.jsonl"))
 
-Photos are decoded in worker processes ahead of the model. Whatever is wrong with one is said in its row.
+Photos are decoded in worker processes ahead of the model. Whatever is wrong with a photo is reported in its row.
 """
 
 import itertools
@@ -43,48 +43,53 @@ COLUMNS = (
 )  # fmt: skip
 
 BATCH = 64
-_MOST_WAITING = 16 * BATCH  # photos whose rows are held back until a batch is full
+_MAX_WAITING = 16 * BATCH  # photos whose rows are held back until a batch is full
 
 
-class _Writer:
-    """From a decoded photo and its answer to its row."""
+class _RowMaker:
+    """Makes the row of a photo from what was decoded and the model's answer, and writes its sidecar."""
 
-    def __init__(self, csv: bool, model: str, revision: str, min_confidence: float, sidecars: Sidecars | None):
-        self.csv, self.origin = csv, {"model": model, "revision": revision}
-        self.min_confidence, self.sidecars = min_confidence, sidecars
+    def __init__(self, csv: bool, model: models.LoadedModel, min_confidence: float, sidecars: Sidecars | None):
+        self.csv, self.min_confidence, self.sidecars = csv, min_confidence, sidecars
+        from_hub = model.source.startswith(models.PREFIX)
+        self.origin = {
+            "model": model.source.partition("@")[0] if from_hub else model.source,
+            "revision": model.revision or f"sha256:{sha256(model.weights)[:16]}",
+        }
+
+    @property
+    def job(self) -> Row:
+        """What all rows of an output have in common."""
+        folder = str(self.sidecars.folder or "beside the photos") if self.sidecars else None
+        return {**self.origin, "min_confidence": self.min_confidence, "sidecars": folder}
 
     def __call__(self, photo: Decoded, answer: Answer | None) -> Row:
         path = written_path(photo.entry.path)
         error = photo.error.replace(photo.entry.path, path)
-        tags, sidecar = None, None
-        if answer is not None:
-            known = answer.known and answer[0].score >= self.min_confidence
-            verdict = answer.verdict
-            if known != answer.known:
-                verdict = f"Its score is below the minimum of {self.min_confidence:.0%}"
-            tags = Tags.of(Answer(answer, known, verdict), photo.position)
-            if self.sidecars and tags.recognised:
-                try:
-                    sidecar = self.sidecars.write(photo.entry.path, tags)
-                except Exception as reason:  # what stands there may be made to break whatever reads it
-                    why = reason if isinstance(reason, LandmarkError) else f"{type(reason).__name__}: {reason}"
-                    error = f"Its sidecar can't be written: {why}."
-        width, height = photo.size or (None, None)
-        latitude, longitude = photo.position or (None, None)
+        tags = Tags.of(self._judged(answer), photo.position) if answer is not None else None
+        sidecar = None
+        if self.sidecars and tags and tags.recognised:
+            try:
+                sidecar = self.sidecars.write(photo.entry.path, tags)
+            except Exception as failure:  # an existing file may be crafted to break whatever reads it
+                why = failure if isinstance(failure, LandmarkError) else f"{type(failure).__name__}: {failure}"
+                error = f"Its sidecar can't be written: {why}."
+        size = dict(zip(("bytes", "width", "height"), (photo.bytes, *(photo.size or (None, None))), strict=True))
         if self.csv:
-            facts = {
-                "bytes": photo.bytes, "width": width, "height": height, "photo_latitude": latitude,
-                "photo_longitude": longitude, "sidecar": sidecar, **self.origin,
-            }  # fmt: skip
+            position = dict(zip(("photo_latitude", "photo_longitude"), photo.position or (None, None), strict=True))
+            facts = {**size, **position, "sidecar": sidecar, **self.origin}
             cells = {name: "" if fact is None else str(fact) for name, fact in facts.items()}
             row = dict.fromkeys(COLUMNS, "") | (tags.row(path) if tags else {"path": path})
             return row | cells | {"error": for_spreadsheet(error)}
-        record: Row = {"path": path, "size": {"bytes": photo.bytes, "width": width, "height": height}}
-        record |= tags.record() if tags else {"name": None}
-        record["gps"] = {"latitude": latitude, "longitude": longitude} if photo.position else None
-        if self.sidecars:
-            record["sidecar"] = sidecar
-        return record | self.origin | {"error": error or None}
+        gps = dict(zip(("latitude", "longitude"), photo.position, strict=True)) if photo.position else None
+        record = {"path": path, "size": size, **(tags.record() if tags else {"name": None}), "gps": gps}
+        return record | ({"sidecar": sidecar} if self.sidecars else {}) | self.origin | {"error": error or None}
+
+    def _judged(self, answer: Answer) -> Answer:
+        """The answer, not known if its score is below the minimum."""
+        if not answer.known or answer[0].score >= self.min_confidence:
+            return answer
+        return Answer(answer, False, f"Its score is below the minimum of {self.min_confidence:.0%}")
 
 
 def tag_library(
@@ -96,17 +101,17 @@ def tag_library(
     min_confidence: float = 0.0,
     workers: int | None = None,
 ) -> Summary | None:
-    """Tag photos; go on where an earlier call, however it ended, has stopped.
+    """Tag photos; resume where an earlier call stopped, however it ended.
 
-    Under a launcher several processes share the photos, each on its own device.
+    Several processes started by a launcher share the photos, each on its own device.
 
     Args:
-        sources: as `find_entries` takes them.
+        sources: as in `find_entries`.
         out: a .jsonl or .csv file; see `Journal`.
         model: a MODEL.
-        sidecars: where to write XMP sidecars of what is recognised; None for none.
-        min_confidence: a probability below which a photo counts as showing no landmark that is known.
-        workers: processes that decode, for each process here; None for as many as there are cores.
+        sidecars: where to write XMP sidecars for photos with a recognised landmark; None for nowhere.
+        min_confidence: a probability in 0..1; answers below it count as not recognised.
+        workers: decoding processes for each process here; by default, as many as there are cores.
 
     Returns:
         What the output holds; None in all processes but the first.
@@ -117,82 +122,100 @@ def tag_library(
     check_sources(sources)
     if not 0 <= min_confidence <= 1:
         raise LandmarkError(f"min_confidence={min_confidence} must be from 0 to 1.")
-    on_cpu = parse_flag_from_env("ACCELERATE_USE_CPU") or not torch.accelerator.is_available()
-    state = PartialState(on_cpu, timeout=timedelta(days=30))  # nobody knows how long the last process takes
-    main, processes = state.is_main_process, state.num_processes
-    countable = can_be_read_twice(sources)
-    if processes > 1 and not countable:
-        raise LandmarkError("Standard input can't be shared by several processes: write the list to a file.")
-    here = int(os.environ.get("LOCAL_WORLD_SIZE", "1"))
-    if state.device.type == "cpu":  # a launcher would leave a process one thread
-        torch.set_num_threads(max(available_cores() // here, 1))
-    with state.main_process_first():  # it downloads, the others find it there
+    state = _join_processes(sources)
+    with state.main_process_first():  # it downloads, the others find it in the cache
         loaded = models.load(model)
     classifier = LandmarkClassifier(loaded, state.device)
-    name = loaded.source.partition("@")[0] if loaded.source.startswith(models.PREFIX) else loaded.source
-    revision = loaded.revision or f"sha256:{sha256(loaded.weights)[:16]}"
-    job = {
-        "model": name,
-        "revision": revision,
-        "min_confidence": min_confidence,
-        "sidecars": str(sidecars.folder or "beside the photos") if sidecars else None,
-    }
-    journal = Journal(out, COLUMNS, state.process_index, processes)
+    make_row = _RowMaker(out.suffix.lower() == ".csv", loaded, min_confidence, sidecars)
+    journal = Journal(out, COLUMNS, state.process_index, state.num_processes)
     try:
-        if main:
-            journal.begin(job)
+        if state.is_main_process:
+            journal.begin(make_row.job)
             if loaded.note:
                 print(loaded.note, file=sys.stderr)
         state.wait_for_everyone()
-        done = journal.open(job)
-        state.wait_for_everyone()  # so that each has counted before any goes on
-        writer = _Writer(out.suffix.lower() == ".csv", name, revision, min_confidence, sidecars)
-        entries = (entry for entry in find_entries(sources) if journal.is_mine(written_path(entry.path)))
-        workers = workers or max(available_cores() // here, 1)
-        with (
-            Decoders(classifier.transform, classifier.min_side, workers) as decoders,
-            tqdm(desc="tagging", unit="photo", initial=done, disable=not main) as bar,
-        ):
-            if countable and main:
-                threading.Thread(target=_count, args=[sources, processes, bar], daemon=True).start()
-            for rows in _rows(decoders.decode(entries), classifier, writer):
-                journal.append(rows)
-                bar.update(len(rows))
+        done = journal.resume(make_row.job)
+        state.wait_for_everyone()  # all count before any goes on
+        _tag_remaining(sources, journal, classifier, make_row, state, done, workers or _cores())
         journal.close()
         state.wait_for_everyone()
-        if not main:
+        if not state.is_main_process:
             return None
         summary = journal.finish()
-        if not summary.total:
-            out.unlink()
-            raise LandmarkError(f"There is no photo in {', '.join(sources)}.")
-        return summary
     finally:
         journal.release()
+    if not summary.total:
+        out.unlink()
+        raise LandmarkError(f"There is no photo in {', '.join(sources)}.")
+    return summary
+
+
+def _join_processes(sources: Sequence[str]) -> PartialState:
+    """This process's place among those that a launcher started.
+
+    Raises:
+        LandmarkError: there are several, and a source is a stream.
+    """
+    on_cpu = parse_flag_from_env("ACCELERATE_USE_CPU") or not torch.accelerator.is_available()
+    state = PartialState(on_cpu, timeout=timedelta(days=30))  # the others may finish days before the last
+    if state.num_processes > 1 and not can_be_read_twice(sources):
+        raise LandmarkError("Standard input can't be shared by several processes: write the list to a file.")
+    if state.device.type == "cpu":  # a launcher leaves each process one thread
+        torch.set_num_threads(_cores())
+    return state
+
+
+def _cores() -> int:
+    """This process's share of the cores."""
+    return max(available_cores() // int(os.environ.get("LOCAL_WORLD_SIZE", "1")), 1)
+
+
+def _tag_remaining(
+    sources: Sequence[str],
+    journal: Journal,
+    classifier: LandmarkClassifier,
+    make_row: _RowMaker,
+    state: PartialState,
+    done: int,
+    workers: int,
+) -> None:
+    """Write the rows of this process's photos that aren't done."""
+    entries = (entry for entry in find_entries(sources) if journal.is_mine(written_path(entry.path)))
+    with (
+        Decoders(classifier.transform, classifier.min_side, workers) as decoders,
+        tqdm(desc="tagging", unit="photo", initial=done, disable=not state.is_main_process) as bar,
+    ):
+        if state.is_main_process and can_be_read_twice(sources):
+            threading.Thread(target=_count, args=[sources, state.num_processes, bar], daemon=True).start()
+        for batch in _answered(decoders.decode(entries), classifier):
+            journal.append([make_row(photo, answer) for photo, answer in batch])
+            bar.update(len(batch))
 
 
 def recognise(classifier: LandmarkClassifier, images: NDArray[np.float32]) -> list[Answer]:
-    """Preprocessed images `(B, 3, H, W)` to their answers, in the precision that the device is fast in."""
+    """Preprocessed images `(B, 3, H, W)` to answers, in the precision that is fastest on the device."""
     return classifier.rank(classifier.outputs(torch.from_numpy(images), fast_precision(classifier.device)))
 
 
-def _rows(photos: Iterable[Decoded], classifier: LandmarkClassifier, writer: _Writer) -> Iterator[list[Row]]:
-    """Rows, in turn, a batch of the model at a time; photos that could not be read take no place in it."""
+def _answered(
+    photos: Iterable[Decoded], classifier: LandmarkClassifier
+) -> Iterator[list[tuple[Decoded, Answer | None]]]:
+    """Photos with their answers, in order, one batch of the model at a time; unreadable ones take no place in it."""
     waiting: list[Decoded] = []
     readable = 0
     for photo in itertools.chain(photos, [None]):
         if photo is not None:
             waiting.append(photo)
             readable += photo.image is not None
-        if waiting and (photo is None or readable == BATCH or len(waiting) == _MOST_WAITING):
+        if waiting and (photo is None or readable == BATCH or len(waiting) == _MAX_WAITING):
             images = [each.image for each in waiting if each.image is not None]
             answers = iter(recognise(classifier, np.stack(images)) if images else [])
-            yield [writer(each, None if each.image is None else next(answers)) for each in waiting]
+            yield [(each, None if each.image is None else next(answers)) for each in waiting]
             waiting, readable = [], 0
 
 
 def _count(sources: Sequence[str], processes: int, bar: "tqdm[Any]") -> None:
-    """Tell the bar how many photos there are, so that it knows how long it takes."""
+    """Give the progress bar its total, from which it estimates the time left."""
     with suppress(LandmarkError):
         bar.total = sum(1 for _ in find_entries(sources)) // processes
         bar.refresh()

@@ -1,4 +1,4 @@
-"""Photos decoded in processes of their own, ahead of the model that waits for them.
+"""Decode photos in worker processes, ahead of the model.
 
 with Decoders(classifier.transform, classifier.min_side, workers=8) as decoders:
     for photo in decoders.decode(find_entries(["photos/"])):
@@ -31,12 +31,12 @@ from landmark_models.photo import read_photo
 
 __all__ = ["Decoded", "Decoders"]
 
-_CHUNK = 8  # photos that a process is handed at a time
-_AHEAD = 4  # chunks for each process that are decoded or being decoded before the model wants them
+_CHUNK = 8  # photos that a worker gets at a time
+_AHEAD = 4  # chunks per worker that are decoded before the model needs them
 
 
 class Decoded(NamedTuple):
-    """The network's input, float32 `(3, H, W)`, and what the photo's file says of it; or why there is none."""
+    """A photo as the network's input, float32 `(3, H, W)`, with its file's facts; or the error that prevented it."""
 
     entry: Entry
     image: NDArray[np.float32] | None = None
@@ -47,12 +47,12 @@ class Decoded(NamedTuple):
 
 
 class Decoders:
-    """A pool of processes that decode, each photo as the classifier would.
+    """A pool of worker processes that decode photos exactly as the classifier does.
 
     Args:
         transform: from an RGB image to the network's input.
         min_side: as in `open_photo`.
-        workers: how many processes.
+        workers: the number of processes.
     """
 
     def __init__(self, transform: Compose, min_side: int, workers: int):
@@ -68,25 +68,25 @@ class Decoders:
         self._pool.shutdown(wait=error is None, cancel_futures=True)
 
     def decode(self, entries: Iterable[Entry]) -> Iterator[Decoded]:
-        """Decode photos, in turn, taking entries no further ahead than keeps the processes busy.
+        """Decode photos, in order, reading no more entries ahead than it takes to keep the workers busy.
 
-        A photo that kills its process, or whose process is killed for want of memory, is one that can't be read.
+        A photo whose worker is killed, by the photo itself or for lack of memory, counts as unreadable.
         """
         remaining = iter(entries)
-        under_way: deque[tuple[list[Entry], Future[list[Decoded]]]] = deque()
+        pending: deque[tuple[list[Entry], Future[list[Decoded]]]] = deque()
         while True:
             try:
-                while len(under_way) < _AHEAD * self.workers and (chunk := list(itertools.islice(remaining, _CHUNK))):
-                    under_way.append((chunk, Future()))  # so that it is not lost where submitting fails
-                    under_way[-1] = (chunk, self._pool.submit(_decode, chunk))
-                if not under_way:
+                while len(pending) < _AHEAD * self.workers and (chunk := list(itertools.islice(remaining, _CHUNK))):
+                    pending.append((chunk, Future()))  # so that the chunk isn't lost if submitting it fails
+                    pending[-1] = (chunk, self._pool.submit(_decode, chunk))
+                if not pending:
                     return
-                photos = under_way[0][1].result()
-                under_way.popleft()
+                photos = pending[0][1].result()
+                pending.popleft()
                 yield from photos
             except BrokenProcessPool:
-                broken = list(under_way)
-                under_way.clear()
+                broken = list(pending)
+                pending.clear()
                 self._pool = self._start()
                 for chunk, future in broken:
                     if future.done() and future.exception() is None:
@@ -95,7 +95,7 @@ class Decoders:
                         yield from self._one_by_one(chunk)
 
     def _one_by_one(self, suspects: list[Entry]) -> Iterator[Decoded]:
-        """Decode photos one of which has killed a process, so that it is known by which."""
+        """Decode photos of which one has killed a worker, to find out which."""
         for entry in suspects:
             try:
                 yield from self._pool.submit(_decode, [entry]).result()
@@ -104,10 +104,10 @@ class Decoders:
                 yield Decoded(entry, error=f"{entry.path} killed the process that decoded it (out of memory?).")
 
     def _start(self) -> ProcessPoolExecutor:
-        # A copy of this process has everything imported already; elsewhere than on Linux that is not safe.
+        # A forked worker has everything imported already; only on Linux is that safe.
         context = multiprocessing.get_context("fork" if sys.platform == "linux" else "spawn")
         pool = ProcessPoolExecutor(self.workers, context, _start_worker, (self.transform, self.min_side))
-        pool.submit(_decode, [])  # they start now, before there is a thread for the bar
+        pool.submit(_decode, [])  # they start now, before the progress bar has a thread
         return pool
 
 
@@ -119,9 +119,9 @@ def _start_worker(transform: Compose, min_side: int) -> None:
     global _transform, _min_side
     _transform, _min_side = transform, min_side
     torch.set_num_threads(1)
-    signal.signal(signal.SIGINT, signal.SIG_IGN)  # Ctrl-C is for the process that writes
+    signal.signal(signal.SIGINT, signal.SIG_IGN)  # Ctrl-C is for the main process
     with suppress(AttributeError, OSError):
-        os.nice(5)  # the model comes first: what it waits for is decoded already
+        os.nice(5)  # the model comes first: its next photos are decoded already
     threading.Thread(target=_end_with_parent, daemon=True).start()
 
 
@@ -144,5 +144,5 @@ def _decode_one(entry: Entry) -> Decoded:
         return Decoded(entry, _transform(photo.image).numpy(), photo.bytes, photo.size, photo.position)
     except PhotoError as error:
         return Decoded(entry, error=str(error))
-    except Exception as error:  # whatever a stranger's file makes a library do is this photo's affair alone
+    except Exception as error:  # an untrusted file may make a library raise anything; only its own photo fails
         return Decoded(entry, error=f"{entry.path} can't be decoded ({type(error).__name__}: {error}).")

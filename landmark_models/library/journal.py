@@ -1,7 +1,7 @@
-"""The output of a long job over photos: a row for each, which neither a kill nor a full disk loses or doubles.
+"""The output of a long job over photos: one row for each, neither lost nor duplicated by a kill or a full disk.
 
-While the job runs, `OUT.parts/` beside its output holds whole lines of JSON, a file for each process and start; at the
-end they become `OUT` by one rename, and the folder goes.
+While the job runs, the folder `OUT.parts/` holds JSON lines, a file for each process and start. At the end they become
+`OUT` in one rename, and the folder is removed.
 """
 
 import contextlib
@@ -25,45 +25,45 @@ from landmark_models.errors import LandmarkError, reason
 from landmark_models.files import atomic_path, write_json
 from landmark_models.library.rows import Csv, JsonLines, Row, RowFile
 
-__all__ = ["Journal", "Seen", "Summary"]
+__all__ = ["DiskSet", "Journal", "Summary"]
 
-_SYNC_SECONDS = 5.0  # between two times that lines are made to reach the disk
-_MOST_REASONS = 1000
+_SYNC_SECONDS = 5.0  # between two fsyncs
+_MAX_REASONS = 1000
 _OURS = re.compile(r"^(lock|job\.json|.*\.jsonl|.*\.part)$")
 
 
-class Seen:
-    """A set of texts, kept in a temporary file, so that a hundred million take no more memory than ten."""
+class DiskSet:
+    """A set of strings in a temporary file, so that a hundred million take no more memory than ten."""
 
     def __init__(self) -> None:
-        self._rows = sqlite3.connect("", isolation_level=None)  # SQLite's own temporary file, which goes with it
+        self._rows = sqlite3.connect("", isolation_level=None)  # a temporary file that SQLite deletes
         self._rows.execute("PRAGMA synchronous = OFF")
-        self._rows.execute("CREATE TABLE seen (key BLOB PRIMARY KEY) WITHOUT ROWID")
+        self._rows.execute("CREATE TABLE keys (key BLOB PRIMARY KEY) WITHOUT ROWID")
         self._rows.execute("BEGIN")
 
     def add(self, text: str) -> bool:
-        """Take a text in; says whether it is new.
+        """Add a string; returns whether it is new.
 
         Raises:
             LandmarkError: the folder for temporary files is full.
         """
         try:
-            return self._rows.execute("INSERT OR IGNORE INTO seen VALUES (?)", (_digest(text),)).rowcount == 1
+            return self._rows.execute("INSERT OR IGNORE INTO keys VALUES (?)", (_digest(text),)).rowcount == 1
         except sqlite3.OperationalError as error:
             raise LandmarkError(
                 f"The folder for temporary files can't be written: {error}; name another in SQLITE_TMPDIR."
             ) from None
 
     def close(self) -> None:
-        """Give back the file."""
+        """Delete the file."""
         self._rows.close()
 
 
 @dataclass
 class Summary:
-    """What a job's output holds: photos in all, with a landmark recognised and without, those that failed by reason.
+    """Counts over a job's output: photos in total, with a recognised landmark, without one, and failed.
 
-    `new` are those that the last start has done.
+    `new` counts the photos done since the last start, `landmarks` the names, `reasons` the errors.
     """
 
     total: int = 0
@@ -80,7 +80,7 @@ class Summary:
         if row["error"]:
             self.failed += 1
             reason = row["error"].replace(row["path"], "the photo")
-            self.reasons[reason if reason in self.reasons or len(self.reasons) < _MOST_REASONS else "other"] += 1
+            self.reasons[reason if reason in self.reasons or len(self.reasons) < _MAX_REASONS else "other"] += 1
         elif row["name"]:
             self.recognised += 1
             self.landmarks[row["name"]] += 1
@@ -91,17 +91,17 @@ class Summary:
 class Journal:
     """The rows of a job on their way to `out`, a .jsonl or a .csv file.
 
-    Each has at least `path`, `name`, `model`, `revision` and `error`.
+    Each row has at least `path`, `name`, `model`, `revision` and `error`.
 
-    Several processes may work on one job: each takes the paths that `is_mine` gives it, and appends to a file of its
-    own. Where `out` is there already, its rows stay, and only what is missing or failed is done; so a library that has
-    grown is done by the same command.
+    Several processes may share a job: each does the paths for which `is_mine` is true, and appends to its own file. If
+    `out` exists, its rows are kept and only missing and failed photos are done, so the same command also handles a
+    library that has grown.
 
     Args:
         out: the output.
-        columns: of a CSV file.
-        process: which of the processes this is, from 0.
-        processes: how many there are.
+        columns: the columns of a CSV file.
+        process: the index of this process.
+        processes: the number of processes.
 
     Raises:
         LandmarkError: `out` has another suffix, or is a folder.
@@ -114,19 +114,19 @@ class Journal:
         self.format: RowFile = JsonLines() if out.suffix.lower() == ".jsonl" else Csv(columns)
         self.parts = out.with_name(f"{out.name}.parts")
         self.lock = FileLock(self.parts / "lock", blocking=False)
-        self._seen = Seen()
+        self._done = DiskSet()
         self._shard: IO[str] | None = None
-        self._before = 0  # rows, of all processes, when this one opened it
+        self._before = 0  # rows of all processes at this start
         self._synced = time.monotonic()
 
     def begin(self, job: Row) -> None:
-        """Make the folder, and hold it against others; by one of the processes, before the others go on.
+        """Create the folder and lock it against other commands; called by one process before the others continue.
 
         Args:
-            job: what decides how rows look; the same job alone is gone on with.
+            job: what determines the rows; only the same job can be resumed.
 
         Raises:
-            LandmarkError: another job stands there, is running, or nothing can be written.
+            LandmarkError: a different job was begun here, a command is running, or the folder can't be written.
         """
         try:
             if self.parts.is_dir() and any(not _OURS.search(file.name) for file in self.parts.iterdir()):
@@ -134,12 +134,12 @@ class Journal:
             self.parts.mkdir(parents=True, exist_ok=True)
             self.lock.acquire()
             if begun := self._job():
-                _refuse_other(begun, job, self.parts)
+                _check_same_job(begun, job, self.parts)
             elif self.out.is_file():
                 try:
                     first = next(self._finished(), job)
                     made, wanted = ({name: row[name] for name in ("model", "revision")} for row in (first, job))
-                    _refuse_other(made, wanted, self.out)
+                    _check_same_job(made, wanted, self.out)
                 except LandmarkError:
                     self._remove()
                     raise
@@ -153,45 +153,45 @@ class Journal:
             raise
 
     def _job(self) -> Row | None:
-        """The job that was begun here; None where none was, or a power cut has left its file empty."""
+        """The job that was begun here; None if there is none, or a power cut left its file empty."""
         try:
             job = json.loads((self.parts / "job.json").read_text(encoding="utf-8"))
         except (FileNotFoundError, ValueError):
             return None
         return job if isinstance(job, dict) else None
 
-    def open(self, job: Row) -> int:
-        """Learn what earlier starts have done; says how many of this process's photos are.
+    def resume(self, job: Row) -> int:
+        """Read what earlier starts have done; returns how many of this process's photos that is.
 
         Raises:
-            LandmarkError: this process has another job than the one that began, or nothing can be written.
+            LandmarkError: the job differs from that of the process that began, or nothing can be written.
         """
-        _refuse_other(self._job() or job, job, self.parts)
+        _check_same_job(self._job() or job, job, self.parts)
         done = 0
         for row in self._rows():
-            if self._seen.add(row["path"]):
+            if self._done.add(row["path"]):
                 self._before += 1
-                done += self._is_among_its_own(row["path"])
-        # a new file each time: what a kill left half-written in another stays alone
+                done += self._is_own(row["path"])
+        # a new file for each start: never append to a line that a kill left unfinished
         name = f"{time.time_ns():020}-{self.process}.jsonl"
         with self._writing():
             self._shard = (self.parts / name).open("x", encoding="utf-8")
         return done
 
     def is_mine(self, path: str) -> bool:
-        """Whether this process has a photo to do: it is among its own, and not done."""
-        return self._is_among_its_own(path) and self._seen.add(path)
+        """Whether this process has to do a photo: it is one of its own and not done yet."""
+        return self._is_own(path) and self._done.add(path)
 
-    def _is_among_its_own(self, path: str) -> bool:
+    def _is_own(self, path: str) -> bool:
         return int.from_bytes(_digest(path)[:8]) % self.processes == self.process
 
     def append(self, rows: Iterable[Row]) -> None:
-        """Write rows, which a kill of this process can't undo from here on, nor, some seconds later, a power cut.
+        """Write rows. From then on a kill can't undo them, and seconds later neither can a power cut.
 
         Raises:
             LandmarkError: they can't be written.
         """
-        assert self._shard is not None, "open comes first"
+        assert self._shard is not None, "call resume first"
         with self._writing():
             self._shard.write("".join(json.dumps(row) + "\n" for row in rows))
             self._shard.flush()
@@ -200,26 +200,26 @@ class Journal:
                 self._synced = time.monotonic()
 
     def close(self) -> None:
-        """End this process's part; what is written stays for the next start."""
+        """Close this process's file; what is written stays for the next start."""
         if self._shard:
             with contextlib.suppress(OSError):
                 self._shard.close()
             self._shard = None
-        self._seen.close()
+        self._done.close()
 
     def finish(self) -> Summary:
-        """Make the output of all that was written; by the process that began, once the others have closed.
+        """Write the output from all rows; called by the process that began, once the others have closed.
 
         Raises:
-            LandmarkError: it can't be written; the parts then stay.
+            LandmarkError: it can't be written; the parts are kept.
         """
-        summary, seen = Summary(), Seen()
+        summary, paths = Summary(), DiskSet()
 
         def counted() -> Iterator[Row]:
             failed = (row for row in self._finished() if row["error"]) if self.out.is_file() else ()
-            for rows, old in ((self._rows(), 0), (failed, 1)):  # a failure stays until its photo is done again
+            for rows, old in ((self._rows(), 0), (failed, 1)):  # a failed row stays until its photo is done again
                 for row in rows:
-                    if seen.add(row["path"]):
+                    if paths.add(row["path"]):
                         summary.count(row)
                         self._before += old
                         yield row
@@ -232,17 +232,17 @@ class Journal:
             self.format.write(file, counted())
             file.flush()
             os.fsync(file.fileno())
-        with contextlib.suppress(OSError, AttributeError):  # so that a power cut does not undo the rename
+        with contextlib.suppress(OSError, AttributeError):  # so that a power cut can't undo the rename
             folder = os.open(self.out.parent, os.O_DIRECTORY)
             os.fsync(folder)
             os.close(folder)
-        seen.close()
+        paths.close()
         self._remove()
         summary.new = summary.total - self._before
         return summary
 
     def release(self) -> None:
-        """Let another command go on; for all processes, at the end, however it comes."""
+        """Unlock the folder; called by all processes at the end, whatever happened."""
         self.close()
         self.lock.release()
 
@@ -251,7 +251,7 @@ class Journal:
         self.lock.release()
 
     def _rows(self) -> Iterator[Row]:
-        """All rows so far: of the output less those that failed, which are tried again, then of the parts."""
+        """All rows so far: those of the output, except failed ones, which are retried; then those of the parts."""
         if self.out.is_file():
             yield from (row for row in self._finished() if not row["error"])
         for part in sorted(self.parts.glob("*.jsonl")):
@@ -259,10 +259,10 @@ class Journal:
                 yield from JsonLines(unfinished=True).read(file)
 
     def _finished(self) -> Iterator[Row]:
-        """The rows of the output as it is.
+        """The rows of the existing output.
 
         Raises:
-            LandmarkError: it is none that was written here.
+            LandmarkError: it can't be read, or wasn't written by this command.
         """
         try:
             with self.out.open(encoding="utf-8", newline="") as file:
@@ -272,13 +272,13 @@ class Journal:
 
     @contextlib.contextmanager
     def _writing(self) -> Iterator[None]:
-        """Turn a full or read-only disk into a sentence."""
+        """Report a full or read-only disk in a sentence."""
         try:
             yield
         except OSError as error:
             raise LandmarkError(
                 f"{self.out} can't be written: {reason(error)}. What is done so far is kept in {self.parts}: "
-                "make room, and the same command goes on."
+                "make room, then run the same command again to resume."
             ) from None
 
 
@@ -286,15 +286,15 @@ def _digest(text: str) -> bytes:
     return hashlib.blake2b(text.encode("utf-8", "surrogatepass"), digest_size=16).digest()
 
 
-def _refuse_other(stated: Row, job: Row, where: Path) -> None:
-    """Raise a LandmarkError that says in what a job differs from the one that stands there."""
+def _check_same_job(begun: Row, job: Row, where: Path) -> None:
+    """Raise a LandmarkError if a job differs from the one that was begun there."""
     differences = [
-        f"{name} {stated.get(name)!r}, now {job.get(name)!r}"
-        for name in sorted(stated.keys() | job.keys())
-        if stated.get(name) != job.get(name)
+        f"{name} {begun.get(name)!r}, now {job.get(name)!r}"
+        for name in sorted(begun.keys() | job.keys())
+        if begun.get(name) != job.get(name)
     ]
     if differences:
         raise LandmarkError(
-            f"{where} was begun with {'; '.join(differences)}. Go on as it was begun, name another output, or "
-            "delete it; a revision is named by MODEL@REVISION."
+            f"{where} was begun with {'; '.join(differences)}. Resume it with the same settings, "
+            "name another output, or delete it. MODEL@REVISION selects a revision."
         )

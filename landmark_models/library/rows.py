@@ -1,4 +1,4 @@
-"""How rows, one for each photo, stand in a file: as JSON lines, or as CSV."""
+"""File formats for rows, one for each photo: JSON lines and CSV."""
 
 import csv
 import json
@@ -15,7 +15,7 @@ _NEEDED = {"path", "name", "error", "model", "revision"}
 
 
 class RowFile(Protocol):
-    """How rows stand in a file."""
+    """A format for rows in a file."""
 
     def read(self, file: IO[str]) -> Iterator[Row]: ...
 
@@ -23,7 +23,7 @@ class RowFile(Protocol):
 
 
 class JsonLines:
-    """A JSON object a line. In an `unfinished` file others are passed over: a kill or a power cut has left them."""
+    """One JSON object a line. In an `unfinished` file, lines that a kill or a power cut left broken are skipped."""
 
     def __init__(self, unfinished: bool = False):
         self.unfinished = unfinished
@@ -45,7 +45,7 @@ class JsonLines:
 
 
 class Csv:
-    """A CSV file of these columns, the first line naming them."""
+    """A CSV file with a header of these columns."""
 
     def __init__(self, columns: Sequence[str]):
         self.columns = columns
@@ -53,7 +53,7 @@ class Csv:
     def read(self, file: IO[str]) -> Iterator[Row]:
         rows = csv.DictReader(file, strict=True)
         if list(rows.fieldnames or []) != list(self.columns):
-            raise LandmarkError(f"{file.name} has other columns than are written here; name another output.")
+            raise LandmarkError(f"{file.name} has other columns than this command writes; name another output.")
         for row in rows:
             if None in row or None in row.values():
                 raise LandmarkError(f"{file.name} was changed: line {rows.line_num} has other columns than the first.")

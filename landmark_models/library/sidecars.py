@@ -1,4 +1,4 @@
-"""XMP sidecars in their place: beside the photos, or in the same folders elsewhere.
+"""Write XMP sidecars: beside the photos, or in the same folder structure elsewhere.
 
 Sidecars(Path("xmp")).write("photos/taj.jpg", tags)  # xmp/photos/taj.jpg.xmp
 """
@@ -18,30 +18,30 @@ _MAX_BYTES = 16 * 2**20
 
 @dataclass(frozen=True)
 class Sidecars:
-    """Where XMP sidecars go: beside the photos, or in the same folders under `folder`.
+    """Where XMP sidecars go: beside the photos, or in the same folder structure under `folder`.
 
-    An existing one is left alone, or with `overwrite` added to, all that it holds being kept.
+    Existing sidecars are left alone, or with `merge` extended; everything they contain is kept.
     """
 
     folder: Path | None = None
-    overwrite: bool = False
+    merge: bool = False
 
     def file(self, path: str) -> Path:
-        """The sidecar of a photo.
+        """The path of a photo's sidecar.
 
         Raises:
-            LandmarkError: it would lie outside the folder.
+            LandmarkError: it would be outside the folder.
         """
         if self.folder is None:
             return Path(f"{path}.xmp")
         photo = PurePath(os.path.abspath(path) if os.pardir in PurePath(path).parts else path)
         file = self.folder / photo.relative_to(photo.anchor).with_name(f"{photo.name}.xmp")
         if not Path(os.path.realpath(file.parent)).is_relative_to(os.path.realpath(self.folder)):
-            raise LandmarkError(f"it would lie outside {self.folder}")
+            raise LandmarkError(f"it would be outside {self.folder}")
         return file
 
     def write(self, path: str, tags: Tags) -> str:
-        """Write the sidecar of a photo, at once; says whether it was "written", "merged" or "kept" as it was.
+        """Write a photo's sidecar atomically; returns "written", "merged", or "kept" for an existing one left alone.
 
         Raises:
             LandmarkError: it can't be written.
@@ -49,17 +49,17 @@ class Sidecars:
         try:
             file = self.file(path)
             if file.is_symlink():
-                raise LandmarkError("a link stands in its place")
+                raise LandmarkError("there is a link in its place")
             existing: bytes | None = None
             if file.exists() and not file.is_file():
-                raise LandmarkError("what stands in its place is no file")
-            if file.exists() and file.stat().st_size:  # an empty one is what a power cut has left
-                if not self.overwrite:
+                raise LandmarkError("what is in its place isn't a file")
+            if file.exists() and file.stat().st_size:  # an empty one was left by a power cut
+                if not self.merge:
                     return "kept"
                 with file.open("rb") as content:
                     existing = content.read(_MAX_BYTES + 1)
                 if len(existing) > _MAX_BYTES:
-                    raise LandmarkError(f"the one that is there is larger than {_MAX_BYTES // 2**20} MiB")
+                    raise LandmarkError(f"the existing one is larger than {_MAX_BYTES // 2**20} MiB")
             if self.folder is not None:
                 file.parent.mkdir(parents=True, exist_ok=True)
             write_text(file, tags.xmp(existing=existing))

@@ -154,7 +154,7 @@ def read_statistics(config: dict[str, Any], network: nn.Module, file: Path, sour
     rule = KnownRule.from_config(config["landmark"])
     if not file.is_file():
         if rule.needs_statistics:
-            raise ModelError(f"{source} has no {STATISTICS_FILE}, which its `known` rule, {rule.score}, needs.")
+            raise ModelError(f"{source} has no {STATISTICS_FILE}, which its rule, {rule.score}, needs.")
         return None
     try:
         width = linear_classifier(network).in_features

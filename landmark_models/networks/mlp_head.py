@@ -1,4 +1,4 @@
-"""Any convolutional or transformer network of timm with fully connected layers before its classifier.
+"""Any timm network with fully connected layers before its classifier.
 
 import timm, landmark_models
 model = timm.create_model("landmark_mlp", backbone="vgg19", hidden=[4096, 1024], num_classes=50)
@@ -17,15 +17,15 @@ ARCHITECTURE = "landmark_mlp"
 
 
 def put_mlp_head(network: nn.Module, hidden: Sequence[int], drop_rate: float = 0.0) -> nn.Module:
-    """Replace the linear classifier of a timm network, in place, by fully connected layers with ReLU and dropout.
+    """Replace a timm network's linear classifier, in place, with fully connected layers, ReLU and dropout.
 
     Args:
-        network: whose `get_classifier()` is an `nn.Linear`.
+        network: one whose `get_classifier()` is an `nn.Linear`.
         hidden: widths of the layers before the new classifier.
-        drop_rate: dropout before each linear layer but the first, which the network's own dropout precedes.
+        drop_rate: dropout before each linear layer but the first, which follows the network's own dropout.
 
     Raises:
-        ValueError: the classifier is no linear layer.
+        ValueError: the classifier isn't a linear layer.
     """
     own: Any = network
     classifier = own.get_classifier()
@@ -53,13 +53,13 @@ def landmark_mlp(
     pretrained_cfg_overlay: dict[str, Any] | None = None,
     **kwargs: Any,
 ) -> nn.Module:
-    """The architecture `backbone` of timm's registry, its classifier replaced by an MLP.
+    """The architecture `backbone` of timm's registry with its classifier replaced by an MLP.
 
-    Pretrained weights are those of the whole, which timm finds in a model folder or on the Hub.
+    Pretrained weights are those of the whole network, which timm finds in a model folder or on the Hub.
     """
-    if not timm.is_model(backbone) or backbone.split(".")[0] == ARCHITECTURE:  # no hub or folder names in here
-        raise ValueError(f"backbone={backbone!r} is no other architecture of timm's registry")
-    if pretrained_cfg is not None and "num_classes" in pretrained_cfg:  # of a model folder, which says it there alone
+    if not timm.is_model(backbone) or backbone.split(".")[0] == ARCHITECTURE:  # neither Hub nor folder names
+        raise ValueError(f"backbone={backbone!r} isn't another architecture in timm's registry")
+    if pretrained_cfg is not None and "num_classes" in pretrained_cfg:  # from a model folder, which has it nowhere else
         kwargs.setdefault("num_classes", pretrained_cfg["num_classes"])
     network = timm.create_model(backbone, pretrained=False, **kwargs)
     put_mlp_head(network, hidden, kwargs.get("drop_rate") or 0.0)

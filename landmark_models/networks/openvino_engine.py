@@ -1,33 +1,25 @@
-"""A network's forward pass by OpenVINO, several times as fast as PyTorch's on a CPU: converted once, then cached.
+"""Run a network with OpenVINO, several times as fast as PyTorch on a CPU: converted once, then cached.
 
 forward = openvino_body(network, network.pretrained_cfg, Path("model.safetensors"), "resnet10t", convert=True)
 if forward is not None:
     logits = forward(images)
 """
 
-import json
 import logging
-import platform
-import shutil
 import sys
-import tempfile
 import threading
 from copy import deepcopy
 from functools import cache
-from hashlib import sha256
-from importlib.metadata import version
 from pathlib import Path
 from typing import Any, Literal, cast
 
 import torch
-from huggingface_hub import cached_assets_path
 from timm.data import resolve_data_config
 from torch import Tensor, nn
 from torch.export import Dim
 
-from landmark_models import files
-from landmark_models.devices import available_cores, instruction_set
-from landmark_models.files import PART, write_json
+from landmark_models.devices import available_cores
+from landmark_models.networks.openvino_cache import cache_folder, checked_model, save
 
 __all__ = [
     "OpenVinoBody",
@@ -42,14 +34,12 @@ __all__ = [
 
 Precision = Literal["f32", "bf16"]
 
-# The largest relative difference to PyTorch's outputs of an image, in Euclidean length. bfloat16 is faster on CPUs
-# that have it, but EfficientNetV2-B0's features differ by 0.03 then. That moved probabilities by up to 0.04 and changed
-# whether a photo is named for 3 of 848 test photos: so serving computes in float32.
+# The largest relative difference (Euclidean norm) from PyTorch's outputs for an image. bfloat16 is faster on CPUs that
+# have it, but EfficientNetV2-B0's features then differ by 0.03. That moved probabilities by up to 0.04 and changed
+# whether a photo is named for 3 of 848 test photos, so serving computes in float32.
 TOLERANCE = 1e-3
 
-_FORMAT = 1  # of the cached folder
-_MODEL, _WEIGHTS, _RECORD = "model.xml", "model.bin", "digests.json"
-_CHECKED = 4  # images that a new conversion is compared on
+_TEST_IMAGES = 4  # that a new conversion is compared with PyTorch on
 
 _log = logging.getLogger(__name__)
 _core_lock = threading.Lock()
@@ -58,7 +48,7 @@ _core_lock = threading.Lock()
 class OpenVinoBody:
     """A compiled network. Maps float32 images `(B, 3, H, W)` to float32 `(B, D)`, from any number of threads at once.
 
-    Height and width are fixed, B is free. `precision` is what it computes in.
+    Height and width are fixed, B is free. It computes in `precision`.
 
     Raises:
         RuntimeError: when called with images of another size.
@@ -67,7 +57,7 @@ class OpenVinoBody:
     def __init__(self, model: Any, precision: Precision):
         self.precision = precision
         self._model = model
-        self._thread = threading.local()  # an infer request computes one batch at a time
+        self._thread = threading.local()  # an infer request handles one batch at a time
 
     def __call__(self, images: Tensor) -> Tensor:
         request = getattr(self._thread, "request", None)
@@ -80,18 +70,18 @@ class OpenVinoBody:
 def openvino_body(
     body: nn.Module, pretrained_cfg: dict[str, Any], weights: Path, architecture: str, *, convert: bool
 ) -> OpenVinoBody | None:
-    """The forward pass of `body` by OpenVINO, from the cache or converted now; None where PyTorch has to serve.
+    """The forward pass of `body` in OpenVINO, from the cache or newly converted; None if PyTorch has to serve.
 
-    That is the case where openvino isn't installed, where it can't convert or run this network on this machine (the
-    reason is logged), and without `convert` where no converted model is cached. `body` isn't changed. A conversion
-    takes seconds, a cached model loads in a fraction of one.
+    PyTorch has to serve if openvino isn't installed, if it can't convert or run this network on this machine (the
+    reason is logged), or if no converted model is cached and `convert` is false. `body` isn't changed. A conversion
+    takes seconds; a cached model loads in a fraction of a second.
 
     Args:
         body: on the CPU, in evaluation mode; maps float32 images `(B, 3, H, W)` to float32 features or logits `(B, D)`.
         pretrained_cfg: its `input_size` is the size of the images, `mean` and `std` their normalisation.
-        weights: the file that `body` was built from, whose digest the cache goes by.
-        architecture: its name, and of a part of a network which part, e.g. "resnet10t, features".
-        convert: convert a network that isn't cached.
+        weights: the file that `body` was built from, whose digest identifies it in the cache.
+        architecture: its name, and which part of the network it is if not all, e.g. "resnet10t, features".
+        convert: convert the network if it isn't cached.
     """
     try:
         _import_openvino()
@@ -110,10 +100,10 @@ def _load_or_convert(
     body: nn.Module, pretrained_cfg: dict[str, Any], weights: Path, architecture: str, convert: bool
 ) -> OpenVinoBody | None:
     config = resolve_data_config({}, pretrained_cfg=pretrained_cfg)
-    folder = _cache_folder(_cache_key(body, weights, architecture, config["input_size"]))
+    folder = cache_folder(body, weights, architecture, config["input_size"])
     if folder is not None and folder.is_dir():
         try:
-            return _load_cached(folder)
+            return compiled(_core().read_model(checked_model(folder)))
         except Exception as error:  # whatever a damaged file makes OpenVINO raise
             _log.warning("The converted model in %s can't be used: %s", folder, error)
     if not convert:
@@ -122,52 +112,52 @@ def _load_or_convert(
     forward = _checked(model, body, config)
     if folder is not None:
         try:
-            _save(model, folder)
+            save(_import_openvino(), model, folder)
         except (OSError, RuntimeError) as error:  # OpenVINO's writer raises RuntimeError
             _log.info("The converted model can't be cached in %s: %s", folder, error)
     return forward
 
 
 def converted(body: nn.Module, input_size: tuple[int, int, int]) -> Any:
-    """A network as an `openvino.Model` for images of `input_size` (3, H, W) with a free batch dimension.
+    """Convert a network to an `openvino.Model` for images of `input_size` (3, H, W) with a free batch dimension.
 
     Raises:
-        Exception: of many types, where PyTorch can't export the network or OpenVINO can't convert it.
+        Exception: of many types, if PyTorch can't export the network or OpenVINO can't convert it.
     """
     plain = deepcopy(body).to(memory_format=torch.contiguous_format)
-    images = torch.zeros(2, *input_size)  # a batch of 1 would be taken as fixed
+    images = torch.zeros(2, *input_size)  # the exporter would take a batch of 1 as fixed
     program = torch.export.export(plain, (images,), dynamic_shapes=({0: Dim("batch")},))
     model = _import_openvino().convert_model(program)
-    model.reshape([-1, *input_size])  # conversion leaves height and width free, too, which costs speed
+    model.reshape([-1, *input_size])  # conversion leaves height and width free, too, which is slower
     return model
 
 
 def compiled(model: Any, precision: Precision = "f32") -> OpenVinoBody:
-    """An `openvino.Model` compiled for this CPU, for the least latency at a precision."""
+    """Compile an `openvino.Model` for this CPU, for the least latency."""
     options = {
         "PERFORMANCE_HINT": "LATENCY",
         "INFERENCE_PRECISION_HINT": precision,
         "INFERENCE_NUM_THREADS": engine_threads(),
-        "ENABLE_CPU_PINNING": False,  # a pinned thread waits while its core decodes photos and another one is idle
+        "ENABLE_CPU_PINNING": False,  # a pinned thread would wait while its core decodes photos, though another is idle
     }
     return OpenVinoBody(_core().compile_model(model, "CPU", options), precision)
 
 
 def engine_threads() -> int:
-    """Threads that a forward pass computes on: as many as PyTorch's, but no more than there are cores."""
+    """The number of threads for a forward pass: PyTorch's, but no more than there are cores."""
     return min(available_cores(), torch.get_num_threads())
 
 
 def computes_bfloat16() -> bool:
-    """Whether OpenVINO computes in bfloat16 on this CPU."""
+    """Whether OpenVINO can compute in bfloat16 on this CPU."""
     return "BF16" in _core().get_property("CPU", "OPTIMIZATION_CAPABILITIES")
 
 
 def _import_openvino() -> Any:
     """The package openvino, without its telemetry.
 
-    It comes with openvino_telemetry, by which every import and every conversion is reported to Google Analytics. Where
-    that can't be imported, openvino uses a stub of its own. A program that has imported openvino itself keeps it.
+    It comes with openvino_telemetry, which reports every import and conversion to Google Analytics. If that can't be
+    imported, openvino uses its own stub. In a program that has imported openvino itself, telemetry stays as it is.
     """
     sys.modules.setdefault("openvino_telemetry", cast(Any, None))
     import openvino
@@ -178,8 +168,8 @@ def _import_openvino() -> Any:
 def _core() -> Any:
     """The one `openvino.Core` of this process.
 
-    Each gives the thread that makes it a new stack for signals, and frees it in the end. Where several were made, a
-    thread may be left with one that is freed, and the next signal, e.g. a child process's end, kills this process.
+    Each Core gives the thread that creates it a new signal stack, and frees it when it is deleted. With several Cores,
+    a thread may be left with a freed stack; the next signal, e.g. when a child process ends, then kills this process.
     """
     openvino = _import_openvino()
     with _core_lock:
@@ -192,25 +182,25 @@ def _make_core(openvino: Any) -> Any:
 
 
 def _checked(model: Any, body: nn.Module, config: dict[str, Any]) -> OpenVinoBody:
-    """A new conversion, compiled.
+    """Compile a new conversion and compare it with PyTorch.
 
     Raises:
         ValueError: its outputs aren't those of `body`.
     """
-    images = photo_like(config, _CHECKED)
+    images = photo_like(config, _TEST_IMAGES)
     forward = compiled(model)
     difference = _difference(forward(images), _outputs(body, images))
-    if not difference <= TOLERANCE:  # so that NaN is refused
+    if not difference <= TOLERANCE:  # NaN fails, too
         raise ValueError(f"its outputs differ by {difference:.2g} from PyTorch's.")
     return forward
 
 
 def photo_like(config: dict[str, Any], count: int) -> Tensor:
-    """Blurred colour noise with some grain, normalised: float32 images `(count, 3, H, W)`, the same every time.
+    """Blurred colour noise with some grain, normalised: float32 images `(count, 3, H, W)`, always the same ones.
 
     Args:
         config: timm's data config, with `input_size`, `mean` and `std`.
-        count: of images.
+        count: the number of images.
     """
     generator = torch.Generator().manual_seed(0)
     _, height, width = config["input_size"]
@@ -227,71 +217,7 @@ def _outputs(body: nn.Module, images: Tensor) -> Tensor:
 
 
 def _difference(outputs: Tensor, expected: Tensor) -> float:
-    """The largest relative difference of a row of `(B, D)`; infinite where shapes differ."""
+    """The largest relative difference between rows of `(B, D)`; infinite if shapes differ."""
     if outputs.shape != expected.shape:
         return float("inf")
     return float(((outputs - expected).norm(dim=1) / expected.norm(dim=1).clamp_min(1e-12)).max())
-
-
-def _load_cached(folder: Path) -> OpenVinoBody:
-    """A cached model, compiled.
-
-    Raises:
-        Exception: of many types, where it is damaged.
-    """
-    if json.loads((folder / _RECORD).read_text(encoding="utf-8")) != _digests(folder):
-        raise ValueError("its files are damaged.")
-    return compiled(_core().read_model(folder / _MODEL))
-
-
-def _save(model: Any, folder: Path) -> None:
-    """Write a converted model into its folder, which is there as a whole or not at all.
-
-    Raises:
-        OSError: it can't be written.
-        RuntimeError: likewise, from OpenVINO.
-    """
-    with tempfile.TemporaryDirectory(PART, ".", folder.parent) as scratch:
-        whole = Path(scratch) / folder.name  # the scratch folder itself is for this user alone
-        whole.mkdir()
-        _import_openvino().save_model(model, whole / _MODEL, compress_to_fp16=False)
-        write_json(whole / _RECORD, _digests(whole))
-        shutil.rmtree(folder, ignore_errors=True)  # a damaged one; of two processes either one's copy will do
-        whole.rename(folder)
-
-
-def _digests(folder: Path) -> dict[str, str]:
-    return {name: files.sha256(folder / name) for name in (_MODEL, _WEIGHTS)}
-
-
-def _cache_folder(key: str) -> Path | None:
-    """Where a converted model is cached below huggingface_hub's assets; None where no folder can be made there."""
-    try:
-        return Path(cached_assets_path("landmark_models", "openvino")) / key
-    except (OSError, ValueError) as error:  # a read-only disk; a file in place of a folder
-        _log.info("Converted models can't be cached: %s", error)
-        return None
-
-
-def _cache_key(body: nn.Module, weights: Path, architecture: str, input_size: tuple[int, int, int]) -> str:
-    """A digest of all that a converted model depends on."""
-    parts = {
-        "format": _FORMAT,
-        "weights": files.sha256(weights),
-        "architecture": architecture,
-        "modules": repr(body),  # the same weights may be built with other arguments, e.g. another activation
-        "input_size": list(input_size),
-        "packages": {name: version(name) for name in ("openvino", "torch", "timm")},
-        "cpu": _cpu_name(),
-        "instruction_set": instruction_set(),  # virtual machines call different CPUs by one name, e.g. "AMD EPYC"
-    }
-    return sha256(json.dumps(parts, sort_keys=True).encode()).hexdigest()
-
-
-def _cpu_name() -> str:
-    """The CPU's model, as far as the system tells."""
-    try:
-        with Path("/proc/cpuinfo").open(encoding="utf-8") as lines:
-            return next(line.partition(":")[2].strip() for line in lines if line.startswith("model name"))
-    except (OSError, StopIteration):  # another system than Linux; an ARM CPU
-        return platform.processor() or platform.machine()

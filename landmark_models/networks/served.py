@@ -1,7 +1,7 @@
-"""A network with its head and rule, as it is served: images in, logits and the score of the rule out.
+"""A network with its head and rejection rule, as it is served: images in, logits and rule scores out.
 
 The head of a model with statistics is a cosine classifier in the whitened feature space. Its linear layer is stored in
-the network, so that timm alone ranks labels alike; what is missing to cosines is one division for each photo, here.
+the network, so plain timm ranks labels the same; to turn its logits into cosines takes one division per photo, here.
 """
 
 from typing import Any, NamedTuple
@@ -15,25 +15,25 @@ from landmark_models.rejection import FEATURE_SCORES, LOGIT_SCORES, KnownRule
 __all__ = ["Outputs", "ServedNetwork", "linear_classifier", "parameter_count"]
 
 _TINY = 1e-12
-_LEAST_DISTANCE = 1e-3  # of a photo from the mean, relative to the median: what is nearer has no direction of its own
+_LEAST_DISTANCE = 1e-3  # of a photo from the mean, relative to the median; nearer features have no meaningful direction
 
 
 class Outputs(NamedTuple):
-    """Logits, float32 `(B, classes)`, temperature applied, and the score of the model's rule, float32 `(B,)`."""
+    """Logits, float32 `(B, classes)`, temperature applied, and the scores of the model's rule, float32 `(B,)`."""
 
     logits: Tensor
     scores: Tensor
 
 
 def linear_classifier(network: nn.Module, width: int | None = None) -> nn.Linear:
-    """The linear layer that is a timm network's whole classifier.
+    """The linear layer that is a network's whole classifier.
 
     Args:
-        network: of timm, or of ours.
-        width: the features that the layer must take.
+        network: timm's or ours.
+        width: the number of features that the layer must take.
 
     Raises:
-        ValueError: the classifier is something else, or takes other features.
+        ValueError: the classifier is something else, or takes another number of features.
     """
     own: Any = network
     classifier = own.get_classifier()
@@ -52,8 +52,8 @@ def parameter_count(network: nn.Module) -> int:
 class ServedNetwork(nn.Module):
     """Images `(B, 3, H, W)`, preprocessed, to `Outputs`.
 
-    `body` is what costs time and may be computed by another engine or in a lower precision: up to the features where
-    there are statistics, else up to the logits of the network. `head` is the rest, in float32.
+    `body` is the expensive part, which another engine or a lower precision may compute: up to the features if there are
+    statistics, otherwise up to the network's logits. `head` is the rest, in float32.
 
     Args:
         network: in evaluation mode.
@@ -77,11 +77,11 @@ class ServedNetwork(nn.Module):
         self.has_statistics = statistics is not None
         if statistics is None:
             if rule.needs_statistics:
-                raise ValueError(f"its rule goes by {rule.score}, which needs statistics.safetensors")
+                raise ValueError(f"its rule uses {rule.score}, which needs statistics.safetensors")
             return
         self.classifier = linear_classifier(network, statistics.width)
         self.distance, self.scale = statistics.distance, statistics.scale
-        # The layer's weights are the class means times S'^-1, so the means need no place of their own.
+        # The layer's weights are the class means times S'^-1, so the means needn't be stored.
         means = self.classifier.weight.detach().cpu().double() @ statistics.covariance
         buffers = {
             "mean": statistics.mean,
@@ -93,22 +93,22 @@ class ServedNetwork(nn.Module):
 
     @property
     def available_scores(self) -> tuple[str, ...]:
-        """The names of the scores that can be computed for this network."""
+        """The names of the scores available for this network."""
         return (*LOGIT_SCORES, *FEATURE_SCORES) if self.has_statistics else tuple(LOGIT_SCORES)
 
     def body(self, images: Tensor) -> Tensor:
-        """Images to features `(B, D)`, or to the network's own logits where there are no statistics."""
+        """Images to features `(B, D)`, or to the network's own logits if there are no statistics."""
         if not self.has_statistics:
             return self.network(images)
         own: Any = self.network
         return own.forward_head(own.forward_features(images), pre_logits=True)
 
     def plain_logits(self, body: Tensor) -> Tensor:
-        """What `body` gave to the network's own logits `(B, classes)`, as timm gives them."""
+        """The output of `body` to the network's own logits `(B, classes)`, as in timm."""
         return self.classifier(body) if self.has_statistics else body
 
     def logits(self, body: Tensor) -> Tensor:
-        """What `body` gave, float32, to logits `(B, classes)`, temperature applied."""
+        """The output of `body`, float32, to logits `(B, classes)`, temperature applied."""
         plain = self.plain_logits(body) / self.temperature
         if not self.has_statistics:
             return plain
@@ -116,7 +116,7 @@ class ServedNetwork(nn.Module):
         return plain * (self.distance / length.clamp_min(_LEAST_DISTANCE * self.distance))
 
     def score(self, name: str, body: Tensor, logits: Tensor) -> Tensor:
-        """A score of `LOGIT_SCORES` or `FEATURE_SCORES`, `(B,)`, from what `body` and `logits` gave."""
+        """A score of `LOGIT_SCORES` or `FEATURE_SCORES`, `(B,)`, from the outputs of `body` and `logits`."""
         if name in LOGIT_SCORES:
             return LOGIT_SCORES[name](logits)
         if name == "whitened_cosine":
@@ -131,7 +131,7 @@ class ServedNetwork(nn.Module):
         return ((best.unsqueeze(1) - linear) / boundaries).sum(1) / (linear.shape[1] - 1) / length
 
     def head(self, body: Tensor) -> Outputs:
-        """What `body` gave, float32, to outputs."""
+        """The output of `body`, float32, to outputs."""
         logits = self.logits(body)
         return Outputs(logits, self.score(self.rule.score, body, logits))
 

@@ -1,4 +1,4 @@
-"""The statistics of a model's features: their mean and within-class covariance, which whiten them.
+"""Statistics of a model's features, mean and within-class covariance, with which they are whitened.
 
 statistics = FeatureStatistics.read(folder / STATISTICS_FILE, width=1280)
 statistics.whitening  # W with W'W = S'^-1
@@ -22,25 +22,25 @@ __all__ = ["MAX_STATISTICS_BYTES", "STATISTICS_FILE", "FeatureStatistics", "stat
 STATISTICS_FILE = "statistics.safetensors"
 MAX_STATISTICS_BYTES = 2 * 10**6
 
-_HEADER_BYTES = 1024  # more than safetensors needs for the names of five tensors
+_HEADER_BYTES = 1024  # more than safetensors needs for five tensors
 
 
 def statistics_bytes(width: int) -> int:
-    """An upper bound of the size of the file for features of this width, in bytes."""
+    """An upper bound on the file's size in bytes for features of this width."""
     return 4 * width + width * (width + 1) + _HEADER_BYTES
 
 
 @dataclass(frozen=True)
 class FeatureStatistics:
-    """What whitens a model's features, as stored: the covariance has been through float16 once.
+    """What whitens a model's features, as stored: the covariance has been rounded to float16 once.
 
     Attributes:
-        mean: of the training photos' features, float32 `(D,)`.
-        packed: the shrunk within-class covariance S' of centred features of length 1: the upper triangle row by row,
-            divided by `unit`, float16 `(D (D + 1) / 2,)`.
+        mean: the mean of the training photos' features, float32 `(D,)`.
+        packed: the shrunk within-class covariance S' of features centred and scaled to length 1: its upper triangle row
+            by row, divided by `unit`, float16 `(D (D + 1) / 2,)`.
         unit: the largest element of S'.
-        distance: median over the training photos of |W d|, d being a feature less the mean.
-        scale: what cosines are multiplied by to give logits; the inverse of the temperature of their softmax.
+        distance: the median over the training photos of |W d|, where d is a feature minus the mean.
+        scale: the factor from cosines to logits, i.e. the inverse of their softmax's temperature.
     """
 
     mean: Tensor
@@ -88,15 +88,15 @@ class FeatureStatistics:
 
     @classmethod
     def read(cls, file: Path, width: int, source: str) -> "FeatureStatistics":
-        """Read and check a file, a stranger's too.
+        """Read and check a file, an untrusted one too.
 
         Args:
             file: the safetensors file.
-            width: the number of features that the network has.
-            source: what messages call the model that it belongs to.
+            width: the network's number of features.
+            source: what messages call the model it belongs to.
 
         Raises:
-            ModelError: it can't be read, is too large, belongs to another network, or whitens nothing.
+            ModelError: it can't be read, is too large, belongs to another network, or can't whiten anything.
         """
         name = f"The {STATISTICS_FILE} of {source}"
         try:
@@ -113,10 +113,10 @@ class FeatureStatistics:
         numbers = [float(value) if value.numel() == 1 else math.nan for value in (unit, distance, scale)]
         finite = bool(mean.isfinite().all() and packed.isfinite().all())
         if not finite or not all(0 < value < math.inf for value in numbers):
-            raise ModelError(f"{name} holds values that are not finite, or not positive.")
+            raise ModelError(f"{name} contains values that are not finite, or not positive.")
         statistics = cls(mean.float(), packed.half(), *numbers)
         try:
             statistics.whitening  # noqa: B018  (computed once, here)
-        except RuntimeError:  # linalg's own error is one
-            raise ModelError(f"{name} holds a covariance that is not positive definite.") from None
+        except RuntimeError:  # torch.linalg.LinAlgError is one
+            raise ModelError(f"{name} contains a covariance that is not positive definite.") from None
         return statistics

@@ -1,4 +1,4 @@
-"""From an answer to tags: names and places, hashtags, alt text, JSON, CSV, XMP."""
+"""Turn answers into tags: names and places, hashtags, alt text, JSON, CSV, XMP."""
 
 from landmark_models.tagging.tags import Tags
 

@@ -1,4 +1,4 @@
-"""What is known of a landmark beyond its label: its name, where it is, what it is, and what to tag it with.
+"""What the gazetteer knows about a landmark beyond its label: its name, place and kind, and how to tag it.
 
 find("qutub minar").name  # 'Qutb Minar'
 """
@@ -9,8 +9,10 @@ from collections.abc import Iterable
 from dataclasses import dataclass
 from functools import cache
 from pathlib import Path
-from typing import Any
+from typing import Annotated
 from urllib.parse import quote
+
+from pydantic import Field, TypeAdapter
 
 __all__ = ["Landmark", "find", "landmarks", "search"]
 
@@ -24,23 +26,23 @@ class Landmark:
     `label` is the models' label, `name` the proper English name, `city` and `region` where it is, at least one of them
     not empty, `country` an ISO 3166-1 code, `kind` a common noun, `about` a sentence, `hashtags` words without the
     hash, the most specific first.
-    `latitude` and `longitude` are a point on the landmark, WGS 84 degrees; they and the `wikidata` id are None where
-    they are not known for certain.
-    `reach` is how far from there, in km, a photo of it may well be taken, where that is more than a few: of a park.
+    `latitude` and `longitude` are a point on the landmark in WGS 84 degrees; they and the `wikidata` id are None where
+    they aren't known for certain.
+    `reach` is how far from there, in km, a photo of it may well be taken, if that is more than a few: for a park.
     """
 
     label: str
     name: str
     aliases: tuple[str, ...]
-    city: str
-    region: str
     country: str
     country_name: str
     kind: str
     about: str
     hashtags: tuple[str, ...]
-    latitude: float | None = None
-    longitude: float | None = None
+    city: str = ""
+    region: str = ""
+    latitude: Annotated[float | None, Field(validation_alias="lat")] = None
+    longitude: Annotated[float | None, Field(validation_alias="lon")] = None
     wikidata: str | None = None
     reach: float = 0.0
 
@@ -56,7 +58,7 @@ class Landmark:
 
     @property
     def map_url(self) -> str:
-        """Its place on OpenStreetMap; a search where its coordinates are not known."""
+        """Its location on OpenStreetMap; a search if its coordinates aren't known."""
         if position := self.position:
             return "https://www.openstreetmap.org/?mlat={0}&mlon={1}#map=16/{0}/{1}".format(*position)
         return f"https://www.openstreetmap.org/search?query={quote(f'{self.name}, {self.place}')}"
@@ -65,35 +67,20 @@ class Landmark:
 @cache
 def _entries() -> dict[str, Landmark]:
     content = json.loads(_FILE.read_text(encoding="utf-8"))
-    return {_key(label): _landmark(label, entry, content["countries"]) for label, entry in content["landmarks"].items()}
-
-
-def _landmark(label: str, entry: dict[str, Any], countries: dict[str, str]) -> Landmark:
-    return Landmark(
-        label=label,
-        name=entry["name"],
-        aliases=tuple(entry["aliases"]),
-        city=entry.get("city", ""),
-        region=entry.get("region", ""),
-        country=entry["country"],
-        country_name=countries[entry["country"]],
-        kind=entry["kind"],
-        about=entry["about"],
-        hashtags=tuple(entry["hashtags"]),
-        latitude=entry.get("lat"),
-        longitude=entry.get("lon"),
-        wikidata=entry.get("wikidata"),
-        reach=entry.get("reach", 0.0),
-    )
+    entries = [
+        {**entry, "label": label, "country_name": content["countries"][entry["country"]]}
+        for label, entry in content["landmarks"].items()
+    ]
+    return {_key(landmark.label): landmark for landmark in TypeAdapter(list[Landmark]).validate_python(entries)}
 
 
 def _key(label: str) -> str:
-    """A label without what differs between spellings: case, accents, spaces, underscores, apostrophes."""
+    """A label without what varies in spelling: case, accents, spaces, underscores, apostrophes."""
     return "".join(letter for letter in unicodedata.normalize("NFKD", label).casefold() if letter.isalnum())
 
 
 def find(label: str) -> Landmark | None:
-    """The entry for a model's label, however it is spelt; None for a landmark that the gazetteer does not know."""
+    """The entry for a model's label, however it is spelt; None if the gazetteer has none."""
     return _entries().get(_key(label))
 
 
@@ -103,10 +90,10 @@ def landmarks() -> list[Landmark]:
 
 
 def search(labels: Iterable[str], query: str = "") -> list[dict[str, str]]:
-    """What is known of each label, ordered by name; with a query, of those whose names, kind or place hold it.
+    """What is known about labels, ordered by name; with a query, only those with it in a name, the kind or the place.
 
     Returns:
-        For each `label`, `name`, `kind`, `place`, `country` and `wikidata`; empty texts for what is not known.
+        `label`, `name`, `kind`, `place`, `country` and `wikidata` for each; what isn't known is empty.
     """
     rows = []
     for label in labels:

@@ -1,4 +1,4 @@
-"""From predictions to what a person or an archive keeps: hashtags, alt text, JSON, a CSV row, an XMP sidecar.
+"""Turn predictions into what a person or an archive keeps: hashtags, alt text, JSON, a CSV row, an XMP sidecar.
 
 tags = Tags.of(classifier.predict("taj.jpg"), photo_position("taj.jpg"))
 tags.hashtags  # ['#TajMahal', '#Agra', '#UttarPradesh', '#India']
@@ -17,7 +17,7 @@ from landmark_models.text import for_spreadsheet, for_terminal
 
 __all__ = ["CSV_COLUMNS", "Tags", "distance_km"]
 
-CONTRADICTION_KM = 50.0  # from where the photo says it was taken to the landmark
+CONTRADICTION_KM = 50.0  # from the photo's own position to the landmark
 
 CSV_COLUMNS = (
     "path", "name", "label", "score", "known", "verdict", "place", "country", "latitude", "longitude", "wikidata",
@@ -28,7 +28,7 @@ _EARTH_RADIUS_KM = 6371.0088  # mean, IUGG
 
 
 def distance_km(here: tuple[float, float], there: tuple[float, float]) -> float:
-    """The great-circle distance of two points given as latitude and longitude in degrees (haversine formula), in km."""
+    """The great-circle distance in km between two points, latitude and longitude in degrees (haversine formula)."""
     (latitude, longitude), (other_latitude, other_longitude) = (map(math.radians, point) for point in (here, there))
     a = (
         math.sin((other_latitude - latitude) / 2) ** 2
@@ -39,10 +39,10 @@ def distance_km(here: tuple[float, float], there: tuple[float, float]) -> float:
 
 @dataclass(frozen=True)
 class Tags:
-    """What is said of one photo: its predictions, most likely first, and where its own metadata puts it.
+    """The tags of one photo, from its predictions, most likely first, and the position in its own metadata.
 
-    `known` says whether it shows a landmark that the model knows, `verdict` the same in a sentence; both are the
-    `Answer`'s. A label that the gazetteer does not know goes by its own name.
+    `known` is whether it shows a landmark the model knows, and `verdict` says so in words; both are the `Answer`'s. A
+    label without an entry in the gazetteer is used as the name.
     """
 
     predictions: tuple[Prediction, ...]
@@ -52,7 +52,7 @@ class Tags:
 
     @classmethod
     def of(cls, answer: Answer, photo_position: tuple[float, float] | None = None) -> "Tags":
-        """Tags for the answer to a photo, and its latitude and longitude where it has them.
+        """The tags for an answer and the photo's own latitude and longitude, if it has them.
 
         Raises:
             ValueError: there are no predictions.
@@ -81,7 +81,7 @@ class Tags:
 
     @property
     def recognised(self) -> bool:
-        """Whether the most likely landmark is an answer: the model knows one, and the photo was not taken elsewhere."""
+        """Whether the most likely landmark counts: the model knows one, and the photo wasn't taken elsewhere."""
         return self.known and self.agrees is not False
 
     @property
@@ -91,18 +91,18 @@ class Tags:
 
     @property
     def place(self) -> str:
-        """Its place and country, e.g. "Agra, Uttar Pradesh, India"; empty where they are not known."""
+        """Its place and country, e.g. "Agra, Uttar Pradesh, India"; empty if the gazetteer has no entry."""
         return f"{self.landmark.place}, {self.landmark.country_name}" if self.landmark else ""
 
     @property
     def distance_km(self) -> float | None:
-        """From where the photo says it was taken to the landmark; None where either is not known."""
+        """From the photo's own position to the landmark; None if either is unknown."""
         there = self.landmark.position if self.landmark else None
         return distance_km(self.photo_position, there) if self.photo_position and there else None
 
     @property
     def agrees(self) -> bool | None:
-        """Whether the photo's own position bears the answer out; None where there is nothing to compare."""
+        """Whether the photo's own position fits the answer; None if there is nothing to compare."""
         if self.distance_km is None or self.landmark is None:
             return None
         return self.distance_km <= CONTRADICTION_KM + self.landmark.reach
@@ -114,14 +114,14 @@ class Tags:
 
     @property
     def statement(self) -> str:
-        """What is said of the answer, without a full stop: the verdict, unless the photo's own position contradicts."""
+        """The answer in words, without a full stop: the verdict, unless the photo's own position contradicts it."""
         if self.contradicted:
             return f"Looks like {self.name}, but the photo was taken {self.distance_km:,.0f} km from it"
         return self.verdict
 
     @property
     def hashtags(self) -> list[str]:
-        """Hashtags of the landmark, the most specific first, none twice; none of one that was not recognised."""
+        """Hashtags of the recognised landmark, the most specific first, without duplicates."""
         if not self.recognised:
             return []
         words = self.landmark.hashtags if self.landmark else (_hashtag(self.best.label),)
@@ -129,20 +129,20 @@ class Tags:
 
     @property
     def alt_text(self) -> str:
-        """What the photo shows, for somebody who does not see it, at most a sentence."""
+        """What the photo shows, in a sentence for somebody who can't see it."""
         if not self.recognised:
             return "A photo in which no landmark was recognised."
         name, landmark = for_terminal(self.name), self.landmark
         return f"Photo of {name}, {landmark.kind} in {self.place}." if landmark else f"Photo of {name}."
 
     def annotations(self) -> dict[str, Any]:
-        """The answer in the shape of Google Cloud Vision's `landmarkAnnotations`; `mid` is a Wikidata id, or empty."""
+        """The answer in the format of Google Cloud Vision's `landmarkAnnotations`; `mid` is a Wikidata id or empty."""
         return {"landmarkAnnotations": [_annotation(prediction) for prediction in self.predictions]}
 
     def record(self) -> dict[str, Any]:
         """The answer as JSON: `annotations`, known, name, place, verdict, hashtags, alt text, distance, and `agrees`.
 
-        The verdict is the `statement`. Name and place are None where none was recognised, the last two where the photo
+        The verdict is the `statement`. Name and place are None if no landmark was recognised, the last two if the photo
         has no position of its own.
         """
         return self.annotations() | {
@@ -157,9 +157,9 @@ class Tags:
         }
 
     def row(self, path: str) -> dict[str, str]:
-        """A row of a CSV file with `CSV_COLUMNS`; no cell is taken for a formula by a spreadsheet.
+        """A row of a CSV file with `CSV_COLUMNS`; spreadsheets won't take any cell for a formula.
 
-        It says where the landmark is, not where the camera was.
+        The position is that of the landmark, not of the camera.
         """
         landmark = self.landmark if self.recognised else None
         cells = {
@@ -176,7 +176,7 @@ class Tags:
             "agrees": "" if self.agrees is None else str(self.agrees).lower(),
         }
         escaped = {column: for_spreadsheet(cells.get(column, "")) for column in CSV_COLUMNS}
-        if landmark and landmark.position:  # a minus sign is no formula here
+        if landmark and landmark.position:  # numbers, so a minus sign needs no escaping
             escaped["latitude"], escaped["longitude"] = (f"{value:.4f}" for value in landmark.position)
         return escaped
 
@@ -184,16 +184,16 @@ class Tags:
         """An XMP sidecar: keywords, description, and the landmark as the location shown (IPTC).
 
         Args:
-            camera_position: also say, where the photo itself does not, that the camera stood at the landmark.
-            existing: a sidecar to add this to, all that it holds being kept.
+            camera_position: if the photo has no position of its own, also give the landmark's as the camera's.
+            existing: a sidecar to merge this into; everything in it is kept.
 
         Raises:
-            LandmarkError: what exists is no XMP that can be read safely.
+            LandmarkError: `existing` isn't XMP that can be read safely.
         """
         landmark = self.landmark if self.recognised else None
         names = [self.name, *(tag.removeprefix("#") for tag in self.hashtags)] if self.recognised else []
-        stood = landmark.position if landmark and camera_position and not self.photo_position else None
-        return sidecar([for_terminal(name) for name in names], self.alt_text, landmark, stood, existing)
+        camera = landmark.position if landmark and camera_position and not self.photo_position else None
+        return sidecar([for_terminal(name) for name in names], self.alt_text, landmark, camera, existing)
 
 
 def _hashtag(label: str) -> str:

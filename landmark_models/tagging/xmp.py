@@ -1,4 +1,4 @@
-"""XMP sidecars (ISO 16684-1): keywords, a description and the landmark shown, in a new one or added to an existing one.
+"""XMP sidecars (ISO 16684-1): keywords, a description and the landmark shown; new, or merged into existing ones.
 
 packet = sidecar(["Taj Mahal", "Agra"], "Photo of Taj Mahal, tomb in Agra, India.", find("Taj Mahal"))
 """
@@ -19,7 +19,7 @@ _NAMESPACES = {
     "exif": "http://ns.adobe.com/exif/1.0/",
     "Iptc4xmpExt": "http://iptc.org/std/Iptc4xmpExt/2008-02-29/",
 }
-# What others write into sidecars keeps the prefix that people know it by.
+# What other programs write into sidecars keeps its customary prefix.
 _COMMON = {
     "acdsee": "http://ns.acdsee.com/iptc/1.0/",
     "aux": "http://ns.adobe.com/exif/1.0/aux/",
@@ -61,11 +61,11 @@ def sidecar(
         description: for `dc:description`, in the default language.
         landmark: for `Iptc4xmpExt:LocationShown`.
         camera: latitude and longitude for `exif:GPSLatitude` and `exif:GPSLongitude`, WGS 84 degrees.
-        existing: a sidecar to add these to. All that it holds stays: keywords and locations come after its own, and
-            where it has a description or a position already, that one is kept.
+        existing: a sidecar to merge these into. Everything in it is kept: keywords and locations are added after its
+            own, and an existing description or position stays.
 
     Raises:
-        LandmarkError: what exists is no XMP that can be read safely.
+        LandmarkError: `existing` isn't XMP that can be read safely.
     """
     root = Element(_name("x", "xmpmeta")) if existing is None else _parsed(existing)
     rdf = root if root.tag == _name("rdf", "RDF") else root.find(_name("rdf", "RDF"))
@@ -88,7 +88,7 @@ def sidecar(
     if camera and not _has(rdf, "exif", "GPSLatitude"):
         _coordinates(_descriptions(rdf)[0], camera)
     ElementTree.indent(root)
-    packet = ElementTree.tostring(root, encoding="unicode").replace("\r", "&#13;")  # else read back as a line feed
+    packet = ElementTree.tostring(root, encoding="unicode").replace("\r", "&#13;")  # otherwise read back as a line feed
     return f'<?xpacket begin="\ufeff" id="W5M0MpCehiHzreSzNTczkc9d"?>\n{packet}\n<?xpacket end="w"?>\n'
 
 
@@ -103,9 +103,9 @@ def _parsed(existing: bytes) -> Element:
         parser.feed(existing)
         root: Element = parser.close()
     except (ElementTree.ParseError, DefusedXmlException, LookupError, ValueError) as error:
-        raise LandmarkError(f"it is no XML that can be read safely ({type(error).__name__})") from None
+        raise LandmarkError(f"it isn't XML that can be read safely ({type(error).__name__})") from None
     if root.tag not in (_name("x", "xmpmeta"), _name("x", "xapmeta"), _name("rdf", "RDF")):
-        raise LandmarkError("it is XML, but no XMP")
+        raise LandmarkError("it is XML, but not XMP")
     return root
 
 
@@ -118,13 +118,13 @@ def _descriptions(rdf: Element) -> list[Element]:
 
 
 def _has(rdf: Element, prefix: str, tag: str) -> bool:
-    """Whether a property is there: as an element, or as an attribute, which XMP allows for simple values."""
+    """Whether a property exists, as an element or, as XMP allows for simple values, an attribute."""
     name = _name(prefix, tag)
     return any(item.find(name) is not None or name in item.attrib for item in _descriptions(rdf))
 
 
 def _array(rdf: Element, prefix: str, tag: str, kind: str) -> Element:
-    """The array of a property, made where there is none; one that is there keeps its kind."""
+    """The array of a property, created if there is none; an existing one keeps its kind."""
     for item in _descriptions(rdf):
         if (found := item.find(_name(prefix, tag))) is not None:
             break
@@ -134,13 +134,13 @@ def _array(rdf: Element, prefix: str, tag: str, kind: str) -> Element:
         if (array := found.find(_name("rdf", name))) is not None:
             return array
     array = SubElement(found, _name("rdf", kind))
-    if found.text and found.text.strip():  # one value, where there should be a list
+    if found.text and found.text.strip():  # a single value in place of a list
         SubElement(array, _name("rdf", "li")).text, found.text = found.text, None
     return array
 
 
 def _texts(item: Element, prefix: str, tag: str) -> Iterator[str]:
-    """The texts of a property of a structure, however it is nested, or written as an attribute."""
+    """The texts of a structure's property, at any depth, or written as an attribute."""
     for element in item.iter():
         if element.tag == _name(prefix, tag):
             yield from (text.strip() for text in element.itertext() if text.strip())
@@ -167,7 +167,7 @@ def _add_location(shown: Element, landmark: Landmark) -> None:
 
 
 def _list(parent: Element, prefix: str, tag: str, kind: str, values: Sequence[str]) -> None:
-    """An XMP array property; in an "Alt" one each value is the text in the default language."""
+    """An XMP array property; in an "Alt" each value is the text in the default language."""
     array = SubElement(SubElement(parent, _name(prefix, tag)), _name("rdf", kind))
     language = {_LANGUAGE: "x-default"} if kind == "Alt" else {}
     for value in values:
@@ -175,7 +175,7 @@ def _list(parent: Element, prefix: str, tag: str, kind: str, values: Sequence[st
 
 
 def _coordinates(parent: Element, position: tuple[float, float]) -> None:
-    """GPS properties as XMP writes them: degrees, minutes with a decimal fraction, and the direction."""
+    """GPS properties in XMP's notation: degrees, minutes with a decimal fraction, and the direction."""
     for tag, value, directions in zip(("GPSLatitude", "GPSLongitude"), position, ("NS", "EW"), strict=True):
         degrees, minutes = divmod(round(abs(value) * 60, 6), 60)
         SubElement(parent, _name("exif", tag)).text = f"{degrees:.0f},{minutes:.6f}{directions[value < 0]}"

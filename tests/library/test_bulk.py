@@ -104,7 +104,7 @@ def test_each_photo_has_its_line_and_each_fault_its_reason(library, famous_model
     assert elsewhere["agrees"] is False
     assert elsewhere["gps"]["latitude"] == pytest.approx(27.175)
     assert elsewhere["name"] is None
-    assert "11 photos; a landmark in 3, none that is known in 1; 7 failed" in result.stdout
+    assert "11 photos; 3 with a landmark, 1 without a known one, 7 failed" in result.stdout
     assert "Eiffel Tower" in result.stdout
     assert {file: file.read_bytes() for file in library.rglob("*") if file.is_file()} == before
     assert sorted(file.name for file in tmp_path.iterdir()) == ["photos", "tags.jsonl"]
@@ -119,7 +119,7 @@ def test_a_table_has_the_same_and_ends_well_once_all_is_mended(library, famous_m
     shutil.copy(library / "a.jpg", os.fsencode(library) + b"/caf\xe9.jpg")
     again = invoke(library, "--out", out, "--model", famous_model)
     assert again.exit_code == 0, again.output
-    assert "This time 7 in" in again.stdout
+    assert "This run: 7 in" in again.stdout
     with out.open(newline="", encoding="utf-8") as file:
         rows = list(csv.DictReader(file))
     assert len(rows) == len({row["path"] for row in rows}) == len(out.read_text().splitlines()) - 1 == 11
@@ -151,27 +151,29 @@ def test_sidecars_are_of_what_is_recognised_and_added_to_when_asked(library, fam
     }  # fmt: skip
     assert own.read_text() == before
     assert (library / "new\nline.jpg.xmp").is_file()
-    result = invoke(library, "--out", tmp_path / "2.jsonl", "--model", famous_model, "--xmp", "--overwrite")
+    result = invoke(library, "--out", tmp_path / "2.jsonl", "--model", famous_model, "--xmp", "--merge")
     assert "EiffelTower" in own.read_text()
     assert 'xmptk="mine"' in own.read_text()
     assert result.exit_code == 1
     invoke(library, "--out", tmp_path / "3.jsonl", "--model", famous_model, "--xmp-dir", tmp_path / "xmp")
     assert len(list((tmp_path / "xmp").rglob("*.xmp"))) == 3
-    assert "--xmp" in str(invoke(library, "--out", tmp_path / "4.jsonl", "--overwrite").exception)
+    assert "--xmp" in str(
+        invoke(library, "--out", tmp_path / "4.jsonl", "--overwrite").exception
+    )  # the old name of --merge
 
 
 def test_a_sidecar_that_can_t_be_written_is_a_fault_of_its_photo(tmp_path, famous_model):
     noisy_photo(RED, 1).save(tmp_path / "a.jpg")
     (tmp_path / "a.jpg.xmp").mkdir()
     out = tmp_path / "tags.jsonl"
-    summary = tag_library([str(tmp_path / "a.jpg")], out, str(famous_model), sidecars=Sidecars(overwrite=True))
+    summary = tag_library([str(tmp_path / "a.jpg")], out, str(famous_model), sidecars=Sidecars(merge=True))
     (line,) = lines(out)
-    assert line["error"] == "Its sidecar can't be written: what stands in its place is no file."
+    assert line["error"] == "Its sidecar can't be written: what is in its place isn't a file."
     assert line["name"] == "Eiffel Tower"
     assert summary.failed == 1
     (tmp_path / "a.jpg.xmp").rmdir()
     (tmp_path / "a.jpg.xmp").write_bytes(b"<a>" * 5000 + b"</a>" * 5000)  # deeper than Python can follow
-    assert tag_library([str(tmp_path / "a.jpg")], out, str(famous_model), sidecars=Sidecars(overwrite=True)).failed == 1
+    assert tag_library([str(tmp_path / "a.jpg")], out, str(famous_model), sidecars=Sidecars(merge=True)).failed == 1
 
 
 def test_what_is_not_sure_enough_is_not_recognised(library, famous_model, tmp_path):

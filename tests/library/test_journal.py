@@ -5,7 +5,7 @@ import os
 import pytest
 
 from landmark_models.errors import LandmarkError
-from landmark_models.library.journal import Journal, Seen
+from landmark_models.library.journal import DiskSet, Journal
 
 JOB = {"model": "default", "revision": "1"}
 COLUMNS = ("path", "name", "model", "revision", "error")
@@ -19,7 +19,7 @@ def start(out, **options) -> Journal:
     journal = Journal(out, COLUMNS, **options)
     if journal.process == 0:
         journal.begin(JOB)
-    journal.open(JOB)
+    journal.resume(JOB)
     return journal
 
 
@@ -169,7 +169,7 @@ def test_a_full_disk_is_a_sentence_and_what_is_done_is_kept(out, monkeypatch):
 
     with monkeypatch.context() as patch:
         patch.setattr(os, "fsync", full)
-        with pytest.raises(LandmarkError, match=r"No space left on device.*the same command goes on"):
+        with pytest.raises(LandmarkError, match=r"No space left on device.*run the same command again to resume"):
             journal.finish()
     journal.release()
     assert not out.exists()
@@ -195,6 +195,6 @@ def test_a_job_file_that_a_power_cut_has_emptied_is_written_again(out):
 
 
 def test_the_set_of_what_was_seen_is_exact():
-    seen = Seen()
+    seen = DiskSet()
     assert [seen.add(text) for text in ("a", "b", "a", "\udce9", "\udce9")] == [True, True, False, True, False]
     seen.close()

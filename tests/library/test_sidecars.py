@@ -33,12 +33,12 @@ def test_an_existing_one_is_kept_or_added_to(tmp_path):
     before = file.read_bytes()
     assert Sidecars().write(str(tmp_path / "a.jpg"), TAJ) == "kept"
     assert file.read_bytes() == before
-    assert Sidecars(overwrite=True).write(str(tmp_path / "a.jpg"), TAJ) == "merged"
+    assert Sidecars(merge=True).write(str(tmp_path / "a.jpg"), TAJ) == "merged"
     assert 'xmptk="mine"' in file.read_text()
     assert "TajMahal" in file.read_text()
     file.write_text("no XML")
-    with pytest.raises(LandmarkError, match="no XML"):
-        Sidecars(overwrite=True).write(str(tmp_path / "a.jpg"), TAJ)
+    with pytest.raises(LandmarkError, match="isn't XML"):
+        Sidecars(merge=True).write(str(tmp_path / "a.jpg"), TAJ)
     assert file.read_text() == "no XML"
 
 
@@ -46,8 +46,8 @@ def test_what_a_power_cut_has_emptied_is_written_again(tmp_path):
     (tmp_path / "a.jpg.xmp").touch()
     assert Sidecars().write(str(tmp_path / "a.jpg"), TAJ) == "written"
     os.mkfifo(tmp_path / "b.jpg.xmp")
-    with pytest.raises(LandmarkError, match="is no file"):
-        Sidecars(overwrite=True).write(str(tmp_path / "b.jpg"), TAJ)
+    with pytest.raises(LandmarkError, match="isn't a file"):
+        Sidecars(merge=True).write(str(tmp_path / "b.jpg"), TAJ)
 
 
 def test_none_leaves_the_folder_whatever_links_stand_there(tmp_path):
@@ -57,8 +57,8 @@ def test_none_leaves_the_folder_whatever_links_stand_there(tmp_path):
     (xmp / "photos").symlink_to(secret)
     (xmp / "b.jpg.xmp").symlink_to(secret / "b.xmp")
     for path in ("photos/a.jpg", "photos/deep/a.jpg", "b.jpg"):
-        with pytest.raises(LandmarkError, match=r"outside|a link stands in its place"):
-            Sidecars(xmp, overwrite=True).write(path, TAJ)
+        with pytest.raises(LandmarkError, match=r"outside|a link in its place"):
+            Sidecars(xmp, merge=True).write(path, TAJ)
     assert not list(secret.iterdir())
 
 

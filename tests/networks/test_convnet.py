@@ -3,7 +3,8 @@ import timm
 import torch
 from torch import nn
 
-from landmark_models.networks.convnet import ConvNet, ResidualBlock
+from landmark_models.networks.blocks import ResidualBlock
+from landmark_models.networks.convnet import ConvNet
 
 NAMES = ["landmark_cnn", "landmark_resnet", "landmark_cnn6", "landmark_net"]
 SMALL = {"channels": (8, 16), "depths": (1, 2), "strides": (2, 2)}

@@ -14,7 +14,7 @@ from huggingface_hub.utils import _cache_assets
 from safetensors.torch import save_file
 from torch import nn
 
-from landmark_models.networks import openvino_engine
+from landmark_models.networks import openvino_cache
 from landmark_models.networks.openvino_engine import compiled, converted, openvino_body
 
 pytestmark = pytest.mark.skipif(find_spec("openvino") is None, reason="openvino is not installed")
@@ -120,7 +120,7 @@ def test_without_a_place_for_the_cache_it_serves_all_the_same(network, weights, 
     def refuse(*_: object, **__: object) -> None:
         raise OSError("Read-only file system")
 
-    monkeypatch.setattr(openvino_engine, "write_json", refuse)
+    monkeypatch.setattr(openvino_cache, "write_json", refuse)
     assert same(openvino_body(network, CFG, weights, "tiny", convert=True), network, 5)
     assert "Read-only file system" in caplog.text
     assert not list((cache / "default").iterdir())

@@ -90,15 +90,15 @@ def test_a_bare_rdf_or_an_empty_packet_will_do():
 @pytest.mark.parametrize(
     ("existing", "why"),
     [
-        (b"not xml", "no XML"),
-        (b"", "no XML"),
-        (b"<svg/>", "no XMP"),
-        (b'<!DOCTYPE x [<!ENTITY a "b">]><x>&a;</x>', "no XML that can be read safely"),
-        (b'<?xml version="1.0" encoding="foo"?><x/>', "no XML that can be read safely"),
-        (b'<!DOCTYPE x SYSTEM "file:///etc/passwd"><x/>', "no XML that can be read safely"),
+        (b"not xml", "isn't XML"),
+        (b"", "isn't XML"),
+        (b"<svg/>", "not XMP"),
+        (b'<!DOCTYPE x [<!ENTITY a "b">]><x>&a;</x>', "isn't XML that can be read safely"),
+        (b'<?xml version="1.0" encoding="foo"?><x/>', "isn't XML that can be read safely"),
+        (b'<!DOCTYPE x SYSTEM "file:///etc/passwd"><x/>', "isn't XML that can be read safely"),
     ],
 )
-def test_what_is_no_sidecar_or_a_trap_is_refused(existing, why):
+def test_malformed_and_malicious_sidecars_are_refused(existing, why):
     with pytest.raises(LandmarkError, match=why):
         TAJ.xmp(existing=existing)
 
