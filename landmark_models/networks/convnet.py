@@ -69,7 +69,7 @@ class ConvNet(nn.Module):
         residuals = [residual] * len(channels) if isinstance(residual, bool) else list(residual)
         if not len(channels) == len(depths) == len(strides) == len(residuals) > 0:
             raise ValueError(
-                f"channels {channels}, depths {depths}, strides {strides}, residual {residual} must have one length."
+                f"channels {channels}, depths {depths}, strides {strides} and residual {residual} differ in length."
             )
         self.num_classes = num_classes
         self.in_chans = in_chans

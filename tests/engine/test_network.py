@@ -149,7 +149,7 @@ def test_an_mlp_head_sits_on_registered_networks_alone(run, tmp_path, backbone):
     config = config.replace('"architecture": "landmark_net"', '"architecture": "landmark_mlp"')
     config = config.replace('"model_args": {', f'"model_args": {{"backbone": "{backbone}",')
     (folder / "config.json").write_text(config)
-    with pytest.raises(ModelError, match="no other architecture"):
+    with pytest.raises(ModelError, match="isn't another architecture"):
         models.load(folder)
 
 

@@ -48,7 +48,7 @@ def test_stages_may_be_residual_one_by_one_and_drop_what_they_hand_on():
     features = mixed.train().forward_features(torch.randn(2, 3, 32, 32))
     assert 0.8 < (features == 0).float().mean() < 1
     assert torch.equal(mixed.eval()(features[:, :3]), mixed(features[:, :3]))
-    with pytest.raises(ValueError, match="of one length"):
+    with pytest.raises(ValueError, match="differ in length"):
         ConvNet(residual=[True], **arguments)
 
 
@@ -142,7 +142,7 @@ def test_torchscript_gives_the_same():
 @pytest.mark.parametrize(
     ("arguments", "words"),
     [
-        ({"channels": (8,), "depths": (1, 2), "strides": (2, 2)}, "one length"),
+        ({"channels": (8,), "depths": (1, 2), "strides": (2, 2)}, "differ in length"),
         ({**SMALL, "drop_path_rate": 0.1}, "residual"),
         ({**SMALL, "weight_init": "magic"}, "magic"),
         ({**SMALL, "global_pool": ""}, "pooling"),
