@@ -21,6 +21,7 @@ STATUS = {
     "GatedRepo": 403,
     "Forbidden": 403,
     "Unauthorized": 401,
+    "PaymentRequired": 402,
     "Exists": 409,
     "Stale": 412,
     "Invalid": 400,
@@ -213,6 +214,7 @@ def create(call: Call) -> Answer:
         type=body.get("type") or "model",
         private=body.get("visibility") == "private" or bool(body.get("private")),
         sdk=body.get("sdk"),
+        hardware=body.get("hardware"),
         variables={item["key"]: item["value"] for item in body.get("variables", [])},
     )
     try:

@@ -73,6 +73,7 @@ class Repo:
     type: str
     private: bool = False
     sdk: str | None = None
+    hardware: str | None = None
     gated: str | bool = False
     granted: set[str] = field(default_factory=set)
     variables: dict[str, str] = field(default_factory=dict)
@@ -121,6 +122,7 @@ class Store:
 
     def __init__(self, organizations: dict[str, Iterable[str]]) -> None:
         self.organizations = organizations
+        self.paying: set[str] = set()  # users with a paid plan
         self.repos: dict[tuple[str, str], Repo] = {}
         self.objects: dict[str, Blob] = {}
 
@@ -130,6 +132,8 @@ class Store:
     def create(self, user: str | None, repo: Repo) -> Repo:
         if not self.belongs(user, repo.owner):
             raise HubError("Forbidden", f"You don't have the rights to create a {repo.type} under {repo.owner}")
+        if repo.sdk == "gradio" and repo.hardware != "zero-a10g" and user not in self.paying:
+            raise HubError("PaymentRequired", "Gradio Spaces on compute require a PRO subscription")
         if (repo.type, repo.id) in self.repos:
             raise HubError("Exists", f"You already created this {repo.type} repo: {repo.id}")
         return self.repos.setdefault((repo.type, repo.id), repo)

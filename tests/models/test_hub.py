@@ -9,9 +9,8 @@ import torch
 from helpers.model_folders import describe, figures, files
 from safetensors.torch import load_file, save_file
 
-from landmark_models import LandmarkError, ModelError, models
+from landmark_models import ModelError, models
 from landmark_models.models import best_model, failures, hub
-from train.hub import upload
 
 PHOTOS = torch.rand(2, 3, 32, 32, generator=torch.Generator().manual_seed(0))
 
@@ -30,30 +29,11 @@ def shift(folder, amount: float = 1.0):
     save_file(state | {name: state[name] + amount}, folder / "model.safetensors", {"format": "pt"})
 
 
-def test_what_is_published_is_loaded_and_a_second_time_commits_nothing(hub_server, owner, folder):
-    done = upload.publish(folder, f"{owner}/net")
-    assert done.changed
-    assert done.url == f"{hub_server.url}/{owner}/net"
-    assert hub_server.commits(f"{owner}/net")[0] == done.revision
-    loaded = models.load(f"hf-hub:{owner}/net")
-    assert loaded.revision == done.revision
-    assert loaded.note == ""
-    assert torch.equal(loaded.network(PHOTOS), models.load(folder).network(PHOTOS))
-
-    again = upload.publish(folder, f"{owner}/net")
-    assert not again.changed
-    assert again.revision == done.revision
-    assert len(hub_server.commits(f"{owner}/net")) == 2  # the empty repository's, and ours
-
-    shift(folder)
-    assert upload.publish(folder, f"{owner}/net").changed
-
-
 def test_a_revision_is_what_it_was(hub_server, owner, folder):
-    first = upload.publish(folder, f"{owner}/net").revision
+    first = hub_server.commit(f"{owner}/net", files(folder))
     before = models.load(folder).network(PHOTOS)
     shift(folder)
-    second = upload.publish(folder, f"{owner}/net").revision
+    second = hub_server.commit(f"{owner}/net", files(folder))
     hub_server.repo(f"{owner}/net").tags["v1"] = first
     for name, commit in ((f"@{first}", first), ("@v1", first), ("@main", second), ("", second), ("@", second)):
         loaded = models.load(f"hf-hub:{owner}/net{name}")
@@ -61,17 +41,6 @@ def test_a_revision_is_what_it_was(hub_server, owner, folder):
         assert torch.equal(loaded.network(PHOTOS), before) == (commit == first)
     with pytest.raises(ModelError, match="no such revision"):
         models.load(f"hf-hub:{owner}/net@never")
-
-
-def test_files_that_go_from_the_folder_go_from_the_hub_where_that_is_asked(hub_server, owner, folder):
-    (folder / "examples").mkdir()
-    (folder / "examples" / "01.jpg").write_bytes(b"a photo")
-    upload.publish(folder, f"{owner}/net", replace=["examples/*"])
-    hub_server.commit(f"{owner}/net", {"notes.txt": b"of its owner"})
-    shutil.rmtree(folder / "examples")
-    upload.publish(folder, f"{owner}/net", replace=["examples/*"])
-    assert "examples/01.jpg" not in hub_server.files(f"{owner}/net")
-    assert "notes.txt" in hub_server.files(f"{owner}/net")
 
 
 def test_a_pickle_alone_is_refused_before_anything_is_downloaded(hub_server, owner, folder):
@@ -106,19 +75,7 @@ def test_refusals_are_sentences_and_hold_no_token(hub_server, owner, folder, mon
         with pytest.raises(ModelError, match=words) as caught:
             models.load(f"hf-hub:{owner}/{name}")
         said.append(str(caught.value))
-    with pytest.raises(LandmarkError, match=r"may not do that \(403\)") as caught:
-        upload.publish(folder, f"{owner}/net")
-    said.append(str(caught.value))
-    monkeypatch.setenv("HF_TOKEN", "hf_expired")
-    with pytest.raises(LandmarkError, match="requires a valid token") as caught:
-        upload.publish(folder, f"{owner}/net")
-    said.append(str(caught.value))
-    monkeypatch.delenv("HF_TOKEN")
-    with pytest.raises(LandmarkError, match="Run `hf auth login`") as caught:
-        upload.publish(folder, f"{owner}/net")
-    said.append(str(caught.value))
     assert "hf_bob" not in " ".join(said) + caplog.text
-    assert "hf_expired" not in " ".join(said) + caplog.text
     assert not any("\n" in sentence for sentence in said)
 
 
@@ -190,97 +147,6 @@ def test_a_new_commit_that_can_not_be_had_whole_leaves_the_old_one(hub_server, o
     loaded = models.load(f"hf-hub:{owner}/net")
     assert loaded.revision == old
     assert "temporarily unavailable (500)" in loaded.note
-
-
-@pytest.mark.parametrize(
-    "fault",
-    [
-        {"match": "/api/repos/create", "status": 503},
-        {"match": "/preupload/", "status": 503},
-        {"match": "/info/lfs/", "status": 503},
-        {"match": "/upload/", "cut_after": 1000},
-        {"match": "/commit/", "status": 503},
-        {"match": "/api/repos/create", "status": 429, "retry_after": 0},
-    ],
-    ids=str,
-)
-def test_publishing_survives_what_passes(fault, hub_server, owner, folder):
-    hub_server.fail(**fault)
-    upload.publish(folder, f"{owner}/net")
-    assert len(hub_server.commits(f"{owner}/net")) == 2
-    assert models.load(f"hf-hub:{owner}/net").labels
-
-
-@pytest.mark.parametrize(
-    ("fault", "words"),
-    [
-        ({"match": "/upload/", "status": 403}, "may not do that"),
-        ({"match": "/commit/", "status": 403}, "may not do that"),
-        ({"match": "/commit/", "status": 401}, "requires a valid token"),
-        ({"match": "/commit/", "status": 404}, "can't be published"),
-        ({"match": "/commit/", "status": 409}, "somebody else changed it"),
-        ({"match": "/commit/", "status": 503}, "temporarily unavailable"),
-    ],
-    ids=str,
-)
-def test_what_is_half_uploaded_is_no_model(fault, words, hub_server, owner, folder):
-    describe(folder, test=figures(0.9))
-    hub_server.fail(**fault, times=100)
-    with pytest.raises(LandmarkError, match=words):
-        upload.publish(folder, f"{owner}/net")
-    hub_server.faults.clear()
-    assert "model.safetensors" not in hub_server.files(f"{owner}/net")
-    with pytest.raises(ModelError, match="no config"):
-        models.load(f"hf-hub:{owner}/net")
-    with pytest.raises(ModelError, match="no model of"):
-        models.best(owner)
-
-
-def test_another_commit_meanwhile_is_not_overwritten(hub_server, owner, folder, monkeypatch):
-    reserve = upload.reserve
-
-    def overtaken(*arguments, **options):
-        head = reserve(*arguments, **options)
-        hub_server.commit(f"{owner}/net", {"config.json": b"somebody else's"})
-        return head
-
-    monkeypatch.setattr(upload, "reserve", overtaken)
-    with pytest.raises(LandmarkError, match="somebody else changed it"):
-        upload.publish(folder, f"{owner}/net")
-    assert hub_server.files(f"{owner}/net")["config.json"] == b"somebody else's"
-
-
-def test_what_arrives_as_something_else_is_noticed(hub_server, owner, folder, monkeypatch):
-    monkeypatch.setattr(upload, "hf_hub_download", lambda *_, **__: __file__)
-    with pytest.raises(LandmarkError, match="as something else"):
-        upload.publish(folder, f"{owner}/net")
-
-
-def test_what_may_not_be_written_is_known_before_hours_of_training(hub_server, owner, folder, monkeypatch):
-    upload.publish(folder, f"{owner}/net")
-    assert upload.reserve(f"{owner}/net") == hub_server.commits(f"{owner}/net")[0]
-    monkeypatch.setenv("HF_TOKEN", "hf_bob")
-    with pytest.raises(LandmarkError, match="can't be written on the Hub: the token may not do that"):
-        upload.reserve(f"{owner}/net")
-    with pytest.raises(LandmarkError, match="'net' is no owner/name"):
-        upload.reserve("net")
-
-
-def test_what_can_not_be_read_back_is_told_from_what_can_not_be_published(hub_server, owner, folder):
-    hub_server.fail("/resolve/", status=404, times=100)
-    with pytest.raises(LandmarkError, match=r"was published \(revision \w+\), but can't be read back"):
-        upload.publish(folder, f"{owner}/net")
-    assert len(hub_server.commits(f"{owner}/net")) == 2
-
-
-def test_what_is_public_is_not_taken_for_private(hub_server, owner, folder):
-    upload.publish(folder, f"{owner}/open")
-    with pytest.raises(LandmarkError, match="exists and is public"):
-        upload.publish(folder, f"{owner}/open", private=True)
-    upload.publish(folder, f"{owner}/hidden", private=True)
-    assert hub_server.repo(f"{owner}/hidden").private
-    upload.publish(folder, f"{owner}/hidden")  # stays so
-    assert hub_server.repo(f"{owner}/hidden").private
 
 
 def test_the_examples_of_a_model_come_with_it(hub_server, owner, folder):

@@ -1,25 +1,32 @@
-"""Put a folder into a repository of the Hugging Face Hub, and check what arrived."""
+"""Put a folder into a repository on the Hugging Face Hub, and check what arrived."""
 
-import tempfile
 from collections.abc import Sequence
 from dataclasses import dataclass
 from functools import partial
-from hashlib import file_digest
 from pathlib import Path
 
-from huggingface_hub import HfApi, hf_hub_download
+from huggingface_hub import HfApi
+from huggingface_hub.errors import RepositoryNotFoundError
+from huggingface_hub.hf_api import RepoFile
+from huggingface_hub.utils.sha import git_hash
 
 from landmark_models.errors import LandmarkError
+from landmark_models.files import sha256
 from landmark_models.models.failures import describe_failure, with_retries
 
-__all__ = ["Published", "publish", "reserve"]
+__all__ = ["ZERO_GPU", "Published", "publish", "reserve"]
 
-_TIMEOUT = 10.0  # seconds that the Hub has to answer a question
+ZERO_GPU = "zero-a10g"  # the Hub's name for it, whatever GPU is behind it
+_PLANS = (
+    "A free account can host two Gradio Spaces on ZeroGPU once its email address is verified and it is 30 days old; "
+    "other hardware, and any Gradio Space of an organization, needs a paid plan."
+)
+_TIMEOUT = 10.0  # seconds within which the Hub must answer a question
 
 
 @dataclass(frozen=True)
 class Published:
-    """Where something stands on the Hub now, and whether this call changed it."""
+    """Where something is on the Hub, at which commit, and whether this call changed it."""
 
     url: str
     revision: str
@@ -31,79 +38,97 @@ def publish(
     repo_id: str,
     *,
     private: bool = False,
-    space: bool = False,
+    space_hardware: str | None = None,
     message: str = "Publish",
     replace: Sequence[str] = (),
 ) -> Published:
-    """Put a folder into a repository of the Hub in one commit, made where it is missing, then compare what arrived.
+    """Upload a folder to the Hub in one commit, then compare the Hub's hashes with its files.
 
-    Nothing is committed where nothing has changed. The token is huggingface_hub's own (`HF_TOKEN`, `hf auth login`).
+    The repository is created if it is missing; nothing is committed if nothing has changed. The token is
+    huggingface_hub's own (`HF_TOKEN`, `hf auth login`).
 
     Args:
-        folder: all that is in it is uploaded.
+        folder: everything in it is uploaded.
         repo_id: `owner/name`.
-        private: a new repository is private. One that is public is refused, not hidden.
-        space: it is a Space with Gradio, else a model.
-        message: of the commit.
-        replace: patterns of files there that go where the folder has them no longer.
+        private: create the repository as private. A public one is refused, not made private.
+        space_hardware: publish a Gradio Space, and create it on this hardware; without, publish a model.
+        message: the commit message.
+        replace: patterns of files to delete from the repository if the folder no longer has them.
 
     Raises:
         LandmarkError: the Hub refuses, can't be reached, or holds something else afterwards.
     """
     api = HfApi()
-    before = reserve(repo_id, private=private, space=space)
-    kind = "space" if space else "model"
+    before = reserve(repo_id, private=private, space_hardware=space_hardware)
+    kind = "space" if space_hardware else "model"
+    upload = partial(
+        api.upload_folder,
+        repo_id=repo_id,
+        repo_type=kind,
+        folder_path=folder,
+        commit_message=message,
+        delete_patterns=list(replace),
+        parent_commit=before,
+    )
     try:
-        commit = with_retries(
-            lambda: api.upload_folder(
-                repo_id=repo_id,
-                repo_type=kind,
-                folder_path=folder,
-                commit_message=message,
-                delete_patterns=list(replace),
-                parent_commit=before,
-            )
-        )
+        commit = with_retries(upload)
     except Exception as error:
         raise LandmarkError(describe_failure(f"{repo_id} can't be published", error)) from None
     try:
-        _compare(Path(folder), repo_id, kind, commit.oid)
-    except LandmarkError:
-        raise
+        damaged = _damaged(Path(folder), repo_id, kind, commit.oid)
     except Exception as error:
-        what = f"{repo_id} was published (revision {commit.oid[:12]}), but can't be read back"
+        what = f"{repo_id} was published (revision {commit.oid[:12]}), but can't be checked"
         raise LandmarkError(describe_failure(what, error)) from None
-    url = f"{api.endpoint}/{'spaces/' if space else ''}{repo_id}"
+    if damaged:
+        raise LandmarkError(f"{', '.join(damaged)} arrived damaged at {repo_id}; publish it again.")
+    url = f"{api.endpoint}/{'spaces/' if space_hardware else ''}{repo_id}"
     return Published(url, commit.oid, commit.oid != before)
 
 
-def reserve(repo_id: str, *, private: bool = False, space: bool = False) -> str:
-    """Make a repository on the Hub where it is missing, and see that it may be written; the commit that it is at.
+def reserve(repo_id: str, *, private: bool = False, space_hardware: str | None = None) -> str:
+    """Create a repository on the Hub if it is missing, check that it can be written, and return its newest commit.
 
     Raises:
-        LandmarkError: the Hub refuses or can't be reached, or it is to be private and is public.
+        LandmarkError: the Hub refuses or can't be reached, or the repository is public though `private` is asked for.
     """
     if repo_id.count("/") != 1:
-        raise LandmarkError(f"{repo_id!r} is no owner/name of a repository.")
-    api, kind = HfApi(), "space" if space else "model"
+        raise LandmarkError(f"{repo_id!r} isn't the name of a repository: use owner/name.")
+    api, kind = HfApi(), "space" if space_hardware else "model"
+    describe = partial(api.repo_info, repo_id, repo_type=kind, timeout=_TIMEOUT)
     create = partial(api.create_repo, repo_id, repo_type=kind, private=private or None, exist_ok=True)
+    if space_hardware:
+        create = partial(create, space_sdk="gradio", space_hardware=space_hardware)
     try:
-        with_retries(partial(create, space_sdk="gradio") if space else create)
+        try:
+            info = with_retries(describe)
+        except RepositoryNotFoundError:  # not tried first: a free account may update a Space that it can't create
+            with_retries(create)
+            info = with_retries(describe)
         with_retries(partial(api.auth_check, repo_id, repo_type=kind, write=True))
-        info = with_retries(partial(api.repo_info, repo_id, repo_type=kind, timeout=_TIMEOUT))
     except Exception as error:
-        raise LandmarkError(describe_failure(f"{repo_id} can't be written on the Hub", error)) from None
+        raise LandmarkError(_refusal(repo_id, error, bool(space_hardware))) from None
     if private and not info.private:
-        raise LandmarkError(f"{repo_id} exists and is public: make it private on its page, or take another name.")
+        raise LandmarkError(f"{repo_id} exists and is public: make it private on its page, or choose another name.")
     return str(info.sha)
 
 
-def _compare(folder: Path, repo_id: str, kind: str, revision: str) -> None:
-    """Download what was uploaded once more, and see that it is the same."""
-    with tempfile.TemporaryDirectory() as scratch:
-        for file in sorted(path for path in folder.rglob("*") if path.is_file()):
-            name = file.relative_to(folder).as_posix()
-            download = partial(hf_hub_download, repo_id, name, repo_type=kind, revision=revision, cache_dir=scratch)
-            with file.open("rb") as here, Path(with_retries(download)).open("rb") as there:
-                if file_digest(here, "sha256").digest() != file_digest(there, "sha256").digest():
-                    raise LandmarkError(f"{name} arrived at {repo_id} as something else; publish it again.")
+def _refusal(repo_id: str, error: Exception, is_space: bool) -> str:
+    status = getattr(getattr(error, "response", None), "status_code", None)
+    if status == 402:
+        sentence = f"{repo_id} can't be created: the Hub asks for a paid plan (402)."
+    else:
+        sentence = describe_failure(f"{repo_id} can't be written on the Hub", error)
+    return f"{sentence} {_PLANS}" if is_space and status in (402, 403) else sentence
+
+
+def _damaged(folder: Path, repo_id: str, kind: str, revision: str) -> list[str]:
+    """The files that the Hub holds with other content than the folder, or not at all, by its own hashes."""
+    files = {path.relative_to(folder).as_posix(): path for path in folder.rglob("*") if path.is_file()}
+    infos = with_retries(partial(HfApi().get_paths_info, repo_id, list(files), revision=revision, repo_type=kind))
+    arrived = {info.path for info in infos if isinstance(info, RepoFile) and _is_same(files[info.path], info)}
+    return sorted(files.keys() - arrived)
+
+
+def _is_same(file: Path, info: RepoFile) -> bool:
+    """Large files are compared by SHA-256, small ones by the hash that Git gives a blob."""
+    return sha256(file) == info.lfs.sha256 if info.lfs else git_hash(file.read_bytes()) == info.blob_id
