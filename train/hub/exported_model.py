@@ -14,10 +14,10 @@ from landmark_models.classifier import Answer, Prediction
 from landmark_models.errors import LandmarkError, ModelError
 from landmark_models.files import PART
 from landmark_models.photo import open_photo
+from train.hub.formats import SUFFIXES
 
-__all__ = ["INFO", "SUFFIXES", "ExportedModel", "first_line", "photo_tensor"]
+__all__ = ["INFO", "ExportedModel", "first_line", "photo_tensor"]
 
-SUFFIXES = (".pt", ".onnx", ".pt2")
 INFO = "landmark.json"  # the entry in the file that holds label_names, source and temperature
 
 _Forward = Callable[[Tensor], Any]  # to probabilities, or to these and known
