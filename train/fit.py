@@ -48,7 +48,7 @@ def command(
 
     from landmark_models import models
     from train.engine.training import fit
-    from train.publish import publish_trained, reserve
+    from train.hub.publishing import publish_trained, reserve
 
     loaded = models.load(teacher) if teacher else None
     reserve(push_to_hub, private)

@@ -9,6 +9,7 @@ from typing import Any
 
 import timm
 from huggingface_hub import EvalResult, ModelCard, ModelCardData
+from jinja2 import Environment, FileSystemLoader, StrictUndefined
 
 from landmark_models import models
 from landmark_models.networks.served import parameter_count
@@ -17,13 +18,13 @@ from train.run import RunFolder, duration
 
 __all__ = ["Example", "write_card"]
 
-_TEMPLATE = Path(__file__).with_name("templates") / "model_card.md"
-_HARDEST = 6  # landmarks that are named as such
+_TEMPLATES = Path(__file__).with_name("templates")
+_HARDEST = 6  # landmarks to name as the hardest
 
 
 @dataclass(frozen=True)
 class Example:
-    """A photo shown in the card: its file in the repository, what the model says of it, and whose it is."""
+    """A photo shown in the card: its file in the repository, its alt text, the model's answer, and who made it."""
 
     file: str
     alt: str
@@ -33,6 +34,7 @@ class Example:
 
 def write_card(
     run: RunFolder,
+    model: models.LoadedModel,
     folder: Path,
     repo_id: str,
     *,
@@ -40,25 +42,23 @@ def write_card(
     licence: str = "unknown",
     base_model: str | None = None,
 ) -> None:
-    """Write `folder/README.md` for a run whose other files lie in the folder already.
+    """Write `folder/README.md` for a run whose other files are in the folder already.
 
     Args:
-        run: an evaluated run, or one without test figures, whose card then says so.
-        folder: what will be uploaded; pictures that it lacks are not shown.
-        repo_id: `owner/name` that the card will stand at.
+        run: an evaluated run, or one without test figures; its card then says so.
+        model: the run's model.
+        folder: what will be uploaded; the card shows only pictures that are in it.
+        repo_id: `owner/name` that the card is for.
         examples: photos in the folder to show.
         licence: of the weights, as the Hub abbreviates it.
-        base_model: the model on the Hub that training started from; without, what the run knows of it.
+        base_model: the model on the Hub that training started from; by default, the one that the run recorded.
     """
-    model = models.load(run.path)
     landmark, test = model.landmark, run.measured() if model.landmark.get("test") else None
-    environment, split = run.environment(), run.split() or {}
-    architecture = model.config["architecture"]
+    environment = run.environment()
     origin = landmark.get("weights_from", "")
     if origin.endswith(" on the Hub"):
         base_model = base_model or origin.removesuffix(" on the Hub")
     command = _command(environment["command"], run.path.resolve().name)
-    data = test["data"] if test else _option(command, "--data") or "its owner's folder"
     name = repo_id.split("/")[-1]
     card_data = ModelCardData(
         license=licence,
@@ -69,61 +69,53 @@ def write_card(
         model_name=name if test else None,
         eval_results=_results(test) if test else None,
     )
-    card = ModelCard.from_template(
-        card_data,
-        str(_TEMPLATE),
+    architecture = model.config["architecture"]
+    content = _template().render(
+        card_data=card_data.to_yaml(),
         repo_id=repo_id,
         name=name,
         architecture=architecture,
         own_architecture=timm.model_entrypoint(architecture).__module__.startswith("landmark_models"),
-        parameters=f"{parameter_count(model.network) / 1e6:.2f}",
+        parameters=parameter_count(model.network),
         input_px=model.pretrained_cfg["input_size"][-1],
-        origin=_origin(origin, landmark.get("teacher")),
+        labels=model.labels,
+        origin=origin,
+        landmark=landmark,
         test=test,
-        data=for_markdown(data),
-        figures=[(f"top-{k}", *_interval(test, f"top{k}")) for k in (1, 3, 5)] if test else [],
-        macro_f1=f"{100 * test['macro_f1']:.2f}" if test else "",
-        sources=[(for_markdown(s), part["n"], *_interval(part, "top1")) for s, part in test["per_source"].items()]
-        if test
-        else [],
-        hardest=_hardest(test) if test else "",
-        elsewhere=landmark.get("elsewhere"),
-        elsewhere_data=for_markdown(landmark["elsewhere"]["data"]) if "elsewhere" in landmark else "",
-        named=test.get("named") if test else None,
+        data=test["data"] if test else _option(command, "--data") or "its owner's folder",
+        hardest=_hardest(test["per_class"]) if test else "",
         rejection=_rejection(test) if test else [],
-        rule=landmark.get("known"),
-        calibration=landmark.get("calibration"),
-        temperature=landmark.get("temperature", 1.0),
-        validation={"n": landmark["validation"]["n"], "percent": f"{100 * landmark['validation']['top1']:.2f}"},
-        confusion=(folder / "test" / "confusion.png").is_file(),
-        curves=(folder / "curves.png").is_file(),
+        pictures={file.relative_to(folder).as_posix() for file in folder.rglob("*.png")},
         examples=examples,
-        train_photos=len(split.get("train", [])),
-        val_photos=len(split.get("val", [])),
-        left_out=len(split.get("left_out", {})),
-        not_measured=test["excluded"] + len(test["left_out"]) if test else 0,
+        split=run.split() or {},
         command=shlex.join(command),
         device=environment["device"],
         duration=duration(run.seconds()),
-        versions=", ".join(f"{package} {environment['packages'][package]}" for package in ("torch", "timm")),
-        licence=_licence(licence),
-        labels=[for_markdown(label) for label in model.labels],
+        packages=environment["packages"],
+        licence=licence,
     )
-    (folder / "README.md").write_text(re.sub(r"\n{3,}", "\n\n", str(card)), encoding="utf-8")
+    (folder / "README.md").write_text(str(ModelCard(re.sub(r"\n{3,}", "\n\n", content))), encoding="utf-8")
 
 
-def _interval(figures: dict[str, Any], key: str) -> tuple[str, str, str]:
-    low, high = figures[f"{key}_ci95"]
-    return f"{100 * low:.2f}", f"{100 * figures[key]:.2f}", f"{100 * high:.2f}"
+def _template() -> Any:
+    """The card's template; a figure that it needs and doesn't get is an error, not a gap."""
+    environment = Environment(
+        loader=FileSystemLoader(_TEMPLATES), undefined=StrictUndefined, trim_blocks=True, lstrip_blocks=True
+    )
+    environment.filters |= {"markdown": for_markdown, "percent": _percent}
+    return environment.get_template("model_card.md")
 
 
-def _rejection(test: dict[str, Any]) -> list[tuple[str, int, str, str, str]]:
-    """Rows for photos of anything else: kind, photos, and the share that is named with its interval."""
-    found = test.get("rejection") or {}
+def _percent(fraction: float, digits: int = 2) -> str:
+    return f"{100 * fraction:.{digits}f}"
+
+
+def _rejection(test: dict[str, Any]) -> list[tuple[str, dict[str, Any]]]:
+    """Photos that show none of the landmarks: each kind with its figures, then all near and all far ones."""
+    measured = test.get("rejection") or {}
     groups = {"all near ones (other landmarks, streets and buildings)": "near", "all far ones": "far"}
-    parts = {for_markdown(kind.replace("_", " ")): part for kind, part in found.get("kinds", {}).items() if kind}
-    parts |= {words: found[group] for words, group in groups.items() if group in found}
-    return [(words, part["n"], *_interval(part, "share")) for words, part in parts.items()]
+    parts = [(kind.replace("_", " "), part) for kind, part in measured.get("kinds", {}).items() if kind]
+    return parts + [(words, measured[group]) for words, group in groups.items() if group in measured]
 
 
 def _results(test: dict[str, Any]) -> list[EvalResult]:
@@ -146,27 +138,14 @@ def _results(test: dict[str, Any]) -> list[EvalResult]:
     return [*top, result("f1", "macro F1", "macro_f1", average="macro")]
 
 
-def _hardest(test: dict[str, Any]) -> str:
-    ranked = sorted(test["per_class"].items(), key=lambda item: (item[1]["f1"], item[0]))
-    return ", ".join(
-        f"{for_markdown(label)} ({100 * part['f1']:.0f} %, n = {part['n']})" for label, part in ranked[:_HARDEST]
-    )
-
-
-def _origin(weights_from: str, teacher: str | None) -> str:
-    start = f"Trained from {for_markdown(weights_from)}" if weights_from else "Trained"
-    return f"{start} on what a larger network, {for_markdown(teacher)}, says of the photos." if teacher else f"{start}."
-
-
-def _licence(licence: str) -> str:
-    whose = "The photos that it was trained on keep the licences of their authors."
-    if licence in ("unknown", "other"):
-        return f"Its owner has stated no licence for the weights. {whose}"
-    return f"The weights: {licence}. {whose}"
+def _hardest(per_class: dict[str, dict[str, Any]]) -> str:
+    """The labels with the lowest F1, with it and their number of test photos."""
+    ranked = sorted(per_class.items(), key=lambda item: (item[1]["f1"], item[0]))[:_HARDEST]
+    return ", ".join(f"{for_markdown(label)} ({100 * part['f1']:.0f} %, n = {part['n']})" for label, part in ranked)
 
 
 def _command(command: str, run: str) -> list[str]:
-    """The command of a run, without where on its owner's disk things lie."""
+    """The command of a run, without its owner's paths and without publishing."""
     script, *words = shlex.split(command)
     if script not in ("fit.py", "distill.py"):  # trained from Python
         script, words = "fit.py", ["recipe.yaml", "--data", "DATA", "--output", run]

@@ -1,0 +1,111 @@
+import json
+import re
+
+import pytest
+from helpers.model_folders import describe
+from helpers.runs import pretend
+from huggingface_hub import ModelCard
+
+from landmark_models import models
+from train.hub import card
+from train.hub.card import write_card
+
+
+def written(run, folder, repo_id="alice/net", **options) -> str:
+    write_card(run, models.load(run.path), folder, repo_id, **options)
+    return (folder / "README.md").read_text()
+
+
+def test_the_card_gives_the_measured_figures(evaluated, tmp_path):
+    text = written(evaluated, tmp_path, licence="apache-2.0", base_model="timm/test_resnet")
+    read = ModelCard(text)
+    test = json.loads(evaluated.test.read_text())
+    assert read.data.license == "apache-2.0"
+    assert read.data.library_name == "timm"
+    assert read.data.base_model == "timm/test_resnet"
+    assert "landmark-classification" in read.data.tags
+    top1, _, top5, f1 = read.data.eval_results
+    assert (top1.metric_type, top1.metric_value) == ("accuracy", test["top1"])
+    assert top1.metric_args == {"n": 9, "k": 1, "ci95": test["top1_ci95"]}
+    assert (top1.dataset_split, top1.dataset_revision) == ("test", test["digest"])
+    assert top5.metric_value == test["top5"]
+    assert f1.metric_value == test["macro_f1"]
+    low, high = test["top1_ci95"]
+    assert f"| top-1 | {100 * test['top1']:.2f} | {100 * low:.2f} to {100 * high:.2f} |" in text
+    assert "Red Tower, Green Bridge, Blue Lake." in text
+    assert 'timm.create_model("hf-hub:alice/net", pretrained=True)' in text
+    assert "import landmark_models  #" not in text  # one of timm's own networks
+    assert "{{" not in text
+    assert "\n\n\n" not in text
+    assert re.search(r"Trained on 18 photos of \S+; 6 more", text)
+
+
+def test_a_run_without_test_figures_says_so(run, tmp_path):
+    text = written(run, tmp_path)
+    assert "not measured on photos that it has never seen" in text
+    assert ModelCard(text).data.eval_results is None
+    assert "import landmark_models  #" in text
+
+
+def test_everything_that_a_run_may_record_is_in_its_card(mine, tmp_path):
+    share = {"n": 50, "share": 0.04, "share_ci95": [0.01, 0.13]}
+    source = {"n": 9, "top1": 0.5, "top1_ci95": [0.25, 0.75]}
+    rejection = {"kinds": {"dogs_and_cats": share, "": share}, "near": share, "far": share}
+    pretend(mine, per_source={"Wikimedia|Commons": source}, rejection=rejection, excluded=2, ece_plain_softmax=0.0512)
+    describe(
+        mine.model,
+        teacher="hf-hub:big/one",
+        elsewhere={"data": "my_photos", **source, "named": {"photos": 9, "named": 8, "right": 7}},
+        known={"score": "energy", "threshold": 0.25},
+        calibration={
+            "n": 40, "ece": 0.0123, "rule_chosen_on": {"n": 44, "data": "elsewhere"},
+            "others": {"near": {"n": 5}, "far": {"n": 6}},
+        },
+    )  # fmt: skip
+    (mine.path / "curves.png").touch()
+    (mine.path / "test" / "confusion.png").touch()
+    text = written(mine, mine.path)
+    for part in (
+        r" on the answers of a larger network, hf-hub:big/one.",
+        r"| Wikimedia\|Commons | 9 | 50.00 | 25.00 to 75.00 |",
+        "n = 3).\n\nThe intervals cover",
+        "2 more photos of the test split were left out",
+        "5.12 % for the network's plain",
+        r"**On photos from elsewhere** (my\_photos, n = 9,",
+        "accuracy is 50.0 % (95 % interval 25.0 to 75.0 %).",
+        "It names 8 of these 9 photos, 7 of them correctly.",
+        "| dogs and cats | 50 | 4.00 | 1.00 to 13.00 |\n| all near ones",
+        "expected\n  calibration error there 1.23 %)",
+        "if its energy is at least 0.250, chosen on 44\n  photos from elsewhere, 5 near and 6 far photos of other",
+        "(curves.png)",
+        "(test/confusion.png)",
+        "Its owner has stated no licence for the weights.",
+    ):
+        assert part in text
+    assert "\n\n\n" not in text
+
+
+@pytest.mark.parametrize(
+    ("given", "shown"),
+    [
+        (
+            "fit.py train/recipes/default.yaml --data /home/me/client/photos --output runs/a",
+            "train.fit train/recipes/default.yaml --data photos --output a",
+        ),
+        (
+            "fit.py my/own.yaml '--data=/home/me/My Photos/c' --output a --epochs=3",
+            "train.fit own.yaml --data c --output a --epochs 3",
+        ),
+        (
+            r"fit.py r.yaml --data 'C:\Users\me\photos' --output a --push-to-hub me/net --private",
+            "train.fit r.yaml --data photos --output a",
+        ),
+        (
+            "distill.py r.yaml --teacher hf-hub:me/net --push-to-hub=me/x --data d",
+            "train.distill r.yaml --teacher hf-hub:me/net --data d",
+        ),
+        ("ipython -c 1", "train.fit recipe.yaml --data DATA --output mine"),
+    ],
+)
+def test_the_card_shows_the_command_without_the_owners_paths(given, shown):
+    assert " ".join(card._command(given, "mine")) == f"accelerate launch -m {shown}"

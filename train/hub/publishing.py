@@ -1,0 +1,211 @@
+"""Publish a run's best model on the Hugging Face Hub, and check that the published model answers alike."""
+
+import csv
+import os
+import shutil
+import tempfile
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
+from pathlib import Path
+
+import torch
+from jinja2 import TemplateError
+
+from landmark_models import LandmarkClassifier, models, open_photo
+from landmark_models.errors import LandmarkError, PhotoError
+from landmark_models.files import write_json
+from landmark_models.models.folder import CONFIG_FILE, STATISTICS_FILE, WEIGHTS_FILE, read_config
+from landmark_models.text import for_markdown
+from train.data import find_photos
+from train.hub import upload
+from train.hub.card import Example, write_card
+from train.hub.spaces import publish_space, write_space
+from train.measure.evaluation import evaluate
+from train.run import RunFolder
+
+__all__ = ["publish", "publish_trained", "reserve"]
+
+_EXAMPLE_SIDE = 512  # px, longer side of an example photo at most
+_CREDITS = "credits.csv"
+_REPLACED = ["examples/*", "test/*", "curves.png"]  # an earlier model's, if this one has none
+_PRIVATE_FIGURES = frozenset(["left_out", "model"])  # paths of the owner's photos, and of the run
+
+
+def publish(
+    run: str | Path,
+    repo_id: str,
+    *,
+    private: bool = False,
+    space: str | None = None,
+    examples: Path | None = None,
+    licence: str = "unknown",
+    base_model: str | None = None,
+    allow_unevaluated: bool = False,
+    dry_run: Path | None = None,
+) -> None:
+    """Publish a run's best model, check that it arrived and answers alike, and print where it is.
+
+    Args:
+        run: a run folder.
+        repo_id: `owner/name` on the Hub.
+        private: create the repository as private.
+        space: `owner/name` of a Space to create or update that serves the model.
+        examples: a folder of photos to show, with a table `credits.csv` of `file` and `credit`.
+        licence: of the weights.
+        base_model: the model on the Hub that training started from.
+        allow_unevaluated: publish even without test figures; the card says so.
+        dry_run: write what would be uploaded into this folder, and upload nothing.
+
+    Raises:
+        LandmarkError: the run can't be published, or the Hub refuses or can't be reached.
+    """
+    folder = RunFolder(run)
+    if not folder.recipe.is_file():
+        raise LandmarkError(f"{folder.path} isn't a run folder: it has no {folder.recipe.name}.")
+    model = f"{models.PREFIX}{repo_id}"
+    with _staging(dry_run) as scratch:
+        staged = scratch / "model"
+        staged.mkdir()
+        loaded = models.load(folder.path)
+        classifier = LandmarkClassifier(loaded, engine="torch")
+        _copy_files(folder, staged, loaded, allow_unevaluated)
+        shown = _copy_examples(examples, staged, classifier) if examples else []
+        try:
+            write_card(folder, loaded, staged, repo_id, examples=shown, licence=licence, base_model=base_model)
+        except (OSError, ValueError, LookupError, TypeError, TemplateError) as error:
+            why = f"{type(error).__name__}: {error}"
+            raise LandmarkError(
+                f"{folder.path} lacks what its card needs ({why}); train and evaluate it again."
+            ) from None
+        if dry_run:
+            if space:
+                write_space(scratch / "space", model=model)
+            print(f"{dry_run} holds what would be uploaded; nothing was.")
+            return
+        done = upload.publish(staged, repo_id, private=private, message="Publish the model", replace=_REPLACED)
+    _check_answers(classifier, f"{model}@{done.revision}")
+    what = "Published" if done.changed else "Nothing has changed since it was published:"
+    print(f"{what} {done.url} at revision {done.revision[:12]}; it arrived intact and answers as the run does.")
+    if space:
+        publish_space(space, model=model, private=private)
+
+
+def reserve(repo_id: str | None, private: bool) -> None:
+    """Check before hours of training that the run can be published at the end; only the first process does.
+
+    Raises:
+        LandmarkError: it can't be.
+    """
+    if repo_id and _is_first_process():
+        upload.reserve(repo_id, private=private)
+
+
+def publish_trained(run: RunFolder, data: Path, repo_id: str | None, private: bool, exclude: Path | None) -> None:
+    """Evaluate a run on the data's test split, if there is one, and publish it; only the first process does.
+
+    Raises:
+        LandmarkError: the run is complete, but could not be evaluated or published; the message says how to do so.
+    """
+    if not repo_id or not _is_first_process():
+        return
+    again = f"python -m train.publish {run.path} --repo-id {repo_id}{' --private' if private else ''}"
+    try:
+        labels = read_config(run.model / CONFIG_FILE, str(run.path))["label_names"]
+        has_test_split = find_photos(data, "test", labels) is not None
+        if has_test_split:
+            evaluate(run.path, data, "test", run.test.parent, exclude=exclude)
+        else:
+            again += " --allow-unevaluated"
+        publish(run.path, repo_id, private=private, allow_unevaluated=not has_test_split)
+    except LandmarkError as error:
+        raise LandmarkError(
+            f"{error} The model is in {run.path}; once that is mended, publish it with `{again}`."
+        ) from None
+
+
+def _is_first_process() -> bool:
+    return os.environ.get("RANK", "0") == "0"
+
+
+def _copy_files(run: RunFolder, folder: Path, model: models.LoadedModel, allow_unevaluated: bool) -> None:
+    """Copy the model and what a run recorded into an empty folder, without what is its owner's business."""
+    evaluated = "test" in model.landmark
+    if not evaluated and not allow_unevaluated:
+        raise LandmarkError(
+            f"{run.path} has no test figures: run `python -m train.evaluate {run.path} --data DATA --split test "
+            f"--output {run.test.parent}` first, or add --allow-unevaluated."
+        )
+    model_files = [run.model / name for name in (CONFIG_FILE, WEIGHTS_FILE, STATISTICS_FILE)]
+    for file in [*model_files, run.recipe, run.path / "metrics.jsonl", run.path / "curves.png"]:
+        if file.is_file():
+            shutil.copyfile(file, folder / file.name)
+    if evaluated:
+        public = {name: value for name, value in run.measured().items() if name not in _PRIVATE_FIGURES}
+        (folder / "test").mkdir()
+        write_json(folder / "test" / run.test.name, public)
+        if (picture := run.test.with_name("confusion.png")).is_file():
+            shutil.copyfile(picture, folder / "test" / picture.name)
+
+
+def _copy_examples(source: Path, folder: Path, classifier: LandmarkClassifier) -> list[Example]:
+    """Copy example photos, small and without the camera's metadata, with the model's answers."""
+    target = folder / "examples"
+    target.mkdir()
+    examples = []
+    for position, (name, credit) in enumerate(_read_credits(source), start=1):
+        try:
+            photo = open_photo(source / name, _EXAMPLE_SIDE)
+            first = classifier.predict(source / name, 1)[0]
+        except PhotoError as error:
+            raise LandmarkError(f"An example can't be shown: {error}") from None
+        photo.thumbnail((_EXAMPLE_SIDE, _EXAMPLE_SIDE))
+        photo.info.clear()  # or Pillow would write a comment again
+        shown = f"examples/{position:02d}.jpg"
+        photo.save(folder / shown, quality=85)
+        answer = f"{for_markdown(first.label)}, {first.score:.0%}"
+        examples.append(Example(shown, f"Example photo {position}", answer, for_markdown(credit)))
+    return examples
+
+
+def _read_credits(source: Path) -> Sequence[tuple[str, str]]:
+    """File and credit of each example photo."""
+    table = source / _CREDITS
+    try:
+        with table.open(newline="", encoding="utf-8-sig") as file:
+            credits = [(row["file"] or "", row["credit"] or "") for row in csv.DictReader(file)]
+    except (KeyError, ValueError, csv.Error, OSError):
+        raise LandmarkError(
+            f"{table} isn't a table with the columns `file` and `credit`: state in it who made each example photo, and "
+            "its licence."
+        ) from None
+    for position, (name, credit) in enumerate(credits, start=1):
+        if not name.strip() or not credit.strip():
+            raise LandmarkError(f"Row {position} of {table} ({name}) has no file or no credit; complete or remove it.")
+        if not (source / name).resolve().is_relative_to(source.resolve()):
+            raise LandmarkError(f"{table} names {name}, which is not in {source}.")
+    return credits
+
+
+@contextmanager
+def _staging(dry_run: Path | None) -> Iterator[Path]:
+    """The folder to write to: a temporary one, or for a dry run one that stays if all goes well."""
+    if dry_run is None:
+        with tempfile.TemporaryDirectory() as scratch:
+            yield Path(scratch)
+        return
+    if dry_run.exists() and (not dry_run.is_dir() or any(dry_run.iterdir())):
+        raise LandmarkError(f"{dry_run} is not empty; remove it first, or give another --output.")
+    dry_run.mkdir(parents=True, exist_ok=True)
+    try:
+        yield dry_run
+    except BaseException:
+        shutil.rmtree(dry_run)
+        raise
+
+
+def _check_answers(classifier: LandmarkClassifier, published: str) -> None:
+    """Check that a published model gives the same logits as the run's own."""
+    there = LandmarkClassifier.load(published, engine="torch")
+    photo = torch.rand(1, *classifier.pretrained_cfg["input_size"], generator=torch.Generator().manual_seed(0))
+    if there.labels != classifier.labels or not torch.equal(classifier.logits(photo), there.logits(photo)):
+        raise LandmarkError(f"{published} answers differently from {classifier.source}; publish it again.")
