@@ -21,7 +21,6 @@ from landmark_models.photo import MAX_BYTES
 
 __all__ = ["LAUNCH_OPTIONS", "build"]
 
-# Server-side rendering would need node.
 LAUNCH_OPTIONS: dict[str, Any] = {"theme": THEME, "css": PAGE_CSS, "max_file_size": MAX_BYTES, "ssr_mode": False}
 
 
