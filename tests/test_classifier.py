@@ -25,6 +25,10 @@ def test_predictions_are_ranked_probabilities(classifier, photo):
     assert sum(scores) == pytest.approx(1)
 
 
+def test_its_repr_says_which_model_it_is(classifier, run):
+    assert repr(classifier).startswith(f"<LandmarkClassifier {run.path}: landmark_net, 3 labels, ")
+
+
 def test_top_k_is_at_most_what_the_model_knows_and_at_least_one(classifier, photo):
     assert len(classifier.predict(photo, top_k=99)) == 3
     assert len(classifier.predict(photo, top_k=1)) == 1

@@ -1,7 +1,9 @@
+import sys
+
 import pytest
 from matplotlib.figure import Figure
 
-from landmark_models import LandmarkClassifier, PhotoError, predict_landmarks, suggest_locations
+from landmark_models import LandmarkClassifier, LandmarkError, PhotoError, predict_landmarks, suggest_locations
 
 
 def test_the_likeliest_landmarks_are_named_by_their_labels(sure, photo):
@@ -21,3 +23,9 @@ def test_a_figure_shows_the_photo_and_asks_or_says_that_nothing_is_recognised(su
     assert suggest_locations(photo).axes[0].get_title().startswith("Not recognised")  # it shows no landmark
     with pytest.raises(PhotoError):
         suggest_locations(tmp_path / "gone.jpg")
+
+
+def test_without_matplotlib_a_sentence_says_what_to_install(photo, monkeypatch):
+    monkeypatch.setitem(sys.modules, "matplotlib.figure", None)
+    with pytest.raises(LandmarkError, match="pip install matplotlib"):
+        suggest_locations(photo)
