@@ -22,11 +22,11 @@ def open_exported(model: str | Path) -> "Subject | None":
         ModelError: the file can't be used.
     """
     from landmark_models.models import EMBEDDED, PREFIX
-    from train.hub.exported_subject import ExportedSubject
+    from train.hub.exported_subject import exported_subject
     from train.hub.formats import SUFFIXES
 
     is_model = str(model) in EMBEDDED or str(model).startswith(PREFIX) or Path(model).is_dir()
-    return None if is_model or Path(model).suffix not in SUFFIXES else ExportedSubject(model)
+    return None if is_model or Path(model).suffix not in SUFFIXES else exported_subject(model)
 
 
 def command(

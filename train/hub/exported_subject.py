@@ -3,6 +3,7 @@
 import time
 from collections.abc import Sequence
 from pathlib import Path
+from typing import Any
 
 import torch
 from tqdm.auto import tqdm
@@ -10,54 +11,37 @@ from tqdm.auto import tqdm
 from landmark_models.errors import PhotoError
 from landmark_models.rejection import KnownRule
 from train.hub.exported_model import ExportedModel, photo_tensor
-from train.measure.choices import TTA
-from train.measure.predict import Change, Logits
+from train.measure.predict import Logits
 from train.measure.subject import Subject
 
-__all__ = ["ExportedSubject"]
+__all__ = ["exported_subject"]
 
 
-class ExportedSubject(Subject):
-    """Photos go in whole, one at a time, as the file takes them.
+def exported_subject(file: str | Path) -> Subject:
+    """The file takes photos whole, one at a time; its speed includes decoding them.
 
-    Its logits are the logarithms of the file's probabilities; its scores are 0 or 1, as the file says itself whether it
-    knows the landmark.
+    Its logits are the logarithms of its probabilities; its scores are 0 or 1, because it applies its rule itself.
 
     Raises:
         ModelError: the file can't be used.
     """
+    model, speeds = ExportedModel(file), [0.0]
 
-    has_options = False
-
-    def __init__(self, file: str | Path):
-        self.model = ExportedModel(file)
-        self.labels, self.temperature = self.model.labels, self.model.temperature
-        self.rule, self.device = KnownRule(threshold=0.5), torch.device("cpu")
-        self._speed = 0.0
-
-    def predict(
-        self,
-        files: Sequence[Path],
-        batch_size: int = 64,
-        tta: TTA | None = None,
-        change: Change | None = None,
-        title: str = "predicting",
-    ) -> Logits:
-        rows, scores = [torch.empty(0, len(self.labels))], []
+    def predict(files: Sequence[Path], *_: Any, title: str = "predicting") -> Logits:
+        rows, scores = [torch.empty(0, len(model.labels))], []
         failures: dict[int, str] = {}
         started = time.perf_counter()
-        for index, file in enumerate(tqdm(files, desc=title, unit="photo", leave=False)):
+        for index, photo in enumerate(tqdm(files, desc=title, unit="photo", leave=False)):
             try:
-                probabilities, known = self.model.probabilities(photo_tensor(file))
+                probabilities, known = model.probabilities(photo_tensor(photo))
             except PhotoError as error:
                 failures[index] = str(error)
                 continue
             rows.append(probabilities.clamp_min(1e-30).log().unsqueeze(0))
             scores.append(float(known))
-        self._speed = len(files) / (time.perf_counter() - started)
+        speeds.append(len(files) / (time.perf_counter() - started))
         readable = [index for index in range(len(files)) if index not in failures]
         return Logits(torch.cat(rows), torch.tensor(scores), None, readable, failures)
 
-    def photos_per_second(self) -> float:
-        """Of the last `predict`, decoding included."""
-        return self._speed
+    rule, device = KnownRule(threshold=0.5), torch.device("cpu")
+    return Subject(model.labels, model.temperature, rule, device, predict, lambda: speeds[-1], has_options=False)

@@ -23,7 +23,7 @@ from train.measure.corruptions import CORRUPTIONS
 from train.measure.figures import Share, figures, named_figures
 from train.measure.rejection import find_negatives, rejection_figures
 from train.measure.sources import read_sources, source_figures
-from train.measure.subject import ServedModel, Subject
+from train.measure.subject import Subject, served_model
 from train.measure.tables import metrics_tables, write_predictions
 from train.run import RunFolder
 
@@ -71,7 +71,7 @@ def evaluate(
         LandmarkError: the model or the data isn't available, the data has labels that the model doesn't know, or the
             run has test figures of other photos already.
     """
-    subject = subject or ServedModel(model)
+    subject = subject or served_model(model)
     if not subject.has_options and (tta or negatives or robustness):
         raise DataError(f"{model} is measured as it is: --tta, --negatives and --robustness are for models.")
     if tta and negatives:

@@ -1,8 +1,9 @@
 """What is evaluated: anything that has labels and turns photos into logits."""
 
 import time
-from abc import ABC, abstractmethod
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
+from functools import partial
 from pathlib import Path
 
 import torch
@@ -10,20 +11,22 @@ import torch
 from landmark_models.classifier import LandmarkClassifier
 from landmark_models.devices import best_device
 from landmark_models.rejection import KnownRule
-from train.measure.choices import TTA
-from train.measure.predict import Change, Logits, predict_logits
+from train.measure.predict import Logits, predict_logits
 
-__all__ = ["ServedModel", "Subject", "inference_speed"]
+__all__ = ["Subject", "inference_speed", "served_model"]
 
 
-class Subject(ABC):
+@dataclass(frozen=True)
+class Subject:
     """A model as `train.measure.evaluation.evaluate` sees it.
 
     Attributes:
         labels: by class index.
         temperature: what the network's logits are divided by.
-        rule: whose threshold applies to the scores that `predict` returns.
+        rule: whose threshold applies to the scores of `predict`.
         device: that it runs on.
+        predict: takes files and the options of `predict_logits`.
+        photos_per_second: its speed, once it has predicted something.
         has_options: whether it takes several views of a photo, photos of other things, and corrupted photos.
     """
 
@@ -31,50 +34,26 @@ class Subject(ABC):
     temperature: float
     rule: KnownRule
     device: torch.device
-    has_options: bool
-
-    @abstractmethod
-    def predict(
-        self,
-        files: Sequence[Path],
-        batch_size: int = 64,
-        tta: TTA | None = None,
-        change: Change | None = None,
-        title: str = "predicting",
-    ) -> Logits:
-        """Logits and scores of photos; see `predict_logits`."""
-
-    @abstractmethod
-    def photos_per_second(self) -> float:
-        """Its speed, once it has predicted something."""
+    predict: Callable[..., Logits]
+    photos_per_second: Callable[[], float]
+    has_options: bool = True
 
 
-class ServedModel(Subject):
+def served_model(model: str | Path) -> Subject:
     """A MODEL as it is served, but computed by PyTorch on the best device.
 
     Raises:
         LandmarkError: the model isn't available.
     """
-
-    has_options = True
-
-    def __init__(self, model: str | Path):
-        self.classifier = LandmarkClassifier.load(model, best_device(), "torch")
-        self.labels, self.temperature = self.classifier.labels, self.classifier.temperature
-        self.rule, self.device = self.classifier.known_rule, self.classifier.device
-
-    def predict(
-        self,
-        files: Sequence[Path],
-        batch_size: int = 64,
-        tta: TTA | None = None,
-        change: Change | None = None,
-        title: str = "predicting",
-    ) -> Logits:
-        return predict_logits(self.classifier, files, batch_size, tta, change, title)
-
-    def photos_per_second(self) -> float:
-        return inference_speed(self.classifier)
+    classifier = LandmarkClassifier.load(model, best_device(), "torch")
+    return Subject(
+        classifier.labels,
+        classifier.temperature,
+        classifier.known_rule,
+        classifier.device,
+        partial(predict_logits, classifier),
+        partial(inference_speed, classifier),
+    )
 
 
 def inference_speed(classifier: LandmarkClassifier, batch_size: int = 32, seconds: float = 1.0) -> float:
