@@ -37,7 +37,7 @@ def test_a_head_on_cached_features_is_measured_against_epochs(data):
         head(Recipe.from_values(TINY), data)
 
 
-def test_engines_are_measured_in_turns_and_those_that_are_missing_named(run, monkeypatch):
+def test_engines_are_measured_in_turns_and_missing_ones_named(run, monkeypatch):
     result = engines(str(run.path), rounds=2, batch_rounds=1)
     assert set(result.seconds) == set(result.rates) == set(ENGINES) - set(result.absent)
     assert {"PyTorch f32", "PyTorch bf16"} <= set(result.seconds)

@@ -86,7 +86,7 @@ def test_a_student_learns_from_the_teacher_alone_with_photos_that_nobody_labelle
     )
 
 
-def test_a_distillation_that_was_stopped_ends_as_if_it_had_not_been(shared_data, teacher, tmp_path, monkeypatch):
+def test_an_interrupted_distillation_ends_as_if_it_had_not_been(shared_data, teacher, tmp_path, monkeypatch):
     recipe = student(epochs=2, mixup=0.5, hard_label_weight=0.5, start_image_size=24)
     more = write_data(tmp_path / "more", train=1, test=2)
     lesson = {"teacher": models.load(teacher.path), "unlabelled": [more]}
@@ -109,7 +109,7 @@ def test_a_distillation_that_was_stopped_ends_as_if_it_had_not_been(shared_data,
         fit(recipe, shared_data, tmp_path / "stopped", **lesson, resume=True)
 
 
-def test_photos_of_the_data_itself_are_no_unlabelled_ones(shared_data, teacher, tmp_path, capsys):
+def test_photos_of_the_data_itself_are_not_used_as_unlabelled_ones(shared_data, teacher, tmp_path, capsys):
     noisy_photo((9, 9, 9), 5).save(tmp_path / "new.jpg")
     (tmp_path / ".hidden").mkdir()
     noisy_photo((9, 9, 9), 6).save(tmp_path / ".hidden" / "thumb.jpg")
@@ -122,7 +122,7 @@ def test_photos_of_the_data_itself_are_no_unlabelled_ones(shared_data, teacher, 
     assert all(path.startswith("train/") for path in few.split()["val"])
 
 
-def test_mistakes_are_sentences(data, teacher, tmp_path):
+def test_mistakes_are_reported_in_a_sentence(data, teacher, tmp_path):
     model = models.load(teacher.path)
     (data / "train" / "00.Red_Tower").rename(data / "train" / "00.Old_Mill")
     with pytest.raises(LandmarkError, match="doesn't have 'Old Mill' of the data's 3 labels"):

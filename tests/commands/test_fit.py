@@ -130,7 +130,7 @@ def test_a_val_folder_is_used_as_it_is_and_test_is_never_read(data, tmp_path):
     assert all(path.startswith("val/") for path in split["val"])
 
 
-def test_mistakes_are_sentences_and_leave_no_run(data, tmp_path):
+def test_mistakes_are_reported_in_a_sentence_and_leave_no_run(data, tmp_path):
     with pytest.raises(RecipeError, match=r"no model 'landmark_nett'; nearest: .*landmark_net"):
         fit(tiny(model="landmark_nett"), data, tmp_path / "run")
     with pytest.raises(RecipeError, match="can't be built"):
@@ -258,7 +258,7 @@ def test_what_is_excluded_is_neither_trained_nor_validated_on(data, tmp_path):
         fit(tiny(epochs=1), data, tmp_path / "other", exclude="nowhere.txt")
 
 
-def test_a_run_is_logged_to_tensorboard_and_goes_on_there(data, tmp_path):
+def test_a_run_is_logged_to_tensorboard(data, tmp_path):
     from tensorboard.backend.event_processing.event_accumulator import EventAccumulator
 
     run = fit(tiny(), data, tmp_path / "run", log_with=["tensorboard"])
@@ -269,7 +269,7 @@ def test_a_run_is_logged_to_tensorboard_and_goes_on_there(data, tmp_path):
         assert [value.value for value in values] == pytest.approx([line[tag] for line in run.metrics()])
 
 
-def test_trackers_that_can_not_be_had_are_sentences(data, tmp_path, monkeypatch):
+def test_unknown_and_missing_trackers_are_reported(data, tmp_path, monkeypatch):
     with pytest.raises(RecipeError, match=r"no tracker 'tensorbord'; accelerate supports .*tensorboard"):
         fit(tiny(), data, tmp_path / "run", log_with=["tensorbord"])
     monkeypatch.setattr("train.engine.accelerator.get_available_trackers", lambda: [])
@@ -281,7 +281,7 @@ def test_trackers_that_can_not_be_had_are_sentences(data, tmp_path, monkeypatch)
 @pytest.mark.gpu
 @pytest.mark.skipif(not torch.cuda.is_available(), reason="no GPU")
 @pytest.mark.parametrize("precision", ["no", "bf16", "fp16"])
-def test_training_on_a_gpu_and_going_on_with_it(precision, data, tmp_path):
+def test_training_and_resuming_on_a_gpu(precision, data, tmp_path):
     recipe = tiny(mixed_precision=precision, epochs=8, warmup_epochs=1, ema_decay=0.5)
     run = fit(recipe, data, tmp_path / "run")
     assert max(line["val_top1"] for line in run.metrics()) == 1.0

@@ -26,7 +26,7 @@ def apply(seed: int, **knobs) -> torch.Tensor:
         {"augment": "trivialaugment"},
     ],
 )
-def test_a_photo_becomes_a_tensor_that_follows_from_the_seed(knobs):
+def test_the_seed_determines_the_augmented_photo(knobs):
     image = apply(1, **knobs)
     assert image.shape == (3, 32, 32)
     assert image.dtype == torch.uint8
@@ -34,13 +34,13 @@ def test_a_photo_becomes_a_tensor_that_follows_from_the_seed(knobs):
     assert torch.equal(image, apply(2, **knobs)) == (knobs["augment"] == "none")
 
 
-def test_knobs_act():
+def test_rotation_and_blur_have_an_effect():
     plain = {"augment": "classic", "crop_scale": 1.0}
     assert not torch.equal(apply(1, **plain), apply(1, **plain | {"rotation": 45}))
     assert apply(1, **plain | {"blur": 1.0}).float().std() < apply(1, **plain).float().std()
 
 
-def test_crops_from_a_padded_photo_are_shifts_of_what_is_served():
+def test_crops_of_a_padded_photo_are_shifted_copies_of_it():
     photos = torch.randint(0, 256, (2, 3, 16, 24), dtype=torch.uint8)
     padded = v2.functional.pad(photos, 4, padding_mode="reflect")
     places = set()
@@ -54,7 +54,7 @@ def test_crops_from_a_padded_photo_are_shifts_of_what_is_served():
 
 
 @pytest.mark.parametrize("augment", ["none", "classic", "randaugment"])
-def test_photos_are_shifted_and_mirrored_as_the_recipe_says(augment):
+def test_photos_are_shifted_and_flipped_as_the_recipe_says(augment):
     batch = torch.randint(0, 256, (200, 3, 8, 8), dtype=torch.uint8)
     draws = 2 * torch.rand(200, DRAWS) - 1
     recipe = Recipe(augment=augment, crop_padding=0.125, flip=0.3, color_jitter=0)
@@ -66,7 +66,7 @@ def test_photos_are_shifted_and_mirrored_as_the_recipe_says(augment):
     assert sum(mirrored) == (draws[:, 3] < -0.4).sum() if augment != "none" else not any(mirrored)
 
 
-def test_a_batch_is_normalised_as_it_is_served():
+def test_training_and_serving_normalise_alike():
     photo = noisy_photo((200, 40, 40), 0, (32, 32))
     cfg = {"input_size": (3, 32, 32), "crop_pct": 1.0, "interpolation": "bilinear", "mean": (0.4, 0.5, 0.6)}
     served = serving_transform({**cfg, "std": (0.1, 0.2, 0.3)})(photo)

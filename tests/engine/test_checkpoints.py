@@ -97,7 +97,9 @@ def interrupt(monkeypatch, owner, name: str, call: int, after: bool) -> None:
         (Path, "rename", 2, False, None),  # checkpoint written, not yet named
     ],
 )
-def test_wherever_it_is_stopped_a_run_ends_alike(owner, name, call, after, steps, uninterrupted, shared_data, tmp_path):
+def test_a_run_interrupted_anywhere_ends_as_if_it_had_not_been(
+    owner, name, call, after, steps, uninterrupted, shared_data, tmp_path
+):
     with pytest.MonkeyPatch.context() as patched:
         interrupt(patched, owner, name, call, after)
         with pytest.raises(KeyboardInterrupt):
@@ -106,7 +108,7 @@ def test_wherever_it_is_stopped_a_run_ends_alike(owner, name, call, after, steps
     assert_same_end(run, uninterrupted)
 
 
-def test_a_run_killed_again_and_again_ends_alike(uninterrupted, shared_data, tmp_path):
+def test_a_run_killed_repeatedly_ends_as_if_it_had_not_been(uninterrupted, shared_data, tmp_path):
     recipe = tmp_path / "r.yaml"
     stateful().write(recipe)
     command = [sys.executable, "-m", "train.fit", recipe, "--data", shared_data, "--output", tmp_path / "run"]
@@ -125,7 +127,7 @@ def test_a_run_killed_again_and_again_ends_alike(uninterrupted, shared_data, tmp
 
 
 @pytest.mark.parametrize("room", [400, 20_000, 40_000, 60_000])  # too little for recipe, model, curves, checkpoint
-def test_a_full_disk_is_a_sentence_and_loses_nothing(room, uninterrupted, shared_data, tmp_path):
+def test_a_full_disk_is_reported_and_loses_nothing(room, uninterrupted, shared_data, tmp_path):
     before = resource.getrlimit(resource.RLIMIT_FSIZE)
     resource.setrlimit(resource.RLIMIT_FSIZE, (room, before[1]))  # no file may grow beyond it
     try:
@@ -142,7 +144,9 @@ def test_the_last_two_checkpoints_are_kept(uninterrupted):
 
 
 @pytest.mark.parametrize("damage", ["truncated", "changed", "missing", "no manifest"])
-def test_a_damaged_checkpoint_is_named_and_the_one_before_it_used(damage, uninterrupted, shared_data, tmp_path, capsys):
+def test_a_damaged_checkpoint_is_reported_and_the_previous_one_used(
+    damage, uninterrupted, shared_data, tmp_path, capsys
+):
     shutil.copytree(uninterrupted.path, tmp_path / "run")
     run = RunFolder(tmp_path / "run")
     newest = max(run.checkpoints.iterdir())
@@ -177,7 +181,7 @@ def test_a_finished_run_has_nothing_left_to_do(uninterrupted, shared_data, tmp_p
     assert_same_end(run, uninterrupted)
 
 
-def test_patience_is_kept_over_an_interruption(data, tmp_path):
+def test_patience_survives_an_interruption(data, tmp_path):
     knobs = {"epochs": 50, "learning_rate": 0.0, "patience": 2}
     whole = fit(stateful(**knobs), data, tmp_path / "whole")
     with pytest.MonkeyPatch.context() as patched:
@@ -187,7 +191,7 @@ def test_patience_is_kept_over_an_interruption(data, tmp_path):
     assert_same_end(fit(stateful(**knobs), data, tmp_path / "run", resume=True), whole)
 
 
-def test_another_recipe_or_other_photos_are_refused_by_what_differs(data, tmp_path):
+def test_resuming_with_another_recipe_or_other_photos_names_the_differences(data, tmp_path):
     run = fit(stateful(epochs=1), data, tmp_path / "run")
     with pytest.raises(LandmarkError, match=r"continue it with --resume"):
         fit(stateful(epochs=1), data, run.path)
@@ -208,7 +212,7 @@ def test_another_recipe_or_other_photos_are_refused_by_what_differs(data, tmp_pa
         fit(stateful(), data, tmp_path / "thesis", resume=True)
 
 
-def test_the_split_is_read_from_the_run_not_drawn_again(data, tmp_path, monkeypatch):
+def test_a_resumed_run_reads_its_split_instead_of_drawing_it_again(data, tmp_path, monkeypatch):
     run = fit(stateful(epochs=1), data, tmp_path / "run")
     before = json.loads((run.path / "split.json").read_text())
 

@@ -33,7 +33,7 @@ def sample(classes: int, seed: int = 0, count: int = 300, width: int = 20):
 
 
 @pytest.mark.parametrize("penalty", [0.1, 1e-3])
-def test_the_head_is_scikit_learns_logistic_regression(penalty):
+def test_the_linear_head_agrees_with_scikit_learns_logistic_regression(penalty):
     inputs, targets = sample(5)
     head = fit_linear_head(inputs, targets, 5, penalty)
     assert head.converged
@@ -43,7 +43,7 @@ def test_the_head_is_scikit_learns_logistic_regression(penalty):
     assert np.abs(head(inputs).softmax(1).numpy() - expected).max() < 0.005
 
 
-def test_two_classes_one_without_a_sample_and_a_feature_that_never_changes():
+def test_a_class_without_samples_and_a_constant_feature_are_handled():
     inputs, targets = sample(2)
     inputs[:, 3] = 7.0
     head = fit_linear_head(inputs, targets, 3, 0.01)
@@ -55,7 +55,7 @@ def test_two_classes_one_without_a_sample_and_a_feature_that_never_changes():
     assert (logits.argmax(1) != 2).all()
 
 
-def test_the_start_changes_the_way_and_not_the_end():
+def test_a_warm_start_saves_iterations_and_leaves_the_result_unchanged():
     inputs, targets = sample(4)
     cold = fit_linear_head(inputs, targets, 4, 0.01)
     warm = fit_linear_head(inputs, targets, 4, 0.01, start=fit_linear_head(inputs, targets, 4, 0.03))
@@ -63,7 +63,7 @@ def test_the_start_changes_the_way_and_not_the_end():
     assert warm.iterations < cold.iterations
 
 
-def test_fit_takes_this_path_by_itself_and_the_model_is_served_like_any_other(data, pretrained, tmp_path, capsys):
+def test_fit_recognises_a_linear_probe_and_its_model_is_served_like_any_other(data, pretrained, tmp_path, capsys):
     run = fit(frozen(), data, tmp_path / "run", pretrained_weights=pretrained)
     assert not any(run.checkpoints.iterdir())
     lines = run.metrics()
@@ -121,7 +121,7 @@ def weights_of(folder) -> bytes:
     return (folder / "model" / "model.safetensors").read_bytes()
 
 
-def test_a_damaged_file_of_features_is_made_anew(data, pretrained, tmp_path, monkeypatch):
+def test_a_damaged_feature_file_is_computed_again(data, pretrained, tmp_path, monkeypatch):
     monkeypatch.setenv("LANDMARK_CACHE", str(tmp_path / "cache"))
     first = fit(frozen(), data, tmp_path / "first", pretrained_weights=pretrained)
     (file,) = (tmp_path / "cache" / "features").iterdir()
@@ -132,7 +132,7 @@ def test_a_damaged_file_of_features_is_made_anew(data, pretrained, tmp_path, mon
     assert weights_of(tmp_path / "again") == weights_of(first.path)
 
 
-def test_a_resumed_run_is_fitted_once_more_and_in_the_same_way_alone(data, pretrained, tmp_path):
+def test_a_resumed_linear_probe_is_refitted_by_the_same_method_only(data, pretrained, tmp_path):
     arguments = {"data": data, "output": tmp_path / "run", "pretrained_weights": pretrained}
     lines = fit(frozen(), **arguments).metrics()
     again = fit(frozen(), **arguments, resume=True).metrics()
@@ -141,7 +141,7 @@ def test_a_resumed_run_is_fitted_once_more_and_in_the_same_way_alone(data, pretr
         fit(frozen(), **arguments, resume=True, feature_cache=False)
 
 
-def test_it_is_left_to_epochs_where_that_is_asked_for_or_needed(data, pretrained, tmp_path):
+def test_a_linear_head_is_trained_by_epochs_on_request_or_with_augmentation(data, pretrained, tmp_path):
     with pytest.raises(RecipeError, match="feature_views=3 is for a linear head"):
         fit(frozen(feature_views=3), data, tmp_path / "run", pretrained_weights=pretrained)
     for name, knobs, cache in (("asked", {}, False), ("augmented", {"augment": "classic"}, True)):
@@ -150,7 +150,7 @@ def test_it_is_left_to_epochs_where_that_is_asked_for_or_needed(data, pretrained
         assert [line["epoch"] for line in run.metrics()] == [1]
 
 
-def test_two_processes_fit_the_head_that_one_does(data, pretrained, tmp_path, monkeypatch):
+def test_two_processes_fit_the_same_head_as_one(data, pretrained, tmp_path, monkeypatch):
     recipe = frozen(batch_size=10, feature_views=2, augment="classic")  # 24 photos fill no last batch of five each
     monkeypatch.setenv("LANDMARK_CACHE", str(tmp_path / "its own"))
     one = fit(recipe, data, tmp_path / "one", pretrained_weights=pretrained)
@@ -163,7 +163,7 @@ def test_two_processes_fit_the_head_that_one_does(data, pretrained, tmp_path, mo
     assert all(torch.allclose(weights(two)[name], weights(one)[name], atol=1e-4) for name in weights(one))
 
 
-def test_a_head_that_cannot_be_fitted_is_a_sentence(data, pretrained, tmp_path, monkeypatch):
+def test_a_head_that_cannot_be_fitted_is_reported(data, pretrained, tmp_path, monkeypatch):
     monkeypatch.setattr(linear_probe, "_MAX_ITERATIONS", 1)
     with pytest.raises(LandmarkError, match="No fit of the head converged in 1 iterations"):
         fit(frozen(), data, tmp_path / "run", pretrained_weights=pretrained)

@@ -32,7 +32,7 @@ def limit_memory(monkeypatch, photos: int, message: str) -> list[int]:
 @pytest.mark.parametrize(
     "message", ["CUDA out of memory. Tried to allocate 1 GiB", "DefaultCPUAllocator: can't allocate memory: 12 bytes"]
 )
-def test_out_of_memory_halves_what_is_computed_at_once_and_not_the_batch(message, data, tmp_path, monkeypatch, capsys):
+def test_out_of_memory_halves_the_micro_batch_but_not_the_batch(message, data, tmp_path, monkeypatch, capsys):
     parts = fit(tiny(gradient_accumulation_steps=4), data, tmp_path / "parts")
     tried = limit_memory(monkeypatch, 2, message)
     run = fit(tiny(), data, tmp_path / "run")
@@ -45,7 +45,7 @@ def test_out_of_memory_halves_what_is_computed_at_once_and_not_the_batch(message
     assert [line["update"] for line in run.metrics()] == [3, 6]
 
 
-def test_out_of_memory_late_in_a_run_goes_on_from_the_last_checkpoint(data, tmp_path, monkeypatch):
+def test_out_of_memory_late_in_a_run_resumes_from_the_last_checkpoint(data, tmp_path, monkeypatch):
     original, calls = Engine.train_batch, []
 
     def limited(self, images, *rest):
@@ -60,7 +60,7 @@ def test_out_of_memory_late_in_a_run_goes_on_from_the_last_checkpoint(data, tmp_
     assert [line["epoch"] for line in run.metrics()] == [1, 2]
 
 
-def test_too_little_memory_for_anything_is_a_sentence(data, tmp_path, monkeypatch):
+def test_too_little_memory_for_the_smallest_micro_batch_is_reported(data, tmp_path, monkeypatch):
     limit_memory(monkeypatch, 0, "CUDA out of memory. Tried to allocate 1 GiB")
     with pytest.raises(LandmarkError, match="isn't enough memory for 1 photos at a time: choose a smaller model"):
         fit(tiny(), data, tmp_path / "run")
@@ -69,9 +69,7 @@ def test_too_little_memory_for_anything_is_a_sentence(data, tmp_path, monkeypatc
 
 
 @pytest.mark.parametrize("value", [float("nan"), float("inf")])
-def test_a_loss_that_is_no_number_names_its_update_and_leaves_no_checkpoint_behind_it(
-    value, data, tmp_path, monkeypatch
-):
+def test_a_loss_that_is_not_finite_names_its_update_and_leaves_no_later_checkpoint(value, data, tmp_path, monkeypatch):
     original = Engine.train_batch
 
     def poisoned(self, *batch):
@@ -83,7 +81,7 @@ def test_a_loss_that_is_no_number_names_its_update_and_leaves_no_checkpoint_behi
     assert max(entry.name for entry in (tmp_path / "run" / "checkpoints").iterdir()) == "update-00000004"
 
 
-def test_a_training_that_diverges_says_what_to_try(data, tmp_path):
+def test_a_run_that_diverges_suggests_what_to_try(data, tmp_path):
     with pytest.raises(LandmarkError, match=r"diverged. Lower learning_rate \(now 1e\+30\)"):
         fit(tiny(learning_rate=1e30, epochs=4), data, tmp_path / "run")
 
@@ -99,12 +97,12 @@ def test_a_network_that_can_learn_overfits_a_few_batches(data, tmp_path):
     assert Recipe.read(run.recipe).overfit_batches == 1
 
 
-def test_a_network_that_can_not_learn_does_not(data, tmp_path):
+def test_a_learning_rate_of_zero_learns_nothing(data, tmp_path):
     run = fit(tiny(overfit_batches=1, epochs=10, learning_rate=0.0), data, tmp_path / "run")
     assert max(line["val_top1"] for line in run.metrics()) < 1.0
 
 
-def test_a_progress_bar_moves_and_epochs_are_told(data, tmp_path, capsys):
+def test_progress_bar_and_epochs_are_printed(data, tmp_path, capsys):
     fit(tiny(), data, tmp_path / "run")
     captured = capsys.readouterr()
     assert "epoch   2/2" in captured.out

@@ -30,7 +30,7 @@ def test_all_but_the_head_starts_from_the_file(pretrained):
     assert "sha256" in weights_from(recipe(), pretrained)
 
 
-def test_a_file_without_a_classifier_will_do(pretrained, tmp_path):
+def test_pretrained_weights_need_no_classifier(pretrained, tmp_path):
     given = {name: tensor for name, tensor in load_file(pretrained).items() if not name.startswith("fc.")}
     save_file(given, tmp_path / "backbone.safetensors")
     assert same(build_network(recipe(), 3, tmp_path / "backbone.safetensors").state_dict(), given, given)
@@ -52,7 +52,7 @@ def test_weights_that_do_not_fit_name_the_tensors(pretrained, tmp_path):
         build_network(recipe(model="resnet18"), 3, pretrained)
 
 
-def test_weights_that_are_none_are_refused_unread(tmp_path):
+def test_only_safetensors_files_are_read(tmp_path):
     torch.save({"conv1.weight": torch.zeros(1)}, tmp_path / "pickle.safetensors")
     with pytest.raises(LandmarkError, match="can't be read as safetensors"):
         build_network(recipe(), 3, tmp_path / "pickle.safetensors")
@@ -63,7 +63,7 @@ def test_weights_that_are_none_are_refused_unread(tmp_path):
         build_network(recipe(), 3, tmp_path / "weights.bin")
 
 
-def test_without_network_a_sentence_says_what_was_tried(data, tmp_path):
+def test_offline_the_error_says_what_was_tried(data, tmp_path):
     with pytest.raises(LandmarkError) as error:
         fit(recipe(model="resnet18.a1_in1k"), data, tmp_path / "run")
     assert "model.safetensors of https://huggingface.co/timm/resnet18.a1_in1k" in str(error.value)
@@ -74,7 +74,7 @@ def test_without_network_a_sentence_says_what_was_tried(data, tmp_path):
     assert not (tmp_path / "run").exists()
 
 
-def test_with_network_the_weights_come_from_timms_own_repository(pretrained, monkeypatch):
+def test_online_the_weights_come_from_timms_own_repository(pretrained, monkeypatch):
     asked = []
 
     def download(*arguments):
@@ -109,12 +109,12 @@ def test_the_backbones_own_preprocessing_is_used_and_saved(shared_data, tmp_path
         ("convnext_tiny.fb_in3k", r"convnext_tiny has no pretrained weights 'fb_in3k'; timm knows .*in12k_ft_in1k"),
     ],
 )
-def test_an_unknown_name_gets_the_nearest_ones(model, words):
+def test_an_unknown_architecture_gets_suggestions(model, words):
     with pytest.raises(RecipeError, match=words):
         build_network(recipe(model=model), 3)
 
 
-def test_a_network_of_fixed_size_takes_the_recipes(shared_data, tmp_path):
+def test_a_network_of_fixed_size_takes_the_recipes_size(shared_data, tmp_path):
     torch.manual_seed(0)
     file = tmp_path / "vit.safetensors"
     save_file(timm.create_model("test_vit", num_classes=5).state_dict(), file)  # for its own 160 px
@@ -143,7 +143,7 @@ def test_an_mlp_head_is_trained_on_a_frozen_backbone_and_served(shared_data, pre
 
 
 @pytest.mark.parametrize("backbone", ["hf-hub:someone/else", "landmark_mlp", "local-dir:/tmp"])
-def test_an_mlp_head_sits_on_registered_networks_alone(run, tmp_path, backbone):
+def test_an_mlp_head_needs_a_registered_backbone(run, tmp_path, backbone):
     folder = shutil.copytree(run.model, tmp_path / "model")
     config = (folder / "config.json").read_text()
     config = config.replace('"architecture": "landmark_net"', '"architecture": "landmark_mlp"')
@@ -168,7 +168,7 @@ def test_the_first_stages_stay_as_they_are(shared_data, pretrained, tmp_path):
         fit(recipe(freeze=9), shared_data, tmp_path / "other", pretrained_weights=pretrained)
 
 
-def test_networks_of_other_shapes_can_be_frozen_or_say_that_they_cannot():
+def test_unusual_networks_can_be_frozen_or_the_error_says_why_not():
     knobs = {"pretrained": False, "image_size": 224}
     two_heads = build_network(recipe(model="deit_tiny_distilled_patch16_224", freeze="backbone", **knobs), 3)
     left = {name for name, _ in two_heads.named_parameters()} - frozen_parameters(two_heads, "backbone")
@@ -177,7 +177,7 @@ def test_networks_of_other_shapes_can_be_frozen_or_say_that_they_cannot():
         build_network(recipe(model="poolformer_s12", freeze=1, **knobs), 3)
 
 
-def test_every_size_on_the_way_is_tried_before_training():
+def test_every_crop_size_is_tried_before_training():
     with pytest.raises(RecipeError, match="can't take photos of 40 px"):
         build_network(recipe(model="hrnet_w18_small", pretrained=False, start_image_size=32, epochs=6), 3)
 
@@ -195,7 +195,7 @@ def test_frozen_modules_are_in_evaluation_mode():
     assert all(parameter.requires_grad for parameter in network.parameters())
 
 
-def test_the_head_is_warmed_before_the_rest_is_trained(shared_data, pretrained, tmp_path):
+def test_head_epochs_train_the_head_before_the_rest(shared_data, pretrained, tmp_path):
     knobs = {"epochs": 2, "warmup_epochs": 0, "head_epochs": 1, "layer_decay": 0.5}
     knobs |= {"optimizer": "adamw", "learning_rate": 1e-3, "schedule": "cosine"}
     run = fit(recipe(**knobs), shared_data, tmp_path / "run", pretrained_weights=pretrained, checkpointing_steps=3)
@@ -214,7 +214,7 @@ def test_the_head_is_warmed_before_the_rest_is_trained(shared_data, pretrained, 
     assert moved["conv1.0.weight"] < moved["layer4.0.conv2.weight"]
 
 
-def test_a_run_goes_on_only_from_the_weights_that_it_started_with(shared_data, pretrained, tmp_path):
+def test_a_run_is_resumed_only_with_the_weights_that_it_started_with(shared_data, pretrained, tmp_path):
     fit(recipe(epochs=1, warmup_epochs=0), shared_data, tmp_path / "run", pretrained_weights=pretrained)
     other = tmp_path / "other.safetensors"
     save_file(timm.create_model("test_resnet", num_classes=7).state_dict(), other)

@@ -60,7 +60,7 @@ def test_step_decays_when_it_says():
     assert [seen[i * UPDATES] for i in (0, 2, 3, 6, 9)] == pytest.approx([1, 1, 0.1, 0.01, 0.001])
 
 
-def test_plateau_decays_when_accuracy_stalls_alone():
+def test_plateau_decays_only_when_accuracy_stalls():
     assert rates(range(10), schedule="plateau", warmup_epochs=0, decay_epochs=2)[-1] == 1
     stalled = rates([0.5] * 10, schedule="plateau", warmup_epochs=0, decay_epochs=2, decay_rate=0.1)
     assert stalled[3 * UPDATES] == 1
@@ -68,7 +68,7 @@ def test_plateau_decays_when_accuracy_stalls_alone():
 
 
 @pytest.mark.parametrize("name", ["cosine", "onecycle", "step", "plateau"])
-def test_a_stored_schedule_goes_on_where_it_was(name):
+def test_a_restored_schedule_continues_where_it_was(name):
     recipe = Recipe.from_values({"epochs": 10, "schedule": name})
 
     def fresh():

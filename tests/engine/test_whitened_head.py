@@ -154,7 +154,7 @@ def test_strange_statistics_are_refused(head, tmp_path, change, reason):
         FeatureStatistics.read(file, 24, "it")
 
 
-def test_what_can_not_be_fitted_is_a_sentence():
+def test_features_that_cannot_be_fitted_are_reported():
     features, targets = clusters()
     with pytest.raises(LandmarkError, match="1 classes have no photo"):
         fit_whitened_head(features, targets, 6)
@@ -163,11 +163,11 @@ def test_what_can_not_be_fitted_is_a_sentence():
 
 
 @pytest.mark.parametrize("model", ["vit_tiny_patch16_224", "test_efficientnet", "regnetz_005"])
-def test_networks_of_timm_can_have_the_head(model):
+def test_timm_networks_can_have_the_head(model):
     check_head(timm.create_model(model, num_classes=3), model, 224)
 
 
-def test_networks_that_can_not_have_it_are_refused():
+def test_unsuitable_networks_are_refused():
     two_heads = timm.create_model("deit_tiny_distilled_patch16_224", num_classes=3)
     with pytest.raises(LandmarkError, match=r"deit.*Use head=linear"):
         check_head(two_heads, "deit", 224)
@@ -184,7 +184,7 @@ def test_networks_that_can_not_have_it_are_refused():
         ({"average_with_pretrained": 0.25, "pretrained": True, "head": "linear"}, "head=whitened_cosine"),
     ],
 )
-def test_knobs_that_do_not_go_together_are_refused(knobs, reason):
+def test_incompatible_knobs_are_refused(knobs, reason):
     with pytest.raises(RecipeError, match=reason):
         Recipe.from_values({"head": "whitened_cosine", **knobs})
 

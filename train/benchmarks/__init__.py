@@ -1,9 +1,24 @@
 """Benchmarks: what `python -m train.bench` measures, each against the obvious alternative in the same run."""
 
 import statistics
-from collections.abc import Mapping, Sequence
+import time
+from collections.abc import Callable, Mapping, Sequence
 
-__all__ = ["print_rates", "quantiles"]
+__all__ = ["in_turns", "print_rates", "quantiles"]
+
+
+def in_turns(
+    calls: Mapping[str, Callable[[], object]], rounds: int, warm: int, pause: float = 0
+) -> dict[str, list[float]]:
+    """Seconds of each call in each round, after `warm` rounds that don't count, with a pause (s) before each call."""
+    times: dict[str, list[float]] = {name: [] for name in calls}
+    for _ in range(warm + rounds):
+        for name, call in calls.items():
+            time.sleep(pause)
+            started = time.perf_counter()
+            call()
+            times[name].append(time.perf_counter() - started)
+    return {name: values[warm:] for name, values in times.items()}
 
 
 def quantiles(times: Sequence[float]) -> tuple[float, float]:

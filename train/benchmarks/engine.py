@@ -2,10 +2,10 @@
 
 import statistics
 import tempfile
-import time
 from collections.abc import Callable
 from copy import deepcopy
 from dataclasses import dataclass
+from functools import partial
 from importlib.util import find_spec
 from pathlib import Path
 from typing import Any
@@ -17,7 +17,7 @@ from torch.export import Dim
 
 from landmark_models import LandmarkClassifier
 from landmark_models.networks.openvino_engine import compiled, computes_bfloat16, converted, engine_threads, photo_like
-from train.benchmarks import quantiles
+from train.benchmarks import in_turns, quantiles
 
 __all__ = ["ENGINES", "EngineTimes", "engines", "print_engines"]
 
@@ -61,8 +61,8 @@ def engines(model: str, rounds: int, batch_rounds: int) -> EngineTimes:
         **_openvino(plain, config["input_size"], absent),
         **_onnxruntime(plain, config["input_size"], absent),
     }
-    seconds = _in_turns(forwards, photo_like(config, 1), rounds)
-    batches = _in_turns(forwards, photo_like(config, BATCH), batch_rounds)
+    seconds = _seconds(forwards, photo_like(config, 1), rounds)
+    batches = _seconds(forwards, photo_like(config, BATCH), batch_rounds)
     rates = {name: [BATCH / value for value in values] for name, values in batches.items()}
     return EngineTimes(seconds, rates, absent, classifier.config["architecture"], tuple(config["input_size"][1:]))
 
@@ -83,15 +83,8 @@ def print_engines(result: EngineTimes) -> None:
 
 
 @torch.inference_mode()
-def _in_turns(forwards: dict[str, _Forward], images: Tensor, rounds: int) -> dict[str, list[float]]:
-    times: dict[str, list[float]] = {name: [] for name in forwards}
-    for _ in range(_WARM + rounds):
-        for name, forward in forwards.items():
-            time.sleep(_PAUSE)
-            started = time.perf_counter()
-            forward(images)
-            times[name].append(time.perf_counter() - started)
-    return {name: values[_WARM:] for name, values in times.items()}
+def _seconds(forwards: dict[str, _Forward], images: Tensor, rounds: int) -> dict[str, list[float]]:
+    return in_turns({name: partial(forward, images) for name, forward in forwards.items()}, rounds, _WARM, _PAUSE)
 
 
 def _pytorch(network: nn.Module) -> dict[str, _Forward]:
