@@ -4,7 +4,6 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Any
 
-from sklearn.metrics import precision_recall_fscore_support
 from torch import Tensor
 
 __all__ = ["Share", "figures", "named_figures"]
@@ -44,6 +43,8 @@ def figures(logits: Tensor, targets: Tensor, labels: Sequence[str]) -> dict[str,
 
     Macro figures are means over the classes that have a photo among the targets.
     """
+    from sklearn.metrics import precision_recall_fscore_support  # slow to import, and training does not need it
+
     ranked = logits.argsort(dim=1, descending=True, stable=True)
     position = (ranked == targets.unsqueeze(1)).int().argmax(dim=1)
     result: dict[str, Any] = {"n": len(targets)}
