@@ -1,4 +1,4 @@
-"""A classifier as one module: a decoded photo in, calibrated probabilities and its rule's verdict out."""
+"""A classifier as one module: a decoded photo in, calibrated probabilities and whether it is known out."""
 
 import copy
 import math
@@ -17,11 +17,11 @@ __all__ = ["Exported", "Preprocessing"]
 class Preprocessing(nn.Module):
     """`serving_transform` as tensor operations that can be exported: uint8 `(B, 3, H, W)` to float32 `(B, 3, h, w)`.
 
-    Resizing and cropping are two matrix products, with the weights that Pillow's antialiasing filters have. Sizes are
-    computed in tensors, so that B, H and W stay free. Pillow rounds to whole levels after each product, this does not.
+    Resizing and cropping are two matrix products with the weights of Pillow's antialiasing filters. Sizes are computed
+    as tensors, so B, H and W stay dynamic. Unlike Pillow, it doesn't round to whole levels after each product.
 
     Raises:
-        LandmarkError: the config resizes by a filter that is neither bilinear nor bicubic.
+        LandmarkError: the config resizes with a filter other than bilinear or bicubic.
     """
 
     mean: Tensor
@@ -35,7 +35,7 @@ class Preprocessing(nn.Module):
         config = resolve_data_config({}, pretrained_cfg=pretrained_cfg)
         if config["interpolation"] not in ("bilinear", "bicubic"):
             raise LandmarkError(
-                f"The model resizes photos by {config['interpolation']!r}; an export can do bilinear and bicubic."
+                f"The model resizes photos with {config['interpolation']!r}; exports support bilinear and bicubic only."
             )
         self.bicubic = config["interpolation"] == "bicubic"
         self.crop_mode = config["crop_mode"]
@@ -58,7 +58,7 @@ class Preprocessing(nn.Module):
         return (x / 255 - self.mean) / self.std
 
     def _resized(self, height: Tensor, width: Tensor) -> tuple[Tensor, Tensor]:
-        """The whole photo's height and width once resized, as torchvision and timm round them."""
+        """Height and width of the whole resized photo, rounded as torchvision and timm do."""
         rows, columns = self.target
         if self.crop_mode == "squash":
             return torch.full_like(height, rows), torch.full_like(width, columns)
@@ -70,7 +70,7 @@ class Preprocessing(nn.Module):
         return (height / ratio).round().long(), (width / ratio).round().long()
 
     def _weights(self, positions: Tensor, resized: Tensor, out: Tensor) -> tuple[Tensor, Tensor]:
-        """What each pixel of a side counts in each of the crop, `(out, side)`, and which of these the photo covers."""
+        """The weight of each pixel of a side in each of the crop, `(out, side)`; which of these the photo covers."""
         excess = resized - out.shape[0]
         half = excess / 2
         index = out + torch.where(excess >= 0, half.round(), half.trunc()).long()
@@ -87,23 +87,23 @@ class Preprocessing(nn.Module):
 
 
 def _positions(line: Tensor) -> Tensor:
-    """0, 1, 2, ... along a line of pixels, int64; unlike `torch.arange` it ties an exported file to no device."""
+    """0, 1, 2, ... along a line of pixels, int64; unlike `torch.arange`, it ties an exported file to no device."""
     return torch.ones_like(line, dtype=torch.int64).cumsum(0) - 1
 
 
 class Exported(nn.Module):
     """A classifier as one module: RGB photos, uint8 `(B, 3, H, W)`, to probabilities and whether they are known.
 
-    Probabilities are float32 `(B, classes)`; known, bool `(B,)`, says whether a photo shows a landmark of the model's.
+    Probabilities are float32 `(B, classes)`; known is bool `(B,)`: whether a photo shows one of the model's landmarks.
 
     Raises:
-        LandmarkError: its preprocessing can't be exported.
+        LandmarkError: the classifier's preprocessing can't be exported.
     """
 
     def __init__(self, classifier: LandmarkClassifier):
         super().__init__()
         self.preprocessing = Preprocessing(classifier.pretrained_cfg)
-        # The classifier keeps its channels_last weights, which torch.export would warn of.
+        # A copy: the classifier keeps its channels_last weights, about which torch.export would warn.
         self.served = copy.deepcopy(classifier.served).to(memory_format=torch.contiguous_format)
         self.threshold = classifier.known_rule.threshold
         self.eval().requires_grad_(False)

@@ -125,10 +125,10 @@ def _damaged(folder: Path, repo_id: str, kind: str, revision: str) -> list[str]:
     """The files that the Hub holds with other content than the folder, or not at all, by its own hashes."""
     files = {path.relative_to(folder).as_posix(): path for path in folder.rglob("*") if path.is_file()}
     infos = with_retries(partial(HfApi().get_paths_info, repo_id, list(files), revision=revision, repo_type=kind))
-    arrived = {info.path for info in infos if isinstance(info, RepoFile) and _is_same(files[info.path], info)}
-    return sorted(files.keys() - arrived)
-
-
-def _is_same(file: Path, info: RepoFile) -> bool:
-    """Large files are compared by SHA-256, small ones by the hash that Git gives a blob."""
-    return sha256(file) == info.lfs.sha256 if info.lfs else git_hash(file.read_bytes()) == info.blob_id
+    intact = set()
+    for info in infos:
+        if isinstance(info, RepoFile):
+            file = files[info.path]
+            same = sha256(file) == info.lfs.sha256 if info.lfs else git_hash(file.read_bytes()) == info.blob_id
+            intact |= {info.path} if same else set()
+    return sorted(files.keys() - intact)
