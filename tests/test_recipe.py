@@ -156,7 +156,13 @@ def test_help_lists_every_knob_and_a_wrong_option_is_refused():
     assert "Traceback" not in refused.stderr
 
 
-@pytest.mark.parametrize("file", RECIPES, ids=lambda file: file.stem)
+QUICK = ("compact", "1-baseline", "effnetv2_b0_frozen")  # one of each way to train; the others with the slow tests
+
+
+@pytest.mark.parametrize(
+    "file",
+    [pytest.param(file, marks=[] if file.stem in QUICK else pytest.mark.slow, id=file.stem) for file in RECIPES],
+)
 def test_every_recipe_trains(file, tmp_path):
     write_data(tmp_path / "photos", train=3, test=1)
     size = 96 if "inception" in file.stem else 32
