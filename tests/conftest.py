@@ -1,6 +1,7 @@
 # ruff: noqa: E402
 """What several tests need: small photos, a small data folder, a small trained run."""
 
+import gc
 import json
 import os
 import shutil
@@ -46,6 +47,7 @@ from train.recipe import Recipe
 
 settings.register_profile("project", deadline=None, suppress_health_check=[HealthCheck.too_slow])
 settings.load_profile("project")
+gc.freeze()  # accelerate collects garbage after each training; what is imported needn't be walked through each time
 
 
 @pytest.fixture

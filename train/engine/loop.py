@@ -1,5 +1,6 @@
 """The epochs of a run, from the first one or the last checkpoint on; smaller micro-batches if memory runs out."""
 
+import time
 from collections.abc import Callable
 from typing import Any
 
@@ -16,6 +17,8 @@ from train.recipe import Recipe
 from train.run import RunFolder
 
 __all__ = ["retry_on_oom", "run_epochs"]
+
+_DRAWING_INTERVAL = 10.0  # seconds; drawing the curves takes longer than an epoch of a small network on few photos
 
 
 def retry_on_oom(recipe: Recipe, accelerator: Accelerator, train: Callable[[int], None]) -> None:
@@ -59,13 +62,14 @@ def run_epochs(
 ) -> None:
     """Train from where the engine stands to the recipe's last epoch.
 
-    Each epoch leaves a checkpoint, metrics, curves and the best (or last) model; every so many `checkpointing_steps`
-    updates there is a checkpoint, too. Both loaders are split among the processes.
+    Each epoch leaves a checkpoint, metrics and the best (or last) model, and every few seconds the curves are drawn;
+    every so many `checkpointing_steps` updates there is a checkpoint, too. Both loaders are split among the processes.
 
     Raises:
         LandmarkError: training diverges, or the run's folder can't be written.
     """
     recipe, accelerator, progress = engine.recipe, engine.accelerator, engine.progress
+    drawn, drawn_epochs = time.monotonic(), progress.epochs
     while progress.epochs < recipe.epochs:
         if recipe.patience and progress.epochs - progress.best_epoch >= recipe.patience:
             accelerator.print(f"No improvement for {recipe.patience} epochs: stopped early.")
@@ -85,9 +89,15 @@ def run_epochs(
         with run.writing():
             if accelerator.is_main_process:
                 _save_epoch(engine, run, metrics, improved)
+                if progress.epochs == recipe.epochs or time.monotonic() - drawn > _DRAWING_INTERVAL:
+                    draw_curves(run.metrics(), run.path / "curves.png")
+                    drawn, drawn_epochs = time.monotonic(), progress.epochs
             checkpoints.save()
         accelerator.log({name: metrics[name] for name in metrics.keys() - {"update"}}, step=progress.updates)
         accelerator.print(_describe_epoch(engine, metrics, improved))
+    if accelerator.is_main_process and drawn_epochs < progress.epochs:  # stopped early
+        with run.writing():
+            draw_curves(run.metrics(), run.path / "curves.png")
     accelerator.print(
         f"Best: epoch {progress.best_epoch}, validation top-1 {100 * progress.best_top1:.2f} %. "
         f"{'The last epoch is kept. ' if recipe.keeps_last_epoch else ''}The model is in {run.model}."
@@ -119,7 +129,6 @@ def _save_epoch(engine: Engine, run: RunFolder, metrics: dict[str, Any], improve
         model_args = served_arguments(recipe)
         run.save_model(engine.averaged_network, engine.labels, recipe, validation, model_args=model_args)
     run.log(metrics | {"gradient_norms": engine.gradient_norms})
-    draw_curves(run.metrics(), run.path / "curves.png")
 
 
 def _describe_epoch(engine: Engine, metrics: dict[str, Any], improved: bool) -> str:
