@@ -25,7 +25,7 @@ import typer
 from landmark_models import LandmarkError, models
 from landmark_models.devices import best_device
 from landmark_models.errors import run_command
-from landmark_models.page.examples import example_photos
+from landmark_models.page.facts import example_photos
 from landmark_models.page.fetching import guard_fetching
 from landmark_models.page.layout import LAUNCH_OPTIONS, build
 from landmark_models.page.serving import Serving

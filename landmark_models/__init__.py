@@ -27,17 +27,9 @@ IMPORT_ORDER = (
 )  # fmt: skip
 
 __all__ = [
-    "Answer",
-    "LandmarkClassifier",
-    "LandmarkError",
-    "ModelError",
-    "PhotoError",
-    "Prediction",
-    "open_photo",
-    "photo_position",
-    "predict_landmarks",
-    "suggest_locations",
-]
+    "Answer", "LandmarkClassifier", "LandmarkError", "ModelError", "PhotoError", "Prediction", "open_photo",
+    "photo_position", "predict_landmarks", "suggest_locations",
+]  # fmt: skip
 
 _MODULES = {
     "classifier": ("Answer", "LandmarkClassifier", "Prediction"),

@@ -14,7 +14,7 @@ from landmark_models.text import for_terminal
 
 if TYPE_CHECKING:
     from landmark_models.classifier import Answer
-    from landmark_models.library.journal import Summary
+    from landmark_models.library.rows import Summary
 
 app = typer.Typer(
     help="Tell which landmark is in a photo, and tag photos with it.",
@@ -57,12 +57,9 @@ def predict(
     answers = list(zip(photos, classifier.predict_many(photos, top_k), strict=True))
     if as_json:
         records = [
-            {
-                "path": path,
-                "predictions": [] if isinstance(answer, PhotoError) else [vars(candidate) for candidate in answer],
-                "known": None if isinstance(answer, PhotoError) else answer.known,
-                "error": str(answer) if isinstance(answer, PhotoError) else None,
-            }
+            {"path": path, "predictions": [], "known": None, "error": str(answer)}
+            if isinstance(answer, PhotoError)
+            else {"path": path, "predictions": list(map(vars, answer)), "known": answer.known, "error": None}
             for path, answer in answers
         ]
         typer.echo(json.dumps(records, indent=2, ensure_ascii=True))
@@ -171,10 +168,8 @@ def info(model: ModelOption = "default") -> None:
     classifier = LandmarkClassifier.load(model, engine="cached")
     parameters = parameter_count(classifier.network)
     typer.echo(f"{classifier.source}: {classifier.config['architecture']}, {parameters / 1e6:.2f} M parameters")
-    if test := classifier.landmark.get("test"):
-        typer.echo(f"test {_measured(test)}")
-    else:
-        typer.echo("not tested")
+    test = classifier.landmark.get("test")
+    typer.echo(f"test {_measured(test)}" if test else "not tested")
     if elsewhere := classifier.landmark.get("elsewhere"):
         typer.echo(f"photos from elsewhere: {_measured(elsewhere)}")
     typer.echo(f"{len(classifier.labels)} landmarks: " + ", ".join(map(for_terminal, classifier.labels)))

@@ -10,7 +10,7 @@ from collections.abc import Callable, Iterable, Iterator
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
 from itertools import islice
-from typing import Any, Literal
+from typing import Any, Literal, get_args
 
 import torch
 from torch import Tensor
@@ -26,7 +26,7 @@ from landmark_models.rejection import KnownRule
 __all__ = ["Answer", "Engine", "LandmarkClassifier", "Prediction", "right_of_100"]
 
 Engine = Literal["auto", "cached", "torch"]
-_ENGINES = ("auto", "cached", "torch")
+_ENGINES = get_args(Engine)
 
 
 @dataclass(frozen=True)
@@ -66,11 +66,8 @@ class LandmarkClassifier:
     """
 
     def __init__(self, model: models.LoadedModel, device: str | torch.device = "cpu", engine: Engine = "auto"):
-        self.source = model.source
-        self.revision = model.revision
-        self.config = model.config
-        self.landmark = model.landmark
-        self.labels = model.labels
+        self.source, self.revision, self.config = model.source, model.revision, model.config
+        self.landmark, self.labels = model.landmark, model.labels
         self.device = torch.device(device)
         self.known_rule = KnownRule.from_config(self.landmark)
         temperature = float(self.landmark.get("temperature", 1.0))
@@ -104,10 +101,8 @@ class LandmarkClassifier:
             raise LandmarkError(f"The engine {choice!r} must be one of {', '.join(_ENGINES)}; see LANDMARK_ENGINE.")
         if self.device.type != "cpu" or choice == "torch":
             return None
-        body = _Body(self.served)
-        return openvino_body(
-            body, self.pretrained_cfg, model.weights, self.config["architecture"], convert=choice == "auto"
-        )
+        architecture, convert = self.config["architecture"], choice == "auto"
+        return openvino_body(_Body(self.served), self.pretrained_cfg, model.weights, architecture, convert=convert)
 
     @property
     def engine(self) -> str:
@@ -147,10 +142,7 @@ class LandmarkClassifier:
 
     @torch.inference_mode()
     def outputs(self, images: Tensor, precision: torch.dtype = torch.float32) -> Outputs:
-        """Logits `(B, classes)`, temperature applied, and rule scores `(B,)` for images `(B, 3, H, W)`, on the CPU.
-
-        The precision is that of `body`; the head is always computed in float32.
-        """
+        """`Outputs` on the CPU for images `(B, 3, H, W)`; `precision` is that of `body`, the head's is float32."""
         logits, scores = self.served.head(self.body(images, precision))
         return Outputs(logits.cpu(), scores.cpu())
 

@@ -9,8 +9,6 @@ from typing import Any
 
 import torch
 
-__all__ = ["available_cores", "best_device", "device_name", "fast_precision", "instruction_set", "keep_freed_memory"]
-
 _BF16 = ("avx512_bf16", "bf16")  # bfloat16 instructions on x86 and on ARM, as torch.cpu calls them
 _M_TRIM_THRESHOLD, _M_MMAP_MAX = -1, -4  # malloc.h
 

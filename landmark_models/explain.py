@@ -15,8 +15,6 @@ from landmark_models.errors import LandmarkError
 from landmark_models.photo import Photo, open_photo
 from landmark_models.preprocess import crop_box
 
-__all__ = ["NoExplanationError", "explain", "heat_map"]
-
 _MIN_SIDE = 480  # px, of the picture's shorter side, if the photo has as many
 _MAX_SIDE = 2048  # px, of its longer side
 _OPACITY = 0.65  # of the colour where the heat is greatest
@@ -71,15 +69,9 @@ def explain(classifier: LandmarkClassifier, photo: Photo, label: str | None = No
 
     The parts that the preprocessing crops away are grey.
 
-    Args:
-        classifier: as in `heat_map`.
-        photo: as in `LandmarkClassifier.predict`.
-        label: as in `heat_map`.
-
     Raises:
-        NoExplanationError: the network has no spatial feature map.
         PhotoError: the photo can't be read.
-        ValueError: the classifier doesn't know the label.
+        NoExplanationError, ValueError: as in `heat_map`.
     """
     picture = open_photo(photo, max(classifier.min_side, _MIN_SIDE))
     picture.thumbnail((_MAX_SIDE, _MAX_SIDE), reducing_gap=2)  # formats other than JPEG are decoded at full size

@@ -10,18 +10,6 @@ from typing import Any, NamedTuple
 
 from landmark_models.errors import reason
 
-__all__ = [
-    "PART",
-    "PHOTO_SUFFIXES",
-    "Entry",
-    "atomic_path",
-    "find_photos_below",
-    "is_photo_name",
-    "sha256",
-    "write_json",
-    "write_text",
-]
-
 PART = ".part"  # suffix of an unfinished file
 
 PHOTO_SUFFIXES = frozenset(

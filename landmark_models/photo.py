@@ -19,18 +19,9 @@ from PIL import ExifTags, Image, ImageCms, ImageOps
 from landmark_models.errors import PhotoError, reason
 
 __all__ = [
-    "DECODED_MARGIN",
-    "MAX_ASPECT",
-    "MAX_BYTES",
-    "MAX_PIXELS",
-    "Photo",
-    "ReadPhoto",
-    "open_photo",
-    "photo_name",
-    "photo_position",
-    "read_photo",
-    "thumbnail",
-]
+    "DECODED_MARGIN", "MAX_ASPECT", "MAX_BYTES", "MAX_PIXELS", "Photo", "ReadPhoto", "open_photo", "photo_name",
+    "photo_position", "read_photo", "thumbnail",
+]  # fmt: skip
 
 # Pillow warns about odd metadata and about large images; here a photo is either read or refused with a `PhotoError`.
 warnings.filterwarnings("ignore", module=r"PIL\.")

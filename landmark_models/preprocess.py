@@ -6,8 +6,6 @@ from typing import Any
 from timm.data import create_transform, resolve_data_config
 from torchvision.transforms import Compose
 
-__all__ = ["crop_box", "required_side", "serving_transform"]
-
 
 def serving_transform(pretrained_cfg: dict[str, Any]) -> Compose:
     """The transform from an RGB Pillow image to a normalised float32 tensor `(3, H, W)`.

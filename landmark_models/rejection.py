@@ -7,11 +7,14 @@ Higher scores mean that it is more likely. `LOGIT_SCORES` are computed from the 
 import math
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
-from typing import Any
+from typing import Any, TypeGuard
 
 from torch import Tensor
 
-__all__ = ["FEATURE_SCORES", "LOGIT_SCORES", "KnownRule"]
+
+def is_number(value: object) -> TypeGuard[int | float]:
+    """Whether a value from JSON is a number; True and False aren't."""
+    return isinstance(value, int | float) and not isinstance(value, bool)
 
 
 def _standardized_max_logit(logits: Tensor) -> Tensor:
@@ -49,11 +52,10 @@ class KnownRule:
         """
         if "known" not in landmark:
             return cls()
-        block = landmark["known"]
-        score, threshold = (block.get("score"), block.get("threshold")) if isinstance(block, dict) else (None, None)
-        number = isinstance(threshold, int | float) and not isinstance(threshold, bool) and math.isfinite(threshold)
+        block = landmark["known"] if isinstance(landmark["known"], dict) else {}
+        score, threshold = block.get("score"), block.get("threshold")
         names = (*LOGIT_SCORES, *FEATURE_SCORES)
-        if isinstance(score, str) and score in names and threshold is not None and number:
+        if isinstance(score, str) and score in names and is_number(threshold) and math.isfinite(threshold):
             return cls(score, float(threshold))
         raise ValueError(f"the rule `known` needs a `score`, one of {', '.join(names)}, and a finite `threshold`")
 

@@ -3,8 +3,6 @@
 import html
 import re
 
-__all__ = ["for_markdown", "for_spreadsheet", "for_terminal"]
-
 
 def for_markdown(text: str) -> str:
     """Text for one line or table cell of Markdown; neither markup nor HTML in it takes effect."""

@@ -28,14 +28,12 @@ from landmark_models.devices import available_cores, fast_precision
 from landmark_models.errors import LandmarkError
 from landmark_models.files import sha256
 from landmark_models.library.decoding import Decoded, Decoders
-from landmark_models.library.journal import Journal, Summary
+from landmark_models.library.journal import Journal
 from landmark_models.library.listing import can_be_read_twice, check_sources, find_entries, written_path
-from landmark_models.library.rows import Row
+from landmark_models.library.rows import Row, Summary
 from landmark_models.library.sidecars import Sidecars
 from landmark_models.tagging.tags import CSV_COLUMNS, Tags
 from landmark_models.text import for_spreadsheet
-
-__all__ = ["BATCH", "COLUMNS", "recognise", "tag_library"]
 
 COLUMNS = (
     *CSV_COLUMNS[:-1], "bytes", "width", "height", "photo_latitude", "photo_longitude", "model", "revision", "sidecar",
@@ -50,6 +48,8 @@ class _RowMaker:
     """Makes the row of a photo from what was decoded and the model's answer, and writes its sidecar."""
 
     def __init__(self, csv: bool, model: models.LoadedModel, min_confidence: float, sidecars: Sidecars | None):
+        if not 0 <= min_confidence <= 1:
+            raise LandmarkError(f"min_confidence={min_confidence} must be from 0 to 1.")
         self.csv, self.min_confidence, self.sidecars = csv, min_confidence, sidecars
         from_hub = model.source.startswith(models.PREFIX)
         self.origin = {
@@ -103,7 +103,7 @@ def tag_library(
 ) -> Summary | None:
     """Tag photos; resume where an earlier call stopped, however it ended.
 
-    Several processes started by a launcher share the photos, each on its own device.
+    Several processes started by a launcher share the photos, each on its own device; all but the first return None.
 
     Args:
         sources: as in `find_entries`.
@@ -113,15 +113,10 @@ def tag_library(
         min_confidence: a probability in 0..1; answers below it count as not recognised.
         workers: decoding processes for each process here; by default, as many as there are cores.
 
-    Returns:
-        What the output holds; None in all processes but the first.
-
     Raises:
         LandmarkError: a source, the model or the output can't be used, or there is no photo. What is done is kept.
     """
     check_sources(sources)
-    if not 0 <= min_confidence <= 1:
-        raise LandmarkError(f"min_confidence={min_confidence} must be from 0 to 1.")
     state = _join_processes(sources)
     with state.main_process_first():  # it downloads, the others find it in the cache
         loaded = models.load(model)
@@ -135,27 +130,21 @@ def tag_library(
                 print(loaded.note, file=sys.stderr)
         state.wait_for_everyone()
         done = journal.resume(make_row.job)
-        state.wait_for_everyone()  # all count before any goes on
+        state.wait_for_everyone()  # all count before any continues
         _tag_remaining(sources, journal, classifier, make_row, state, done, workers or _cores())
         journal.close()
         state.wait_for_everyone()
-        if not state.is_main_process:
-            return None
-        summary = journal.finish()
+        summary = journal.finish() if state.is_main_process else None
     finally:
         journal.release()
-    if not summary.total:
+    if summary and not summary.total:
         out.unlink()
         raise LandmarkError(f"There is no photo in {', '.join(sources)}.")
     return summary
 
 
 def _join_processes(sources: Sequence[str]) -> PartialState:
-    """This process's place among those that a launcher started.
-
-    Raises:
-        LandmarkError: there are several, and a source is a stream.
-    """
+    """This process's place among those that a launcher started; several of them can't share a stream."""
     on_cpu = parse_flag_from_env("ACCELERATE_USE_CPU") or not torch.accelerator.is_available()
     state = PartialState(on_cpu, timeout=timedelta(days=30))  # the others may finish days before the last
     if state.num_processes > 1 and not can_be_read_twice(sources):

@@ -29,8 +29,6 @@ from landmark_models.errors import PhotoError
 from landmark_models.files import Entry
 from landmark_models.photo import read_photo
 
-__all__ = ["Decoded", "Decoders"]
-
 _CHUNK = 8  # photos that a worker gets at a time
 _AHEAD = 4  # chunks per worker that are decoded before the model needs them
 

@@ -13,9 +13,7 @@ import re
 import shutil
 import sqlite3
 import time
-from collections import Counter
 from collections.abc import Iterable, Iterator, Sequence
-from dataclasses import dataclass, field
 from pathlib import Path
 from typing import IO
 
@@ -23,12 +21,9 @@ from filelock import FileLock, Timeout
 
 from landmark_models.errors import LandmarkError, reason
 from landmark_models.files import atomic_path, write_json
-from landmark_models.library.rows import Csv, JsonLines, Row, RowFile
-
-__all__ = ["DiskSet", "Journal", "Summary"]
+from landmark_models.library.rows import Csv, JsonLines, Row, Summary
 
 _SYNC_SECONDS = 5.0  # between two fsyncs
-_MAX_REASONS = 1000
 _OURS = re.compile(r"^(lock|job\.json|.*\.jsonl|.*\.part)$")
 
 
@@ -59,35 +54,6 @@ class DiskSet:
         self._rows.close()
 
 
-@dataclass
-class Summary:
-    """Counts over a job's output: photos in total, with a recognised landmark, without one, and failed.
-
-    `new` counts the photos done since the last start, `landmarks` the names, `reasons` the errors.
-    """
-
-    total: int = 0
-    new: int = 0
-    recognised: int = 0
-    unknown: int = 0
-    failed: int = 0
-    landmarks: Counter[str] = field(default_factory=Counter)
-    reasons: Counter[str] = field(default_factory=Counter)
-
-    def count(self, row: Row) -> None:
-        """Count a row by its `path`, `name` and `error`."""
-        self.total += 1
-        if row["error"]:
-            self.failed += 1
-            reason = row["error"].replace(row["path"], "the photo")
-            self.reasons[reason if reason in self.reasons or len(self.reasons) < _MAX_REASONS else "other"] += 1
-        elif row["name"]:
-            self.recognised += 1
-            self.landmarks[row["name"]] += 1
-        else:
-            self.unknown += 1
-
-
 class Journal:
     """The rows of a job on their way to `out`, a .jsonl or a .csv file.
 
@@ -111,7 +77,7 @@ class Journal:
         self.out, self.process, self.processes = out, process, processes
         if out.suffix.lower() not in (".jsonl", ".csv") or os.path.isdir(out):
             raise LandmarkError(f"The output {out} must be a file whose name ends in .jsonl or .csv.")
-        self.format: RowFile = JsonLines() if out.suffix.lower() == ".jsonl" else Csv(columns)
+        self.format: JsonLines | Csv = JsonLines() if out.suffix.lower() == ".jsonl" else Csv(columns)
         self.parts = out.with_name(f"{out.name}.parts")
         self.lock = FileLock(self.parts / "lock", blocking=False)
         self._done = DiskSet()
@@ -259,11 +225,7 @@ class Journal:
                 yield from JsonLines(unfinished=True).read(file)
 
     def _finished(self) -> Iterator[Row]:
-        """The rows of the existing output.
-
-        Raises:
-            LandmarkError: it can't be read, or wasn't written by this command.
-        """
+        """The rows of the existing output."""
         try:
             with self.out.open(encoding="utf-8", newline="") as file:
                 yield from self.format.read(file)

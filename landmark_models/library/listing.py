@@ -16,8 +16,6 @@ from typing import cast
 from landmark_models.errors import LandmarkError, reason
 from landmark_models.files import PHOTO_SUFFIXES, Entry, find_photos_below
 
-__all__ = ["can_be_read_twice", "check_sources", "find_entries", "written_path"]
-
 _LONGEST_PATH = 32_768  # bytes, of a line in a list
 _UNWRITABLE = re.compile("[\x00-\x1f\x7f-\x9f\u2028\u2029\ud800-\udfff]")
 

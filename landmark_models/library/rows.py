@@ -1,25 +1,47 @@
-"""File formats for rows, one for each photo: JSON lines and CSV."""
+"""Rows, one for each photo: counts over them, and their file formats, JSON lines and CSV."""
 
 import csv
 import json
+from collections import Counter
 from collections.abc import Iterable, Iterator, Sequence
-from typing import IO, Any, Protocol
+from dataclasses import dataclass, field
+from typing import IO, Any
 
 from landmark_models.errors import LandmarkError
 
-__all__ = ["Csv", "JsonLines", "Row", "RowFile"]
-
 Row = dict[str, Any]
 
+_MAX_REASONS = 1000
 _NEEDED = {"path", "name", "error", "model", "revision"}
 
 
-class RowFile(Protocol):
-    """A format for rows in a file."""
+@dataclass
+class Summary:
+    """Counts over a job's output: photos in total, with a recognised landmark, without one, and failed.
 
-    def read(self, file: IO[str]) -> Iterator[Row]: ...
+    `new` counts the photos done since the last start, `landmarks` the names, `reasons` the errors.
+    """
 
-    def write(self, file: IO[str], rows: Iterable[Row]) -> None: ...
+    total: int = 0
+    new: int = 0
+    recognised: int = 0
+    unknown: int = 0
+    failed: int = 0
+    landmarks: Counter[str] = field(default_factory=Counter)
+    reasons: Counter[str] = field(default_factory=Counter)
+
+    def count(self, row: Row) -> None:
+        """Count a row by its `path`, `name` and `error`."""
+        self.total += 1
+        if row["error"]:
+            self.failed += 1
+            reason = row["error"].replace(row["path"], "the photo")
+            self.reasons[reason if reason in self.reasons or len(self.reasons) < _MAX_REASONS else "other"] += 1
+        elif row["name"]:
+            self.recognised += 1
+            self.landmarks[row["name"]] += 1
+        else:
+            self.unknown += 1
 
 
 class JsonLines:

@@ -11,8 +11,6 @@ from landmark_models.errors import LandmarkError, reason
 from landmark_models.files import write_text
 from landmark_models.tagging.tags import Tags
 
-__all__ = ["Sidecars"]
-
 _MAX_BYTES = 16 * 2**20
 
 

@@ -6,15 +6,13 @@ config = read_config(folder / CONFIG_FILE, "hf-hub:owner/name")
 import json
 import math
 from pathlib import Path
-from typing import Any, TypeGuard
+from typing import Any
 
 from timm.data import resolve_data_config
 
 from landmark_models.errors import ModelError
 from landmark_models.preprocess import required_side, serving_transform
-from landmark_models.rejection import KnownRule
-
-__all__ = ["CONFIG_FILE", "MAX_CONFIG_BYTES", "is_number", "read_config"]
+from landmark_models.rejection import KnownRule, is_number
 
 CONFIG_FILE = "config.json"
 
@@ -85,11 +83,6 @@ def _check_preprocessing(cfg: dict[str, Any], source: str) -> None:
             raise ValueError("std must be above 0")
     except Exception as error:  # whatever timm and torchvision raise
         raise ModelError(f"The pretrained_cfg of {source} gives no valid preprocessing: {error}") from None
-
-
-def is_number(value: object) -> TypeGuard[int | float]:
-    """Whether a value from JSON is a number; True and False aren't."""
-    return isinstance(value, int | float) and not isinstance(value, bool)
 
 
 def _is_text(value: object) -> bool:

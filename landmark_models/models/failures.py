@@ -17,8 +17,6 @@ from huggingface_hub.errors import (
     RevisionNotFoundError,
 )
 
-__all__ = ["describe_failure", "in_background", "is_transient", "with_retries"]
-
 _ATTEMPTS = 3
 _FIRST_WAIT = 1.0  # seconds
 _MAX_WAIT = 60.0  # seconds that the Hub may ask us to wait before the next attempt

@@ -14,22 +14,16 @@ from timm.models._hub import save_config_for_hf  # timm's public save_for_hf can
 from torch import nn
 
 from landmark_models.errors import ModelError
-from landmark_models.models.config import CONFIG_FILE, is_number, read_config
+from landmark_models.models.config import CONFIG_FILE, read_config
 from landmark_models.networks.served import linear_classifier
 from landmark_models.networks.statistics import STATISTICS_FILE, FeatureStatistics
-from landmark_models.rejection import KnownRule
+from landmark_models.rejection import KnownRule, is_number
 from landmark_models.text import for_terminal
 
 __all__ = [
-    "CONFIG_FILE",
-    "MAX_WEIGHTS_BYTES",
-    "STATISTICS_FILE",
-    "WEIGHTS_FILE",
-    "build",
-    "read_config",
-    "read_statistics",
+    "CONFIG_FILE", "MAX_WEIGHTS_BYTES", "STATISTICS_FILE", "WEIGHTS_FILE", "build", "read_config", "read_statistics",
     "save",
-]
+]  # fmt: skip
 
 WEIGHTS_FILE = "model.safetensors"
 
@@ -87,10 +81,7 @@ def save(
 
 
 def _drop_added_arguments(config: Path, model_args: dict[str, Any]) -> None:
-    """Remove what timm added to the `model_args` of a config and nobody asked for.
-
-    Whatever builds the network from the file passes the number of classes itself, and would pass it twice.
-    """
+    """Remove from a config's `model_args` what timm added: what builds the network would pass `num_classes` twice."""
     content = json.loads(config.read_text(encoding="utf-8"))
     added = _ADDED_ARGUMENTS - (model_args.keys() - {"num_classes"})
     kept = {name: value for name, value in content.pop("model_args", {}).items() if name not in added}
@@ -165,11 +156,7 @@ def read_statistics(config: dict[str, Any], network: nn.Module, file: Path, sour
 
 @contextmanager
 def _size_limit(name: str) -> Iterator[None]:
-    """Stop building a network on the meta device as soon as it exceeds what is served.
-
-    Raises:
-        ModelError: it does; `name` says whose config describes it.
-    """
+    """Stop building a network on the meta device as soon as it exceeds what is served; `name` is its config's."""
     numbers = modules = 0
 
     def count(_module: nn.Module, _name: str, part: nn.Module | torch.Tensor | None) -> None:

@@ -8,8 +8,6 @@ from timm.layers import DropPath, SelectAdaptivePool2d, SqueezeExcite, get_act_l
 from timm.models import checkpoint_seq
 from torch import Tensor, nn
 
-__all__ = ["Head", "PlainBlock", "ResidualBlock", "Stage", "conv_norm_act"]
-
 
 def conv_norm_act(
     in_channels: int, channels: int, *, norm: bool, act: str | None, kernel_size: int = 3, stride: int = 1

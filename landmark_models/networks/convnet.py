@@ -14,8 +14,6 @@ from torch import Tensor, nn
 
 from landmark_models.networks.blocks import Head, PlainBlock, ResidualBlock, Stage, conv_norm_act
 
-__all__ = ["ConvNet"]
-
 WeightInit = Literal["default", "normal"]
 
 
@@ -71,20 +69,10 @@ class ConvNet(nn.Module):
             raise ValueError(
                 f"channels {channels}, depths {depths}, strides {strides} and residual {residual} differ in length."
             )
-        self.num_classes = num_classes
-        self.in_chans = in_chans
-        self.drop_rate = drop_rate
-
-        self.stem: nn.Module = nn.Identity()
-        width, reduction = in_chans, 1
-        if stem:
-            self.stem = nn.Sequential(
-                conv_norm_act(in_chans, stem // 2, norm=norm, act=act, stride=2),
-                conv_norm_act(stem // 2, stem, norm=norm, act=act),
-                nn.MaxPool2d(2, ceil_mode=True),
-            )
-            width, reduction = stem, 4
-
+        self.num_classes, self.in_chans, self.drop_rate = num_classes, in_chans, drop_rate
+        self.stem = _stem(in_chans, stem, norm, act) if stem else nn.Identity()
+        width, reduction = (stem, 4) if stem else (in_chans, 1)
+        options: dict[str, Any] = {"norm": norm, "act": act, "se_ratio": se_ratio}
         drop_path = iter(torch.linspace(0, drop_path_rate, sum(depths), device="cpu").tolist())
         stages = []
         self.feature_info: list[dict[str, Any]] = []
@@ -92,9 +80,7 @@ class ConvNet(nn.Module):
             block_class = ResidualBlock if residuals[index] else PlainBlock
             blocks = []
             for _ in range(depth):
-                blocks.append(
-                    block_class(width, channel, norm=norm, act=act, se_ratio=se_ratio, drop_path=next(drop_path))
-                )
+                blocks.append(block_class(width, channel, drop_path=next(drop_path), **options))
                 width = channel
             stages.append(Stage(blocks, stride, stage_drop_rate))
             reduction *= stride
@@ -130,10 +116,8 @@ class ConvNet(nn.Module):
     @torch.jit.ignore
     def group_matcher(self, coarse: bool = False) -> dict[str, Any]:
         """Patterns by which timm groups parameters by depth (layer-wise learning rates, freezing)."""
-        return {
-            "stem": r"^stem",
-            "blocks": r"^stages\.(\d+)" if coarse else r"^stages\.(\d+)\.blocks\.(\d+)",
-        }
+        blocks = r"^stages\.(\d+)" if coarse else r"^stages\.(\d+)\.blocks\.(\d+)"
+        return {"stem": r"^stem", "blocks": blocks}
 
     @torch.jit.ignore
     def set_grad_checkpointing(self, enable: bool = True) -> None:
@@ -164,28 +148,25 @@ class ConvNet(nn.Module):
         return self.forward_head(self.forward_features(x))
 
 
-def _cfg(input_size: int, first_conv: str) -> dict[str, Any]:
-    return {
-        "input_size": (3, input_size, input_size),
-        "crop_pct": 1.0,
-        "interpolation": "bicubic",
-        "mean": IMAGENET_DEFAULT_MEAN,
-        "std": IMAGENET_DEFAULT_STD,
-        "first_conv": first_conv,
-        "classifier": "head.fc",
-        "license": "apache-2.0",
-    }
+def _stem(in_channels: int, channels: int, norm: bool, act: str) -> nn.Module:
+    return nn.Sequential(
+        conv_norm_act(in_channels, channels // 2, norm=norm, act=act, stride=2),
+        conv_norm_act(channels // 2, channels, norm=norm, act=act),
+        nn.MaxPool2d(2, ceil_mode=True),
+    )
 
+
+_SIDES = {"landmark_cnn": 224, "landmark_resnet": 224, "landmark_cnn6": 224, "landmark_net": 128}
 
 default_cfgs = generate_default_cfgs(
     {
-        "landmark_cnn.untrained": _cfg(224, "stages.0.blocks.0.conv.conv"),
-        "landmark_resnet.untrained": _cfg(224, "stages.0.blocks.0.conv1.conv"),
-        "landmark_cnn6.untrained": _cfg(224, "stages.0.blocks.0.conv.conv"),
-        "landmark_net.untrained": _cfg(128, "stem.0.conv"),
+        f"{name}.untrained": {
+            "input_size": (3, side, side), "crop_pct": 1.0, "interpolation": "bicubic", "mean": IMAGENET_DEFAULT_MEAN,
+            "std": IMAGENET_DEFAULT_STD, "classifier": "head.fc", "license": "apache-2.0",
+        }
+        for name, side in _SIDES.items()
     }
-)
-
+)  # fmt: skip
 
 _CNN = {"channels": (64, 128, 256, 512, 512), "depths": (1, 1, 2, 2, 2), "strides": (2, 2, 2, 2, 2)}
 
@@ -218,12 +199,9 @@ def landmark_resnet(pretrained: bool = False, **kwargs: Any) -> ConvNet:
 def landmark_cnn6(pretrained: bool = False, **kwargs: Any) -> ConvNet:
     """Six 3x3 convolutions, each with max pooling, then three linear layers with dropout; 128 to 800 px."""
     defaults = {
-        "channels": (16, 32, 64, 128, 256, 512),
-        "depths": (1, 1, 1, 1, 1, 1),
-        "strides": (2, 2, 2, 2, 2, 2),
-        "head_hidden": (512, 256),
-        "drop_rate": 0.3,
-    }
+        "channels": (16, 32, 64, 128, 256, 512), "depths": [1] * 6, "strides": [2] * 6,
+        "head_hidden": (512, 256), "drop_rate": 0.3,
+    }  # fmt: skip
     return _create("landmark_cnn6", pretrained, defaults, kwargs)
 
 
@@ -231,11 +209,7 @@ def landmark_cnn6(pretrained: bool = False, **kwargs: Any) -> ConvNet:
 def landmark_net(pretrained: bool = False, **kwargs: Any) -> ConvNet:
     """Ours, for small data: a stem with stride 4, few residual blocks with squeeze-and-excitation."""
     defaults = {
-        "channels": (64, 128, 256, 352),
-        "depths": (1, 2, 2, 1),
-        "strides": (2, 2, 2, 1),
-        "stem": 32,
-        "residual": True,
-        "se_ratio": 0.125,
-    }
+        "channels": (64, 128, 256, 352), "depths": (1, 2, 2, 1), "strides": (2, 2, 2, 1),
+        "stem": 32, "residual": True, "se_ratio": 0.125,
+    }  # fmt: skip
     return _create("landmark_net", pretrained, defaults, kwargs)

@@ -11,8 +11,6 @@ import timm
 from timm.models import load_pretrained, register_model
 from torch import nn
 
-__all__ = ["put_mlp_head"]
-
 ARCHITECTURE = "landmark_mlp"
 
 

@@ -17,8 +17,6 @@ from landmark_models import files
 from landmark_models.devices import instruction_set
 from landmark_models.files import PART, write_json
 
-__all__ = ["cache_folder", "checked_model", "save"]
-
 _FORMAT = 1  # of the cached folder
 _MODEL, _WEIGHTS, _RECORD = "model.xml", "model.bin", "digests.json"
 

@@ -6,6 +6,7 @@ if forward is not None:
 """
 
 import logging
+import math
 import sys
 import threading
 from copy import deepcopy
@@ -20,17 +21,6 @@ from torch.export import Dim
 
 from landmark_models.devices import available_cores
 from landmark_models.networks.openvino_cache import cache_folder, checked_model, save
-
-__all__ = [
-    "OpenVinoBody",
-    "Precision",
-    "compiled",
-    "computes_bfloat16",
-    "converted",
-    "engine_threads",
-    "openvino_body",
-    "photo_like",
-]
 
 Precision = Literal["f32", "bf16"]
 
@@ -133,7 +123,7 @@ def converted(body: nn.Module, input_size: tuple[int, int, int]) -> Any:
 
 
 def compiled(model: Any, precision: Precision = "f32") -> OpenVinoBody:
-    """Compile an `openvino.Model` for this CPU, for the least latency."""
+    """Compile an `openvino.Model` for this CPU and the least latency."""
     options = {
         "PERFORMANCE_HINT": "LATENCY",
         "INFERENCE_PRECISION_HINT": precision,
@@ -171,9 +161,8 @@ def _core() -> Any:
     Each Core gives the thread that creates it a new signal stack, and frees it when it is deleted. With several Cores,
     a thread may be left with a freed stack; the next signal, e.g. when a child process ends, then kills this process.
     """
-    openvino = _import_openvino()
     with _core_lock:
-        return _make_core(openvino)
+        return _make_core(_import_openvino())
 
 
 @cache
@@ -182,14 +171,14 @@ def _make_core(openvino: Any) -> Any:
 
 
 def _checked(model: Any, body: nn.Module, config: dict[str, Any]) -> OpenVinoBody:
-    """Compile a new conversion and compare it with PyTorch.
-
-    Raises:
-        ValueError: its outputs aren't those of `body`.
-    """
+    """Compile a new conversion and check that its outputs are those of PyTorch."""
     images = photo_like(config, _TEST_IMAGES)
     forward = compiled(model)
-    difference = _difference(forward(images), _outputs(body, images))
+    with torch.inference_mode():
+        expected = body(images)
+    outputs, difference = forward(images), math.inf
+    if outputs.shape == expected.shape:
+        difference = float(((outputs - expected).norm(dim=1) / expected.norm(dim=1).clamp_min(1e-12)).max())
     if not difference <= TOLERANCE:  # NaN fails, too
         raise ValueError(f"its outputs differ by {difference:.2g} from PyTorch's.")
     return forward
@@ -209,15 +198,3 @@ def photo_like(config: dict[str, Any], count: int) -> Tensor:
     grain = 0.05 * torch.randn(smooth.shape, generator=generator)
     mean, std = (torch.tensor(config[name]).view(3, 1, 1) for name in ("mean", "std"))
     return ((smooth + grain).clamp(0, 1) - mean) / std
-
-
-@torch.inference_mode()
-def _outputs(body: nn.Module, images: Tensor) -> Tensor:
-    return body(images)
-
-
-def _difference(outputs: Tensor, expected: Tensor) -> float:
-    """The largest relative difference between rows of `(B, D)`; infinite if shapes differ."""
-    if outputs.shape != expected.shape:
-        return float("inf")
-    return float(((outputs - expected).norm(dim=1) / expected.norm(dim=1).clamp_min(1e-12)).max())

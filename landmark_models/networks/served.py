@@ -12,8 +12,6 @@ from torch import Tensor, nn
 from landmark_models.networks.statistics import FeatureStatistics
 from landmark_models.rejection import FEATURE_SCORES, LOGIT_SCORES, KnownRule
 
-__all__ = ["Outputs", "ServedNetwork", "linear_classifier", "parameter_count"]
-
 _TINY = 1e-12
 _LEAST_DISTANCE = 1e-3  # of a photo from the mean, relative to the median; nearer features have no meaningful direction
 

@@ -17,8 +17,6 @@ from torch import Tensor
 from landmark_models.errors import ModelError
 from landmark_models.files import atomic_path
 
-__all__ = ["MAX_STATISTICS_BYTES", "STATISTICS_FILE", "FeatureStatistics", "statistics_bytes"]
-
 STATISTICS_FILE = "statistics.safetensors"
 MAX_STATISTICS_BYTES = 2 * 10**6
 

@@ -12,8 +12,6 @@ from jinja2 import Environment
 
 from landmark_models.page.results import PhotoResult, as_csv, as_jsonl, as_sidecars
 
-__all__ = ["EMPTY_CARD", "card_html", "table_html"]
-
 EMPTY_CARD = "<p class='hint'>The answer will appear here.</p>"
 
 

@@ -9,10 +9,8 @@ import ipaddress
 import httpx
 from gradio import processing_utils
 
-from landmark_models.page.errors import PageError
+from landmark_models.page.handlers import PageError
 from landmark_models.photo import MAX_BYTES
-
-__all__ = ["PhotoTransport", "guard_fetching"]
 
 _TIMEOUT = 20.0  # seconds for the whole photo
 _INSTEAD = "please upload the photo instead"
@@ -57,11 +55,7 @@ async def _body(response: httpx.Response) -> bytes:
 
 
 async def _to_public_host(request: httpx.Request) -> httpx.Request:
-    """The request, sent to the very IP address that was checked, even if the host's name resolves anew a moment later.
-
-    Raises:
-        OSError: the host has no public address.
-    """
+    """The request, sent to the very IP address that was checked, even if the host's name resolves anew in between."""
     host = request.url.host
     for *_, address in await asyncio.get_running_loop().getaddrinfo(host, None):
         if _is_public(str(address[0])):

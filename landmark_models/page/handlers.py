@@ -3,8 +3,11 @@
 Handlers(serving, uploads).predict({"path": ".../holiday.jpg"}, top_k=3)
 """
 
+import contextlib
+import html
 import math
-from collections.abc import Callable
+import os
+from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import IO, Any
 
@@ -12,9 +15,8 @@ import gradio as gr
 from PIL import Image
 
 from landmark_models.errors import PhotoError
-from landmark_models.explain import explain
+from landmark_models.explain import NoExplanationError, explain
 from landmark_models.page.cards import table_html
-from landmark_models.page.errors import PageError, photo_errors_shown
 from landmark_models.page.facts import model_facts
 from landmark_models.page.results import PhotoResult, tag_photos
 from landmark_models.page.serving import Serving
@@ -23,13 +25,37 @@ from landmark_models.photo import DECODED_MARGIN, open_photo, photo_position
 from landmark_models.tagging.gazetteer import search
 from landmark_models.tagging.tags import Tags
 
-__all__ = ["MAX_CANDIDATES", "MAX_PHOTOS", "Handlers"]
-
 MAX_CANDIDATES = 10
 MAX_PHOTOS = 200  # at a time
 _DISPLAY_SIDE = 1024  # px, least shorter side of the photo as the page shows it, where the upload is as large
 _COMPUTING = ("predict", "tag", "explain", "answer", "explain_answer", "answer_many")
 _PROGRESS = gr.Progress()
+
+# Options of events. Those that compute with the model: as many run at once as cores can share. Gradio would decode and
+# encode some photos again before a handler gets them; without its preprocessing, the handler gets the file.
+COMPUTING: dict[str, Any] = {
+    "concurrency_id": "model", "concurrency_limit": min(os.cpu_count() or 1, 4), "preprocess": False,
+}  # fmt: skip
+# Those of the page alone, not of its API: each use counts, even while an earlier one is still running.
+PAGE_ONLY: dict[str, Any] = {"api_visibility": "private", "trigger_mode": "multiple"}
+# Those of the page alone that are done at once.
+INSTANT: dict[str, Any] = {"queue": False, "show_progress": "hidden"} | PAGE_ONLY
+
+
+class PageError(gr.Error):
+    """A sentence that the page shows and the API returns; it may quote names that strangers chose."""
+
+    def __init__(self, sentence: str):
+        super().__init__(html.escape(sentence), print_exception=False)
+
+
+@contextlib.contextmanager
+def _photo_errors_shown() -> Iterator[None]:
+    """Show the reason why a photo can't be used, or an answer can't be explained."""
+    try:
+        yield
+    except (PhotoError, NoExplanationError) as error:
+        raise PageError(str(error)) from None
 
 
 class Handlers:
@@ -64,7 +90,7 @@ class Handlers:
             The candidates with their confidences, the photo as it was read, and whether it shows a landmark that the
             model knows.
         """
-        with photo_errors_shown():
+        with _photo_errors_shown():
             tags, picture = self._tags_and_picture(photo)
         scores = {candidate.label: candidate.score for candidate in tags.predictions[: _count(top_k)]}
         return scores, picture, tags.known
@@ -81,7 +107,7 @@ class Handlers:
             `altText`; `name` and `place`, null if no landmark was recognised; `distanceKm` and `agrees`, null if the
             photo has no GPS position.
         """
-        with photo_errors_shown(), self._open(photo) as file:
+        with _photo_errors_shown(), self._open(photo) as file:
             return self._tags(file).record()
 
     def explain(self, photo: Any) -> Image.Image:
@@ -131,7 +157,7 @@ class Handlers:
             raise PageError("There are no photos yet; choose some first.")
         if len(photos) > MAX_PHOTOS:
             raise PageError(f"That's {len(photos)} photos; the limit is {MAX_PHOTOS} at a time.")
-        with photo_errors_shown():
+        with _photo_errors_shown():
             paths = [uploaded_file(photo, self._uploads) for photo in photos]
             files = [(original_name(photo, path), path) for photo, path in zip(photos, paths, strict=True)]
             results = tag_photos(self._serving.current.classifier, files)
@@ -164,7 +190,7 @@ class Handlers:
 
     def _explain(self, photo: Any, label: str | None) -> Image.Image:
         classifier = self._serving.current.classifier  # may be another one than answered
-        with photo_errors_shown(), self._open(photo) as file:
+        with _photo_errors_shown(), self._open(photo) as file:
             return explain(classifier, file, label if label in classifier.labels else None)
 
 

@@ -4,8 +4,6 @@ import gradio as gr
 
 from landmark_models.page.handlers import Handlers
 
-__all__ = ["known_landmarks"]
-
 
 def known_landmarks(handlers: Handlers) -> gr.Dataframe:
     """Lay out the tab; the table is returned, since the model may change between two visits."""

@@ -1,16 +1,15 @@
-"""The page, put together."""
+"""The page, put together, and its API."""
 
 from collections.abc import Callable, Mapping
 from pathlib import Path
 from typing import Any
 
 import gradio as gr
+from gradio.events import api
 from gradio.utils import get_upload_folder
 
-from landmark_models.page.endpoints import endpoints
-from landmark_models.page.events import INSTANT
-from landmark_models.page.examples import gradio_examples
-from landmark_models.page.handlers import Handlers
+from landmark_models.page.facts import gradio_examples
+from landmark_models.page.handlers import COMPUTING, INSTANT, Handlers
 from landmark_models.page.known_landmarks import known_landmarks
 from landmark_models.page.many_photos import many_photos
 from landmark_models.page.one_photo import one_photo
@@ -18,8 +17,6 @@ from landmark_models.page.serving import Serving
 from landmark_models.page.theme import PAGE_CSS, THEME, page_js
 from landmark_models.page.uploads import LIFETIME, SWEEP_INTERVAL
 from landmark_models.photo import MAX_BYTES
-
-__all__ = ["LAUNCH_OPTIONS", "build"]
 
 LAUNCH_OPTIONS: dict[str, Any] = {"theme": THEME, "css": PAGE_CSS, "max_file_size": MAX_BYTES, "ssr_mode": False}
 
@@ -47,10 +44,27 @@ def build(
             landmarks = known_landmarks(handlers)
         with gr.Accordion("About the model", open=False):
             facts = gr.Markdown(handlers.facts(), latex_delimiters=[])
-        endpoints(handlers, photo, top_k)
+        _add_api(handlers, photo, top_k)
         # The model may have changed since the page was built.
         page.load(
             lambda: (handlers.facts(), handlers.known_landmarks()), None, [facts, landmarks],
             js=page_js(list(examples.values())), **INSTANT,
         )  # fmt: skip
     return page
+
+
+def _add_api(handlers: Handlers, photo: gr.Image, top_k: gr.Slider) -> None:
+    """Add the API to the page, with the components of `one_photo` as its parameters."""
+
+    # Gradio describes parameters and results of an endpoint by the components of an event. The page's own events answer
+    # in other shapes, so each endpoint has an event of its own, with a button and outputs that nobody sees.
+    def add(name: str, handler: Callable[..., Any], inputs: Any, *outputs: gr.Component) -> None:
+        gr.Button(visible=False).click(handler, inputs, list(outputs), api_name=name, **COMPUTING)
+
+    def picture() -> gr.Image:
+        return gr.Image(visible=False, format="jpeg")
+
+    add("predict", handlers.predict, [photo, top_k], gr.Label(visible=False), picture(), gr.Checkbox(visible=False))
+    add("explain", handlers.explain, photo, picture())
+    add("tag", handlers.tag, photo, gr.JSON(visible=False))
+    api(handlers.landmarks, api_name="landmarks")

@@ -2,11 +2,8 @@
 
 import gradio as gr
 
-from landmark_models.page.events import COMPUTING
-from landmark_models.page.handlers import Handlers
+from landmark_models.page.handlers import COMPUTING, Handlers
 from landmark_models.page.theme import CARD_CSS, CARD_JS
-
-__all__ = ["many_photos"]
 
 
 def many_photos(handlers: Handlers) -> None:
@@ -15,4 +12,4 @@ def many_photos(handlers: Handlers) -> None:
     recognise = gr.Button("Recognise", variant="primary")
     table = gr.HTML(label="Answers", elem_id="table", min_height=120, css_template=CARD_CSS, js_on_load=CARD_JS)
 
-    recognise.click(handlers.answer_many, photos, table, preprocess=False, api_visibility="private", **COMPUTING)
+    recognise.click(handlers.answer_many, photos, table, api_visibility="private", **COMPUTING)

@@ -7,12 +7,9 @@ from typing import Any
 import gradio as gr
 
 from landmark_models.page.cards import EMPTY_CARD, card_html
-from landmark_models.page.events import COMPUTING, INSTANT, PAGE_ONLY
-from landmark_models.page.handlers import MAX_CANDIDATES, Handlers
+from landmark_models.page.handlers import COMPUTING, INSTANT, MAX_CANDIDATES, PAGE_ONLY, Handlers
 from landmark_models.page.results import PhotoResult
 from landmark_models.page.theme import CARD_CSS, CARD_JS
-
-__all__ = ["card_updates", "one_photo"]
 
 _ALT_TEXT = "Your photo"  # before it is recognised
 _CARD_HEIGHT = 560  # px, so that nothing below moves when an answer comes
@@ -45,11 +42,10 @@ def one_photo(handlers: Handlers, examples: Mapping[Path, str]) -> tuple[gr.Imag
     example = gr.Examples([[str(file)] for file in examples], [photo], label="Examples", cache_examples=False)
 
     card_parts = [card, photo, why, explanation]  # as `card_updates` returns them
-    # Gradio would decode and encode some photos again before we see them: `preprocess=False` hands us the file.
     # Progress is shown on the card, not over the photo, where the next one may be dropped.
     answering: dict[str, Any] = {
         "fn": handlers.answer, "inputs": [photo, top_k], "outputs": [candidates, photo, result],
-        "show_progress_on": card, "preprocess": False, **COMPUTING, **PAGE_ONLY,
+        "show_progress_on": card, **COMPUTING, **PAGE_ONLY,
     }  # fmt: skip
     clearing: dict[str, Any] = {
         "fn": lambda: (None, None, *card_updates(None)), "inputs": None, "outputs": [candidates, result, *card_parts],
@@ -61,9 +57,7 @@ def one_photo(handlers: Handlers, examples: Mapping[Path, str]) -> tuple[gr.Imag
         event.success(card_updates, result, card_parts, **INSTANT)
         # Otherwise "Error" would stay on the card after the photo of a pending answer was removed.
         event.failure(gr.skip, None, card, **INSTANT)
-    why_event = why.click(
-        handlers.explain_answer, [photo, result], explanation, preprocess=False, **COMPUTING, **PAGE_ONLY
-    )
+    why_event = why.click(handlers.explain_answer, [photo, result], explanation, **COMPUTING, **PAGE_ONLY)
     why_event.success(lambda: gr.update(visible=True), None, explanation, **INSTANT)
     # A late answer or explanation must not appear with another photo.
     pending = [upload_event, example_event, why_event]

@@ -14,8 +14,6 @@ from landmark_models.photo import photo_position, thumbnail
 from landmark_models.tagging.tags import CSV_COLUMNS, Tags
 from landmark_models.text import for_spreadsheet
 
-__all__ = ["PhotoResult", "as_csv", "as_jsonl", "as_sidecars", "tag_photos"]
-
 
 @dataclass(frozen=True)
 class PhotoResult:

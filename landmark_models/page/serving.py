@@ -4,6 +4,7 @@ import json
 import math
 import threading
 from concurrent.futures import Future
+from contextlib import suppress
 from pathlib import Path
 from typing import NamedTuple
 
@@ -16,8 +17,6 @@ from landmark_models.classifier import LandmarkClassifier
 from landmark_models.errors import LandmarkError, ModelError
 from landmark_models.files import write_json
 from landmark_models.models.failures import in_background
-
-__all__ = ["Served", "Serving"]
 
 HUB_TIMEOUT = 10.0  # seconds that a start waits for the Hub
 CHECK_INTERVAL = 3 * 3600.0  # seconds between two checks for a newer model
@@ -88,11 +87,7 @@ class Serving:
             succeeded = self._adopt(in_background(self._load))
 
     def _load(self) -> tuple[models.LoadedModel, str]:
-        """Load the model that should serve; the text says why it should.
-
-        Raises:
-            ModelError: it isn't available.
-        """
+        """Load the model that should serve; the text says why it should."""
         if self._model or not self._namespace:
             loaded = models.load(self._model or "default")
             return loaded, loaded.note
@@ -153,11 +148,7 @@ def _embedded(device: str | torch.device) -> LandmarkClassifier:
 
 
 def _tested(classifier: LandmarkClassifier) -> LandmarkClassifier:
-    """The classifier, once it has answered a photo.
-
-    Raises:
-        ModelError: its scores are not finite.
-    """
+    """The classifier, once it has answered a photo with finite scores."""
     scores = [candidate.score for candidate in classifier.predict(Image.radial_gradient("L").convert("RGB"))]
     if not all(map(math.isfinite, scores)):
         raise ModelError(f"{classifier.source} answers a photo with scores that are not finite numbers.")
@@ -170,17 +161,14 @@ def _record_file() -> Path:
 
 
 def _record() -> dict[str, str]:
-    """The record's content; empty if it can't be read."""
     try:
         record = json.loads(_record_file().read_text(encoding="utf-8"))
     except (OSError, ValueError):
-        return {}
+        record = None
     return record if isinstance(record, dict) else {}
 
 
 def _remember(request: str, model: str) -> None:
     """Record what served a request; a cache that can't be written must not stop the page."""
-    try:
+    with suppress(OSError):
         write_json(_record_file(), {**_record(), request: model})
-    except OSError:
-        return

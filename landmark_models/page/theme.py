@@ -6,8 +6,6 @@ from importlib.resources import files
 
 import gradio as gr
 
-__all__ = ["CARD_CSS", "CARD_JS", "PAGE_CSS", "THEME", "page_js"]
-
 # No web fonts: the page makes no requests to third parties and looks the same without a network.
 THEME = gr.themes.Soft(font=["system-ui", "sans-serif"], font_mono=["ui-monospace", "monospace"]).set(
     # for contrast

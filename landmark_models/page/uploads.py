@@ -17,10 +17,6 @@ from typing import Any
 
 from landmark_models.errors import PhotoError
 
-__all__ = [
-    "LIFETIME", "SWEEP_INTERVAL", "keep_sweeping", "original_name", "sweep", "upload_folder", "uploaded_file",
-]  # fmt: skip
-
 LIFETIME = 1800  # seconds that an upload stays on the server, until the next sweep after that
 SWEEP_INTERVAL = 600  # seconds
 

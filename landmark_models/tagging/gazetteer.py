@@ -14,10 +14,6 @@ from urllib.parse import quote
 
 from pydantic import Field, TypeAdapter
 
-__all__ = ["Landmark", "find", "landmarks", "search"]
-
-_FILE = Path(__file__).with_name("gazetteer.json")
-
 
 @dataclass(frozen=True)
 class Landmark:
@@ -66,7 +62,7 @@ class Landmark:
 
 @cache
 def _entries() -> dict[str, Landmark]:
-    content = json.loads(_FILE.read_text(encoding="utf-8"))
+    content = json.loads(Path(__file__).with_name("gazetteer.json").read_text(encoding="utf-8"))
     entries = [
         {**entry, "label": label, "country_name": content["countries"][entry["country"]]}
         for label, entry in content["landmarks"].items()
@@ -84,11 +80,6 @@ def find(label: str) -> Landmark | None:
     return _entries().get(_key(label))
 
 
-def landmarks() -> list[Landmark]:
-    """All entries."""
-    return list(_entries().values())
-
-
 def search(labels: Iterable[str], query: str = "") -> list[dict[str, str]]:
     """What is known about labels, ordered by name; with a query, only those with it in a name, the kind or the place.
 
@@ -97,9 +88,8 @@ def search(labels: Iterable[str], query: str = "") -> list[dict[str, str]]:
     """
     rows = []
     for label in labels:
-        entry = find(label)
         row = {"label": label, "name": label, "kind": "", "place": "", "country": "", "wikidata": ""}
-        if entry:
+        if entry := find(label):
             row |= {"name": entry.name, "kind": entry.kind, "place": entry.place, "country": entry.country_name}
             row["wikidata"] = entry.wikidata or ""
         if query.casefold() in " ".join([*row.values(), *(entry.aliases if entry else ())]).casefold():

@@ -15,8 +15,6 @@ from landmark_models.tagging.gazetteer import Landmark, find
 from landmark_models.tagging.xmp import sidecar
 from landmark_models.text import for_spreadsheet, for_terminal
 
-__all__ = ["CSV_COLUMNS", "Tags", "distance_km"]
-
 CONTRADICTION_KM = 50.0  # from the photo's own position to the landmark
 
 CSV_COLUMNS = (

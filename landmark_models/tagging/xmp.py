@@ -10,8 +10,6 @@ from xml.etree.ElementTree import Element, SubElement
 from landmark_models.errors import LandmarkError
 from landmark_models.tagging.gazetteer import Landmark
 
-__all__ = ["sidecar"]
-
 _NAMESPACES = {
     "x": "adobe:ns:meta/",
     "rdf": "http://www.w3.org/1999/02/22-rdf-syntax-ns#",

@@ -10,7 +10,7 @@ from helpers.model_folders import describe, figures, files
 from safetensors.torch import load_file, save_file
 
 from landmark_models import ModelError, models
-from landmark_models.models import best_model, failures, hub
+from landmark_models.models import failures, hub
 
 PHOTOS = torch.rand(2, 3, 32, 32, generator=torch.Generator().manual_seed(0))
 
@@ -263,7 +263,7 @@ class TestBest:
     def test_a_hub_that_never_answers_is_not_waited_for(self, put, owner, hub_server, monkeypatch):
         put("a", figures(0.94))
         hub_server.fail("/api/models?", delay=5)
-        monkeypatch.setattr(best_model, "_LIST_TIMEOUT", 0.1)
+        monkeypatch.setattr(hub, "_LIST_TIMEOUT", 0.1)
         with pytest.raises(ModelError, match="the Hub does not answer"):
             models.best(owner)
 

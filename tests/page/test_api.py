@@ -20,8 +20,7 @@ from PIL import Image
 from landmark_models import LandmarkClassifier, photo_position
 from landmark_models.models.failures import in_background
 from landmark_models.page import uploads
-from landmark_models.page.examples import GRADIO_EXAMPLES, gradio_examples
-from landmark_models.page.facts import model_facts
+from landmark_models.page.facts import GRADIO_EXAMPLES, gradio_examples, model_facts
 from landmark_models.page.layout import LAUNCH_OPTIONS, build
 from landmark_models.page.serving import Serving
 from train.benchmarks.page import ask

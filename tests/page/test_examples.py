@@ -6,7 +6,7 @@ import pytest
 from helpers.photos import noisy_photo
 
 from landmark_models import LandmarkClassifier
-from landmark_models.page.examples import example_photos, gradio_examples
+from landmark_models.page.facts import example_photos, gradio_examples
 from landmark_models.page.serving import Serving
 from landmark_models.tagging.tags import Tags
 

@@ -13,8 +13,7 @@ from landmark_models import LandmarkClassifier
 from landmark_models.explain import NoExplanationError
 from landmark_models.page import handlers as handlers_module
 from landmark_models.page.cards import card_html
-from landmark_models.page.errors import PageError
-from landmark_models.page.handlers import Handlers
+from landmark_models.page.handlers import Handlers, PageError
 from landmark_models.page.one_photo import card_updates
 from landmark_models.page.serving import Serving
 

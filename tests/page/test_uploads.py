@@ -14,7 +14,7 @@ from helpers.pages import post
 
 from landmark_models import LandmarkClassifier, PhotoError
 from landmark_models.page import fetching, uploads
-from landmark_models.page.examples import GRADIO_EXAMPLES, gradio_examples
+from landmark_models.page.facts import GRADIO_EXAMPLES, gradio_examples
 
 
 def test_what_was_uploaded_is_deleted(client, photo):
