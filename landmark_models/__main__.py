@@ -56,7 +56,7 @@ def predict(
     classifier = LandmarkClassifier.load(model, engine="cached")
     answers = list(zip(photos, classifier.predict_many(photos, top_k), strict=True))
     if as_json:
-        records = [
+        records: list[dict[str, Any]] = [
             {"path": path, "predictions": [], "known": None, "error": str(answer)}
             if isinstance(answer, PhotoError)
             else {"path": path, "predictions": list(map(vars, answer)), "known": answer.known, "error": None}
