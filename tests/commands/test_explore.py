@@ -168,6 +168,7 @@ def test_what_can_not_be_explored_is_a_sentence_and_leaves_nothing(shared_data, 
     assert output.read_text() == "precious"
 
 
+@pytest.mark.slow
 def test_the_command_looks_through_the_default_recipe(shared_data, tmp_path):
     arguments = [sys.executable, "-m", "train.explore", shared_data, "--output", tmp_path / "out", "--samples", "2"]
     result = subprocess.run(arguments, capture_output=True, text=True)

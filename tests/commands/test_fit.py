@@ -166,6 +166,7 @@ def test_the_networks_own_dropout_stays_unless_the_recipe_says_otherwise():
     assert build_network(Recipe(model="landmark_cnn6", drop_rate=0.0), 3).head.drop.p == 0.0
 
 
+@pytest.mark.slow
 def test_the_command_trains_under_accelerate(data, tmp_path):
     recipe = tmp_path / "r.yaml"
     tiny(epochs=1, warmup_epochs=0).write(recipe)
@@ -206,6 +207,7 @@ def test_unlabelled_photos_need_a_teacher(tmp_path):
         fit(tiny(), tmp_path, tmp_path / "run", unlabelled=[tmp_path])
 
 
+@pytest.mark.slow
 def test_two_processes_train_as_one_does(data, tmp_path):
     # Normalisation layers see their own process's photos alone, so without them the result must be the same.
     (data / "train" / "00.Red_Tower" / "000.jpg").unlink()  # 17 to train, 6 to validate on: neither fills its batches

@@ -108,6 +108,7 @@ def test_a_run_interrupted_anywhere_ends_as_if_it_had_not_been(
     assert_same_end(run, uninterrupted)
 
 
+@pytest.mark.slow
 def test_a_run_killed_repeatedly_ends_as_if_it_had_not_been(uninterrupted, shared_data, tmp_path):
     recipe = tmp_path / "r.yaml"
     stateful().write(recipe)

@@ -150,6 +150,7 @@ def test_a_linear_head_is_trained_by_epochs_on_request_or_with_augmentation(data
         assert [line["epoch"] for line in run.metrics()] == [1]
 
 
+@pytest.mark.slow
 def test_two_processes_fit_the_same_head_as_one(data, pretrained, tmp_path, monkeypatch):
     recipe = frozen(batch_size=10, feature_views=2, augment="classic")  # 24 photos fill no last batch of five each
     monkeypatch.setenv("LANDMARK_CACHE", str(tmp_path / "its own"))

@@ -266,7 +266,14 @@ def test_only_what_started_from_pretrained_weights_is_averaged(pretrained):
     assert whitened_head.__all__
 
 
-@pytest.mark.parametrize("kind", list(Format))
+@pytest.mark.parametrize(
+    "kind",
+    [
+        Format.onnx,
+        pytest.param(Format.torchscript, marks=pytest.mark.slow),
+        pytest.param(Format.pt2, marks=pytest.mark.slow),
+    ],
+)
 def test_exports_carry_head_and_rule(finetuned, shared_data, tmp_path, kind):
     file = tmp_path / f"model{kind.suffix}"
     agreement = export(str(finetuned.path), kind, file, shared_data / "test")

@@ -66,6 +66,7 @@ def test_batch_height_and_width_are_free(files, sure, kind):
             assert torch.allclose(output.float(), expected.float(), atol=TOLERANCE)
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("kind", FORMATS)
 @pytest.mark.usefixtures("quick_check")
 def test_timms_own_networks_are_written_too(kind, tmp_path, monkeypatch):
@@ -122,6 +123,7 @@ def test_one_in_fifty_may_differ_and_synthetic_photos_are_not_judged(run, shared
     assert {path.name for path in tmp_path.glob("*.pt")} == {"a.pt", "b.pt"}
 
 
+@pytest.mark.slow
 @pytest.mark.usefixtures("quick_check")
 def test_the_check_sees_a_file_that_is_another_model(evaluated, run, shared_data, tmp_path, monkeypatch):
     other, write = Exported(LandmarkClassifier.load(evaluated.path)), single_file._write
