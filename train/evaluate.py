@@ -9,10 +9,10 @@ from typing import TYPE_CHECKING, Annotated
 import typer
 
 from landmark_models.errors import run_command
-from train.measure.choices import TTA, Kind
+from train.measure import TTA, Kind
 
 if TYPE_CHECKING:
-    from train.measure.subject import Subject
+    from train.measure.predict import Subject
 
 
 def open_exported(model: str | Path) -> "Subject | None":

@@ -40,7 +40,7 @@ def explore(data: str | Path, output: str | Path, recipe: "Recipe", samples: int
     from train.data.scan import scan
     from train.data.torchvision_sets import data_folder
     from train.draw.exploration import classes_section, findings_section, samples_section, sizes_section
-    from train.draw.page import write_page
+    from train.draw.output import write_page
     from train.engine.preview import pretrained_cfg, preview_sections
 
     data, output = data_folder(data), Path(output)

@@ -42,7 +42,7 @@ def ladder_command(
     into: _Into = None,
 ) -> None:
     """What each ingredient gains: a Markdown table of the rungs, and their curves in one picture."""
-    from train.measure.ladder import draw_rungs, find_rungs, ladder
+    from train.measure.comparison import draw_rungs, find_rungs, ladder
 
     rungs = find_rungs(runs)
     text = ladder(rungs)

@@ -14,10 +14,10 @@ from sklearn.metrics import f1_score, top_k_accuracy_score
 from landmark_models import LandmarkClassifier
 from landmark_models.errors import LandmarkError
 from train.data import DataError, label_of
-from train.measure.choices import TTA, Kind
+from train.measure import TTA, Kind
 from train.measure.evaluation import evaluate
 from train.measure.figures import Share, figures
-from train.measure.subject import inference_speed
+from train.measure.predict import inference_speed
 
 
 @pytest.fixture

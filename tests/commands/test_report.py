@@ -74,7 +74,7 @@ def test_mistakes_are_sentences(run, evaluated, tmp_path):
     with pytest.raises(LandmarkError, match="isn't a run folder"):
         table([tmp_path])
     fresh = shutil.copytree(evaluated, tmp_path / "fresh", ignore=shutil.ignore_patterns("test"))
-    with pytest.raises(LandmarkError, match="evaluate it"):
+    with pytest.raises(LandmarkError, match="evaluate the run"):
         table([fresh])
     file = evaluated / "test" / "metrics.json"
     plain = file.read_text()

@@ -3,8 +3,7 @@ from types import SimpleNamespace
 import pytest
 from helpers.pages import Reader
 
-from train.draw.page import write_page
-from train.draw.table import Table
+from train.draw.output import Table, write_page
 
 HOSTILE = "<script>alert('x')</script> & \"quotes\" \x1b[31m \udce9"
 SHOWN = "<script>alert('x')</script> & \"quotes\" \ufffd[31m \ufffd"

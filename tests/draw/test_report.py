@@ -6,8 +6,7 @@ import torch
 from helpers.photos import COLORS
 
 from landmark_models import LandmarkClassifier
-from train.draw.report import most_confused
-from train.draw.results import confusion_order
+from train.draw.report import confusion_order, most_confused
 from train.measure.evaluation import evaluate
 
 

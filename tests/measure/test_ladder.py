@@ -7,7 +7,7 @@ from helpers.runs import pretend
 from PIL import Image
 
 from landmark_models.errors import LandmarkError
-from train.measure.ladder import draw_rungs, find_rungs, ladder
+from train.measure.comparison import draw_rungs, find_rungs, ladder
 from train.recipe import Recipe
 from train.report import app
 from train.run import RunFolder
@@ -101,7 +101,7 @@ def test_a_rung_without_epochs_and_odd_names_are_drawn(runs, tmp_path):
 
 
 def test_runs_that_make_no_ladder_are_refused(runs, run, tmp_path):
-    with pytest.raises(LandmarkError, match=r"There is no .*metrics.json; evaluate it"):
+    with pytest.raises(LandmarkError, match=r"There is no .*metrics.json; evaluate the run"):
         find_rungs([run.path])
     with pytest.raises(LandmarkError, match=r"1-plain-seed0 and .*1-plain-seed0 have the same recipe and seed"):
         find_rungs([runs[0], runs[0]])
@@ -112,7 +112,7 @@ def test_runs_that_make_no_ladder_are_refused(runs, run, tmp_path):
         find_rungs(runs)
     file = runs[0] / "metrics.jsonl"
     for content, reason in (
-        ("", r"no metrics\.jsonl with a line"),
+        ("", r"has no metrics yet"),
         ("{\n", r"metrics\.jsonl can't be read: Expecting"),
     ):
         file.write_text(content)

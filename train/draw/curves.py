@@ -5,12 +5,10 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any, NamedTuple
 
 from landmark_models.text import for_terminal
-from train.draw.figure import figure
+from train.draw.output import figure
 
 if TYPE_CHECKING:
     from matplotlib.axes import Axes
-
-__all__ = ["RungCurves", "draw_curves", "draw_ladder", "draw_penalties"]
 
 _Lines = Sequence[Mapping[str, Any]]  # of metrics.jsonl
 
@@ -50,11 +48,9 @@ def _plot_learning(lines: _Lines, over: str, loss: "Axes", accuracy: "Axes", mar
 
 
 class RungCurves(NamedTuple):
-    """The curves of one rung.
+    """The curves of one rung: means over its runs for each of the `epochs`.
 
-    `val_top1`, `train_loss` and `val_loss` have one value for each of the `epochs`, means over the rung's runs.
-    `first_norms` and `last_norms` are the gradient norm of each layer, from the input on, in the first and the last
-    epoch.
+    `first_norms` and `last_norms` are each layer's gradient norm, from the input on, in the first and the last epoch.
     """
 
     name: str
@@ -69,7 +65,7 @@ class RungCurves(NamedTuple):
 def draw_ladder(rungs: Sequence[RungCurves], file: Path) -> None:
     """Draw the curves of all rungs as one PNG: accuracy, loss, and the gradient norm of each layer.
 
-    Where a network does not learn, the layers near its input get almost no gradient, or far too much.
+    Where a network doesn't learn, the layers near its input get almost no gradient, or far too much.
     """
     import matplotlib
     from matplotlib.ticker import MaxNLocator
@@ -83,9 +79,7 @@ def draw_ladder(rungs: Sequence[RungCurves], file: Path) -> None:
             loss.plot(rung.epochs, rung.train_loss, color=color)
             loss.plot(rung.epochs, rung.val_loss, linestyle="--", color=color)
             for axes, norms in ((first, rung.first_norms), (last, rung.last_norms)):
-                points = [
-                    (place, norm) for place, norm in enumerate(norms, start=1) if norm > 0
-                ]  # the axis is logarithmic
+                points = [(place, norm) for place, norm in enumerate(norms, 1) if norm > 0]  # the axis is logarithmic
                 if points:
                     axes.semilogy(*zip(*points, strict=True), marker="o", color=color)
         for axes in (accuracy, loss, first, last):

@@ -5,26 +5,27 @@ Each function writes the pictures of a section and returns what the template `ex
 
 import random
 from collections import Counter
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 from textwrap import shorten
 from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
-from PIL import ExifTags, Image
+from PIL import ExifTags, Image, ImageOps
+from torch import Tensor
 from tqdm.auto import tqdm
 
+from landmark_models.files import atomic_path
 from landmark_models.photo import open_photo
 from landmark_models.text import for_terminal
-from train.data import Photos
+from train.data import PhotoCache, Photos
 from train.data.scan import KINDS, Scan
-from train.draw.figure import figure
-from train.draw.photos import COLUMNS, ROWS, write_strip
-from train.draw.table import Table
+from train.draw.output import Table, figure
 
-__all__ = ["classes_section", "findings_section", "photo_sizes", "samples_section", "short_name", "sizes_section"]
-
+ROWS, COLUMNS = 4, 8  # of the batch that is shown
+CHANNELS = {"red": "#d62728", "green": "#2ca02c", "blue": "#1f77b4"}
+_THUMBNAIL = 160  # px
 _LISTED = 50  # findings of a kind on the page; scan.json has all of them
 
 
@@ -148,3 +149,41 @@ def samples_section(photos: Photos, samples: int, seed: int, output: Path) -> li
 def short_name(label: str, width: int) -> str:
     """A label of at most so many characters, fit for a picture."""
     return shorten(for_terminal(label), width, placeholder="…")
+
+
+def draw_histograms(photos: Photos, cache: PhotoCache, mean: Sequence[float], std: Sequence[float], file: Path) -> None:
+    """Draw the shares of pixel values, 0 to 255, in each channel, and their density after normalisation, as a PNG."""
+    counts = np.zeros((3, 256))
+    for photo in photos.files():
+        counts += [np.bincount(channel, minlength=256) for channel in cache[photo].reshape(-1, 3).T]
+    shares = counts / counts.sum(1, keepdims=True)
+    edges = np.arange(257) - 0.5
+    with figure(file, 12, 3.5) as drawing:
+        before, after = drawing.subplots(1, 2)
+        for share, (name, color), m, s in zip(shares, CHANNELS.items(), mean, std, strict=True):
+            before.stairs(share, edges, color=color, label=name)
+            after.stairs(share * 255 * s, (edges / 255 - m) / s, color=color, label=name)
+        before.set(xlabel="pixel value", ylabel="share of pixels", title="before normalisation")
+        after.set(xlabel="normalised value", ylabel="density", title="after normalisation")
+        before.legend()
+
+
+def draw_batch(images: Tensor, names: Sequence[str], file: Path) -> None:
+    """Draw images `(ROWS * COLUMNS, 3, H, W)`, in 0..1, with their names above, as a PNG."""
+    with figure(file, 1.6 * COLUMNS, 2 * ROWS) as drawing:
+        for axes, image, name in zip(drawing.subplots(ROWS, COLUMNS).flat, images, names, strict=True):
+            axes.imshow(image.clamp(0, 1).permute(1, 2, 0).numpy())
+            axes.set_title(name, fontsize=8, parse_math=False)
+            axes.set_axis_off()
+
+
+def write_strip(files: Sequence[Path], file: Path) -> None:
+    """Write thumbnails side by side, eight to a row, as a JPEG."""
+    columns = min(len(files), COLUMNS)
+    sheet = Image.new("RGB", (columns * _THUMBNAIL, -(-len(files) // columns) * _THUMBNAIL), "white")
+    for place, photo in enumerate(files):
+        row, column = divmod(place, columns)
+        thumbnail = ImageOps.fit(open_photo(photo, _THUMBNAIL), (_THUMBNAIL - 4, _THUMBNAIL - 4))
+        sheet.paste(thumbnail, (column * _THUMBNAIL, row * _THUMBNAIL))
+    with atomic_path(file) as scratch:
+        sheet.save(scratch, "JPEG", quality=85)

@@ -13,9 +13,8 @@ from torch import Tensor
 
 from landmark_models.preprocess import required_side
 from train.data import AugmentedPhotos, EpochSampler, PhotoCache, Photos, channel_statistics
-from train.draw.exploration import short_name
-from train.draw.photos import CHANNELS, COLUMNS, ROWS, draw_batch, draw_histograms
-from train.draw.table import Table
+from train.draw.exploration import CHANNELS, COLUMNS, ROWS, draw_batch, draw_histograms, short_name
+from train.draw.output import Table
 from train.engine.augment import DRAWS, BatchAugmentation, training_transform
 from train.engine.network import build_network
 from train.engine.photos import TrainingPhotos

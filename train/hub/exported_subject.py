@@ -11,8 +11,7 @@ from tqdm.auto import tqdm
 from landmark_models.errors import PhotoError
 from landmark_models.rejection import KnownRule
 from train.hub.exported_model import ExportedModel, photo_tensor
-from train.measure.predict import Logits
-from train.measure.subject import Subject
+from train.measure.predict import Logits, Subject
 
 __all__ = ["exported_subject"]
 

@@ -1,6 +1,7 @@
 """Calibration: a temperature and a rejection rule, fitted on the validation photos of a run."""
 
 import json
+from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
@@ -14,21 +15,11 @@ from landmark_models.devices import best_device
 from landmark_models.errors import LandmarkError
 from landmark_models.files import write_json
 from landmark_models.models.folder import CONFIG_FILE
-from landmark_models.rejection import LOGIT_SCORES
+from landmark_models.rejection import LOGIT_SCORES, KnownRule
 from train.data import DataError, find_photos
 from train.measure.predict import Logits, predict_scores
 from train.measure.rejection import choose_rule, find_negatives, is_near, kind_of
 from train.run import RunFolder
-
-__all__ = [
-    "BINS",
-    "calibrate",
-    "calibration_figures",
-    "describe_calibration",
-    "expected_calibration_error",
-    "fit_temperature",
-    "perfect_calibration_error",
-]
 
 BINS = 15
 
@@ -111,9 +102,30 @@ def calibrate(
         )
     temperature = fit_temperature(logits, targets)
     calibrated = logits / temperature
+    figures = {
+        "n": count,
+        "ece_before": expected_calibration_error(logits, targets),
+        "ece": expected_calibration_error(calibrated, targets),
+    }
     scores = {name: score(calibrated) for name, score in LOGIT_SCORES.items()} | kept_scores
     right = logits.argmax(1) == targets
-    chosen_on = {"data": "validation", "n": count}
+    rule, chosen = _choose_rule(run, temperature, scores, right, negatives, validation_from)
+    known = {"score": rule.score, "threshold": rule.threshold}
+    result = {"temperature": temperature, "known": known, "calibration": figures | chosen}
+    _write(run, result)
+    return result
+
+
+def _choose_rule(
+    run: RunFolder,
+    temperature: float,
+    scores: dict[str, Tensor],
+    right: Tensor,
+    negatives: str | Path | None,
+    validation_from: str | Path | None,
+) -> tuple[KnownRule, dict[str, Any]]:
+    """The rule, and what it was chosen on with how well it does there: the validation photos, or those given."""
+    chosen_on: dict[str, Any] = {"data": "validation", "n": len(right)}
     others, near = None, None
     if negatives is not None or validation_from is not None:
         classifier = LandmarkClassifier.load(run.path, best_device(), "torch")
@@ -122,50 +134,32 @@ def calibrate(
             scores, right = _scores_elsewhere(classifier, validation_from)
             chosen_on = {"data": Path(validation_from).resolve().name, "n": len(right)}
         if negatives is not None:
-            others, near = _scores_of_negatives(classifier, negatives)
+            files = find_negatives(negatives)
+            others, readable, _ = _scores(classifier, files, negatives, "negatives")
+            near = torch.tensor([is_near(kind_of(files[index], negatives)) for index in readable])
             chosen_on["negatives"] = Path(negatives).resolve().name
-    rule, rule_figures = choose_rule(scores, right, others, near)
-    result = {
-        "temperature": temperature,
-        "known": {"score": rule.score, "threshold": rule.threshold},
-        "calibration": {
-            "n": count,
-            "ece_before": expected_calibration_error(logits, targets),
-            "ece": expected_calibration_error(calibrated, targets),
-            "rule_chosen_on": chosen_on,
-            **rule_figures,
-        },
-    }
-    _write(run, result)
-    return result
+    rule, figures = choose_rule(scores, right, others, near)
+    return rule, {"rule_chosen_on": chosen_on, **figures}
 
 
 def _scores_elsewhere(classifier: LandmarkClassifier, data: str | Path) -> tuple[dict[str, Tensor], Tensor]:
-    """Every score of the photos in DATA's `test`, or in bare class folders, and whether the top label is right.
-
-    Raises:
-        DataError: there is no such photo, or one has a label that the model doesn't know.
-    """
+    """Every score of the photos in DATA's `test`, or in bare class folders, and whether the top label is right."""
     photos = find_photos(data, "test", classifier.labels) or find_photos(data, "all", classifier.labels)
     assert photos is not None  # `all` finds photos or raises
-    scores, readable, predicted = predict_scores(classifier, photos.files(), title="photos from elsewhere")
+    scores, readable, predicted = _scores(classifier, photos.files(), data, "photos from elsewhere")
     if not readable:
         raise DataError(f"None of the {len(photos)} photos in {data} can be read.")
-    _report_unreadable(len(photos) - len(readable), len(photos), data)
     return scores, predicted == torch.tensor(photos.take(readable).targets)
 
 
-def _scores_of_negatives(classifier: LandmarkClassifier, folder: str | Path) -> tuple[dict[str, Tensor], Tensor]:
-    """Every score of the negatives, and which of these are near."""
-    files = find_negatives(folder)
-    scores, readable, _ = predict_scores(classifier, files, title="negatives")
-    _report_unreadable(len(files) - len(readable), len(files), folder)
-    return scores, torch.tensor([is_near(kind_of(files[index], folder)) for index in readable])
-
-
-def _report_unreadable(unreadable: int, count: int, folder: str | Path) -> None:
-    if unreadable:
-        print(f"{unreadable} of the {count} photos in {folder} can't be read and are left out.")
+def _scores(
+    classifier: LandmarkClassifier, files: Sequence[Path], folder: str | Path, title: str
+) -> tuple[dict[str, Tensor], list[int], Tensor]:
+    """What `predict_scores` returns; prints how many photos can't be read."""
+    scores, readable, predicted = predict_scores(classifier, files, title)
+    if unreadable := len(files) - len(readable):
+        print(f"{unreadable} of the {len(files)} photos in {folder} can't be read and are left out.")
+    return scores, readable, predicted
 
 
 def _write(run: RunFolder, result: dict[str, Any]) -> None:

@@ -1,9 +1,14 @@
-"""Runs side by side: a table of several, and a test of whether two differ by more than chance."""
+"""Runs side by side: a table of several, a test of whether two differ by more than chance, and a ladder.
+
+The rungs of a ladder build on one another, so that its table and its picture show what each ingredient gains.
+"""
 
 import csv
 import re
+import statistics
 from collections import Counter
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
@@ -14,18 +19,25 @@ from landmark_models import models
 from landmark_models.errors import LandmarkError, reason
 from landmark_models.files import write_text
 from landmark_models.networks.served import parameter_count
-from train.draw.table import as_markdown
+from landmark_models.text import for_markdown
+from train.draw.curves import RungCurves, draw_ladder
+from train.draw.output import as_markdown
+from train.recipe import Recipe
 from train.run import RunFolder, duration
-
-__all__ = ["compare", "put_between_marks", "table"]
 
 _HEADERS = (
     "model", "parameters, M", "GFLOPs", "input, px", "weights from", "test top-1, % (95 % interval)", "macro F1, %",
     "trained in", "photos/s",
 )  # fmt: skip
+_RUNG_FIGURES = {
+    "accuracy": "top1",
+    "macro precision": "macro_precision",
+    "macro recall": "macro_recall",
+    "macro F1": "macro_f1",
+}
 
 
-def table(runs: Sequence[Path]) -> str:
+def table(paths: Sequence[Path]) -> str:
     """A Markdown table with a row for each run, the best first, from what the run has recorded.
 
     GFLOPs are floating-point operations for one photo; a multiplication and an addition count as two.
@@ -33,30 +45,38 @@ def table(runs: Sequence[Path]) -> str:
     Raises:
         LandmarkError: a folder isn't a run, or wasn't evaluated on its test split or on the same photos as the rest.
     """
-    folders = [RunFolder(run) for run in runs]
-    tests = [run.measured() for run in folders]
-    if len({test["digest"] for test in tests}) > 1:
-        names = "; ".join(f"{run}: {test['n']} of {test['data']}" for run, test in zip(runs, tests, strict=True))
-        raise LandmarkError(f"These runs were tested on different photos, so they can't share a table: {names}.")
-    ranked = sorted(zip(folders, tests, strict=True), key=lambda pair: -pair[1]["top1"])
+    runs, tests = _measured(paths, "table")
+    ranked = sorted(zip(runs, tests, strict=True), key=lambda pair: -pair[1]["top1"])
     return as_markdown(_HEADERS, [_row(run, test) for run, test in ranked])
+
+
+def _measured(paths: Sequence[Path], what: str) -> tuple[list[RunFolder], list[dict[str, Any]]]:
+    """Runs and their test figures, which must be of the same photos to be shown in one `what`."""
+    runs = [RunFolder(path) for path in paths]
+    tests = [run.measured() for run in runs]
+    photos: dict[str, str] = {}
+    for path, test in zip(paths, tests, strict=True):
+        photos.setdefault(test["digest"], f"{path}: {test['n']} of {test['data']}")
+    if len(photos) > 1:
+        names = "; ".join(photos.values())
+        raise LandmarkError(f"These runs were tested on different photos, so they can't share a {what}: {names}.")
+    return runs, tests
 
 
 def _row(run: RunFolder, test: dict[str, Any]) -> list[str]:
     model = models.load(run.path)
-    side = model.pretrained_cfg["input_size"][-1]
-    parameters = parameter_count(model.network)
+    size = model.pretrained_cfg["input_size"]
     with FlopCounterMode(display=False) as counter, torch.inference_mode():
-        model.network(torch.zeros(1, *model.pretrained_cfg["input_size"]))
+        model.network(torch.zeros(1, *size))
     low, high = (100 * bound for bound in test["top1_ci95"])
     origin = model.landmark.get("weights_from", "")
     if teacher := model.landmark.get("teacher"):
         origin += f"; taught by {teacher}"
     return [
         run.path.resolve().name,
-        f"{parameters / 1e6:.2f}",
+        f"{parameter_count(model.network) / 1e6:.2f}",
         f"{counter.get_total_flops() / 1e9:.2f}",
-        str(side),
+        str(size[-1]),
         origin,
         f"{100 * test['top1']:.2f} ({low:.2f} to {high:.2f})",
         f"{100 * test['macro_f1']:.2f}",
@@ -94,8 +114,112 @@ def compare(run_a: Path, run_b: Path) -> dict[str, Any]:
     return {"n": len(a), "both": both, "neither": neither, "only_a": only_a, "only_b": only_b, "p": p}
 
 
+@dataclass(frozen=True)
+class Rung:
+    """Runs that differ only in their seed, with what each measured on the test split."""
+
+    runs: list[RunFolder]
+    tests: list[dict[str, Any]]
+
+    @property
+    def name(self) -> str:
+        """The name of the first run's folder, without its seed."""
+        return re.sub(r"[-_.]seed[-_]?\d+$", "", self.runs[0].path.resolve().name)
+
+    def curves(self) -> RungCurves | None:
+        """Means over its runs in the epochs that all of them have, and the first run's gradient norms.
+
+        None if a run has no epochs, because its head was fitted on cached features.
+        """
+        lines = [_epochs(run) for run in self.runs]
+        if not all(lines):
+            return None
+        together = list(zip(*lines, strict=False))
+
+        def mean(value: Callable[[dict[str, Any]], float]) -> list[float]:
+            return [statistics.mean(map(value, epoch)) for epoch in together]
+
+        first, last = (line.get("gradient_norms", {}) for line in (lines[0][0], lines[0][-1]))
+        return RungCurves(
+            self.name,
+            epochs=[epoch[0]["epoch"] for epoch in together],
+            val_top1=mean(lambda line: line["val_top1"]),
+            train_loss=mean(lambda line: line["train_loss"]),
+            val_loss=mean(lambda line: line["val_loss"]),
+            first_norms=[first.get(layer, 0) for layer in last],
+            last_norms=list(last.values()),
+        )
+
+
+def find_rungs(paths: Sequence[Path]) -> list[Rung]:
+    """The runs in the order in which they are given, with those that differ only in their seed together.
+
+    Raises:
+        LandmarkError: a folder isn't a run, wasn't evaluated on its test split or on the same photos as the rest, or
+            is given twice.
+    """
+    rungs: dict[str, Rung] = {}
+    known: dict[tuple[str, int], Path] = {}
+    for run, test in zip(*_measured(paths, "ladder"), strict=True):
+        run.seconds()  # raises if there is nothing to draw yet
+        key, seed = run.key_without_seed(), Recipe.read(run.recipe).seed
+        if (key, seed) in known:
+            raise LandmarkError(
+                f"{known[key, seed]} and {run.path} have the same recipe and seed; leave one of them out."
+            )
+        known[key, seed] = run.path
+        rung = rungs.setdefault(key, Rung([], []))
+        rung.runs.append(run)
+        rung.tests.append(test)
+    return list(rungs.values())
+
+
+def ladder(rungs: Sequence[Rung]) -> str:
+    """A Markdown table with a row for each rung: test figures and time, as means over its runs with their range."""
+    rows = []
+    for rung in rungs:
+        devices = dict.fromkeys(run.environment()["device"] for run in rung.runs)
+        epochs = [len(_epochs(run)) for run in rung.runs]
+        few, many = min(epochs), max(epochs)
+        rows.append(
+            [
+                for_markdown(rung.name),
+                str(len(rung.runs)),
+                *(_spread([100 * test[key] for test in rung.tests]) for key in _RUNG_FIGURES.values()),
+                f"{few} to {many}" if few < many else str(many or "-"),
+                f"{duration(statistics.mean(run.seconds() for run in rung.runs))}, {' and '.join(devices)}",
+            ]
+        )
+    markdown = as_markdown(["rung", "seeds", *(f"{name}, %" for name in _RUNG_FIGURES), "epochs", "time"], rows)
+    n, data = rungs[0].tests[0]["n"], rungs[0].tests[0]["data"]
+    note = f"On the {n:,} test photos of {for_markdown(data)}, one crop; means over the seeds, with their range."
+    return f"{markdown}\n{note}\n"
+
+
+def draw_rungs(rungs: Sequence[Rung], file: Path) -> None:
+    """Draw the curves of all rungs that have epochs, as one PNG; see `draw_ladder`.
+
+    Raises:
+        LandmarkError: the file can't be written.
+    """
+    try:
+        draw_ladder([curves for rung in rungs if (curves := rung.curves())], file)
+    except OSError as error:
+        raise LandmarkError(f"{file} can't be written: {reason(error)}.") from None
+
+
+def _epochs(run: RunFolder) -> list[dict[str, Any]]:
+    """The lines of its metrics that are about an epoch; none if its head was fitted on cached features."""
+    return [line for line in run.metrics() if "epoch" in line and "val_top1" in line]
+
+
+def _spread(values: Sequence[float]) -> str:
+    mean = f"{statistics.mean(values):.2f}"
+    return mean if len(values) == 1 else f"{mean} ({min(values):.2f} to {max(values):.2f})"
+
+
 def put_between_marks(file: Path, text: str, name: str) -> None:
-    """Replace what stands between the two marks of this name in a Markdown file.
+    """Replace what is between the two marks of this name in a Markdown file.
 
     Raises:
         LandmarkError: the file can't be read or written, or has no such marks.

@@ -1,12 +1,15 @@
-"""Corruptions of photos, as they happen in practice, under which a model's accuracy is measured."""
+"""A model's accuracy on photos that are corrupted as happens in practice."""
 
 import io
-from collections.abc import Callable, Mapping
+from typing import Any
 
 import numpy as np
+import torch
 from PIL import Image, ImageFilter
 
-__all__ = ["CORRUPTIONS"]
+from train.data import Photos
+from train.measure.figures import Share
+from train.measure.predict import Change, Subject
 
 
 def _blurred(image: Image.Image) -> Image.Image:
@@ -36,7 +39,7 @@ def _coarse(image: Image.Image) -> Image.Image:
 
 
 # Each takes an RGB photo, as opened for the network, and returns one of the same size (the last: with sides swapped).
-CORRUPTIONS: Mapping[str, Callable[[Image.Image], Image.Image]] = {
+CORRUPTIONS: dict[str, Change] = {
     "blurred": _blurred,
     "noisy": _noisy,
     "JPEG of quality 30": _compressed,
@@ -44,3 +47,12 @@ CORRUPTIONS: Mapping[str, Callable[[Image.Image], Image.Image]] = {
     "half the resolution": _coarse,
     "turned by 90 degrees": lambda image: image.transpose(Image.Transpose.ROTATE_90),
 }
+
+
+def robustness_figures(subject: Subject, photos: Photos, batch_size: int) -> dict[str, Any]:
+    """The accuracy on the same photos under each of `CORRUPTIONS`."""
+    targets, result = torch.tensor(photos.targets), {}
+    for name, change in CORRUPTIONS.items():
+        logits = subject.predict(photos.files(), batch_size, change=change, title=name).logits
+        result[name] = {"n": len(targets)} | Share.of(logits.argmax(1) == targets).as_json("top1")
+    return result

@@ -1,17 +1,20 @@
-"""Figures that follow from logits and targets, with their 95 % intervals."""
+"""Figures that follow from logits and targets, with their 95 % intervals, also by the source of the photos."""
 
-from collections.abc import Sequence
+import csv
+from collections import defaultdict
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
+from pathlib import Path
 from typing import Any
 
 from torch import Tensor
 
-__all__ = ["Share", "figures", "named_figures"]
+from train.data import DataError, Photos
 
 
 @dataclass(frozen=True)
 class Share:
-    """How many of `n` photos something is true of, as a fraction with its 95 % Wilson interval (Wilson 1927)."""
+    """A share of `n` photos, with its 95 % Wilson interval (Wilson 1927)."""
 
     count: int
     n: int
@@ -20,10 +23,6 @@ class Share:
     def of(cls, flags: Tensor) -> "Share":
         """The share of flags that are set, bool `(n,)`."""
         return cls(int(flags.sum()), len(flags))
-
-    @property
-    def value(self) -> float:
-        return self.count / self.n
 
     @property
     def interval(self) -> tuple[float, float]:
@@ -35,11 +34,11 @@ class Share:
 
     def as_json(self, name: str) -> dict[str, Any]:
         """The value as `name` and the interval as `name_ci95`."""
-        return {name: self.value, f"{name}_ci95": list(self.interval)}
+        return {name: self.count / self.n, f"{name}_ci95": list(self.interval)}
 
 
 def figures(logits: Tensor, targets: Tensor, labels: Sequence[str]) -> dict[str, Any]:
-    """Accuracy, precision, recall and F1 from logits `(N, classes)` and target indices `(N,)`, as JSON would hold them.
+    """Accuracy, precision, recall and F1 from logits `(N, classes)` and target indices `(N,)`, fit for JSON.
 
     Macro figures are means over the classes that have a photo among the targets.
     """
@@ -65,12 +64,41 @@ def figures(logits: Tensor, targets: Tensor, labels: Sequence[str]) -> dict[str,
 def named_figures(known: Tensor, right: Tensor) -> dict[str, Any]:
     """How many photos of landmarks the model names, rightly and wrongly, and how many it rejects.
 
-    Args:
-        known: whether the model's rule takes the photo for one of a landmark, bool `(N,)`.
-        right: whether the most likely label is the right one, bool `(N,)`.
+    Both arguments are bool `(N,)`: whether the model's rule accepts a photo, and whether its top label is right.
     """
     rightly, wrongly = known & right, known & ~right
     result: dict[str, Any] = {"photos": len(known), "named": int(known.sum()), "right": int(rightly.sum())}
     for name, flags in (("rightly", rightly), ("wrongly", wrongly), ("not", ~known)):
         result |= Share.of(flags).as_json(name)
     return result
+
+
+def read_sources(root: Path) -> dict[str, str]:
+    """The `source` of each `file` in `root/sources.csv`; empty if there is no such table.
+
+    Raises:
+        DataError: the table can't be read, or lacks a column.
+    """
+    table = root / "sources.csv"
+    if not table.is_file():
+        return {}
+    try:
+        with table.open(newline="", encoding="utf-8-sig") as file:
+            rows = list(csv.DictReader(file))
+        if rows and "repository" in rows[0]:  # hundreds of sources, with a few photos each
+            return {}
+        return {row["file"]: row["source"] for row in rows}
+    except (KeyError, ValueError, csv.Error, OSError):
+        raise DataError(f"{table} isn't a table with the columns `file` and `source`; mend or remove it.") from None
+
+
+def source_figures(photos: Photos, sources: Mapping[str, str], right: Tensor) -> dict[str, Any]:
+    """The accuracy on the photos of each source; `right` is bool `(N,)`, whether a photo's top label is right."""
+    if not sources:
+        return {}
+    outcomes: dict[str, list[bool]] = defaultdict(list)
+    for path, hit in zip(photos.paths, right.tolist(), strict=True):
+        outcomes[sources.get(path, "not in sources.csv")].append(hit)
+    return {
+        name: {"n": len(hits)} | Share(sum(hits), len(hits)).as_json("top1") for name, hits in sorted(outcomes.items())
+    }

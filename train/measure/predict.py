@@ -1,7 +1,10 @@
-"""Logits, scores and features of many photos, from a classifier as it is served, in one view of each photo or more."""
+"""Logits, scores and features of many photos, from a model as it is served, in one view of each photo or more."""
 
 import math
+import time
 from collections.abc import Callable, Iterator, Sequence
+from dataclasses import dataclass
+from functools import partial
 from pathlib import Path
 from typing import NamedTuple
 
@@ -13,13 +16,12 @@ from torchvision.transforms import v2
 from tqdm.auto import tqdm
 
 from landmark_models.classifier import LandmarkClassifier
-from landmark_models.devices import available_cores
+from landmark_models.devices import available_cores, best_device
 from landmark_models.errors import PhotoError
 from landmark_models.photo import open_photo
 from landmark_models.preprocess import required_side, serving_transform
-from train.measure.choices import TTA
-
-__all__ = ["Change", "Logits", "predict_features", "predict_logits", "predict_scores"]
+from landmark_models.rejection import KnownRule
+from train.measure import TTA
 
 Change = Callable[[Image.Image], Image.Image]
 _VIEWS: dict[TTA | None, int] = {None: 1, TTA.flip: 2, TTA.crops: 10}
@@ -32,7 +34,13 @@ class _Views(Dataset[Tensor | str]):
     to a seventh more than that.
     """
 
-    def __init__(self, classifier: LandmarkClassifier, files: Sequence[Path], tta: TTA | None, change: Change | None):
+    def __init__(
+        self,
+        classifier: LandmarkClassifier,
+        files: Sequence[Path],
+        tta: TTA | None = None,
+        change: Change | None = None,
+    ):
         self.files, self.tta, self.change = files, tta, change
         cfg = dict(classifier.pretrained_cfg)
         if tta is TTA.crops:
@@ -93,8 +101,7 @@ def predict_logits(
     none = torch.empty(0, len(classifier.labels))
     rows = [(none, torch.empty(0), none)]
     failures: dict[int, str] = {}
-    views = _Views(classifier, files, tta, change)
-    for images, count in _batches(views, max(batch_size // _VIEWS[tta], 1), title, failures):
+    for images, count in _batches(_Views(classifier, files, tta, change), title, failures, batch_size):
         body = classifier.body(images)
         outputs = (*classifier.served.head(body), classifier.served.plain_logits(body))
         logits, scores, plain = (output.cpu().unflatten(0, (count, -1)) for output in outputs)
@@ -104,29 +111,25 @@ def predict_logits(
     return Logits(logits, scores, own, _readable(len(files), failures), failures)
 
 
-def predict_features(
-    classifier: LandmarkClassifier, files: Sequence[Path], title: str = "features"
-) -> tuple[Tensor, list[int]]:
+def predict_features(classifier: LandmarkClassifier, files: Sequence[Path], title: str) -> tuple[Tensor, list[int]]:
     """Features `(n, D)`, the input of the network's classifier, of photos as they are served; and their positions."""
     failures: dict[int, str] = {}
-    batches = _batches(_Views(classifier, files, None, None), 64, title, failures)
+    batches = _batches(_Views(classifier, files), title, failures)
     return torch.cat([classifier.features(images) for images, _ in batches]), _readable(len(files), failures)
 
 
 @torch.inference_mode()
 def predict_scores(
-    classifier: LandmarkClassifier, files: Sequence[Path], title: str = "scores"
+    classifier: LandmarkClassifier, files: Sequence[Path], title: str
 ) -> tuple[dict[str, Tensor], list[int], Tensor]:
-    """Every score that a rejection rule could use.
+    """Every score that a rejection rule could use, by name, `(n,)` each.
 
-    Returns:
-        The scores by name, `(n,)` each; the positions of the photos that could be read; the index of each one's most
-        likely label, `(n,)`.
+    Also the positions of the photos that could be read, and the index of each one's most likely label, `(n,)`.
     """
     served = classifier.served
     failures: dict[int, str] = {}
     parts: list[dict[str, Tensor]] = []
-    for images, _ in _batches(_Views(classifier, files, None, None), 64, title, failures):
+    for images, _ in _batches(_Views(classifier, files), title, failures):
         body = classifier.body(images)
         logits = served.logits(body)
         scores = {name: served.score(name, body, logits).cpu() for name in served.available_scores}
@@ -136,10 +139,60 @@ def predict_scores(
     return joined, _readable(len(files), failures), labels
 
 
-def _batches(views: _Views, batch_size: int, title: str, failures: dict[int, str]) -> Iterator[tuple[Tensor, int]]:
-    """Batches of views, `(photos * views, 3, H, W)`, with their number of photos; `failures` collects the others."""
-    workers = min(available_cores(), 8)
-    loader = DataLoader(views, batch_size, num_workers=workers, collate_fn=_collate)
+@dataclass(frozen=True)
+class Subject:
+    """What is evaluated: anything that has labels and turns photos into logits.
+
+    Attributes:
+        labels: by class index.
+        temperature: what the network's logits are divided by.
+        rule: whose threshold applies to the scores of `predict`.
+        device: what it runs on.
+        predict: takes files and the options of `predict_logits`.
+        photos_per_second: its speed, once it has predicted something.
+        has_options: whether it takes several views of a photo, photos of other things, and corrupted photos.
+    """
+
+    labels: Sequence[str]
+    temperature: float
+    rule: KnownRule
+    device: torch.device
+    predict: Callable[..., Logits]
+    photos_per_second: Callable[[], float]
+    has_options: bool = True
+
+
+def served_model(model: str | Path) -> Subject:
+    """A MODEL as it is served, but computed by PyTorch on the best device."""
+    classifier = LandmarkClassifier.load(model, best_device(), "torch")
+    return Subject(
+        classifier.labels,
+        classifier.temperature,
+        classifier.known_rule,
+        classifier.device,
+        partial(predict_logits, classifier),
+        partial(inference_speed, classifier),
+    )
+
+
+def inference_speed(classifier: LandmarkClassifier, batch_size: int = 32, seconds: float = 1.0) -> float:
+    """Photos per second of the network alone, on batches in memory."""
+    images = torch.rand(batch_size, *classifier.pretrained_cfg["input_size"])
+    classifier.logits(images)
+    started, count = time.perf_counter(), 0
+    while (elapsed := time.perf_counter() - started) < seconds:
+        classifier.logits(images)  # its result is on the CPU, so no device is still busy
+        count += batch_size
+    return count / elapsed
+
+
+def _batches(views: _Views, title: str, failures: dict[int, str], batch_size: int = 64) -> Iterator[tuple[Tensor, int]]:
+    """Batches `(photos * views, 3, H, W)` of about `batch_size` images, with the number of photos in each.
+
+    Why the others can't be read is put into `failures`, by position.
+    """
+    photos = max(batch_size // _VIEWS[views.tta], 1)
+    loader = DataLoader(views, photos, num_workers=min(available_cores(), 8), collate_fn=_collate)
     with tqdm(total=len(views), desc=title, unit="photo", leave=False) as bar:
         for images, reasons in loader:
             failures |= {index: reason for index, reason in enumerate(reasons, start=bar.n) if reason is not None}

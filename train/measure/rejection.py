@@ -15,9 +15,7 @@ from landmark_models.photo import open_photo
 from landmark_models.rejection import KnownRule
 from train.data import DataError
 from train.measure.figures import Share
-from train.measure.subject import Subject
-
-__all__ = ["FAR_AIM", "NEAR_AIM", "choose_rule", "find_negatives", "is_near", "kind_of", "rejection_figures"]
+from train.measure.predict import Subject
 
 FAR_AIM, NEAR_AIM = 0.03, 0.08  # the largest shares of far and of near negatives that the rule may accept
 _TRUE_ACCEPTS = 0.95  # the share of validation photos to accept, where there are no negatives
@@ -25,10 +23,7 @@ _NEAR_KINDS = ("other_landmarks", "streets_buildings")
 
 
 def is_near(kind: str) -> bool:
-    """Whether negatives of this kind (the name of their folder) look like landmarks: other landmarks, city streets.
-
-    Near are the folders `other_landmarks`, `streets_buildings`, and any whose name begins with `near`.
-    """
+    """Whether negatives of this kind look like landmarks: those named above, and all that begin with `near`."""
     return kind in _NEAR_KINDS or kind.startswith("near")
 
 
@@ -110,11 +105,7 @@ def rejection_figures(
 ) -> dict[str, Any]:
     """How well the model's rule separates photos of landmarks from negatives of each kind.
 
-    Args:
-        subject: the model.
-        scores: of photos of landmarks, `(N,)`.
-        negatives: photos from `find_negatives`.
-        folder: that they were found in.
+    `scores` are those of photos of landmarks, `(N,)`; `negatives` are what `find_negatives` found in the `folder`.
     """
     outputs = subject.predict(negatives, title="negatives")
     for failure in outputs.failures.values():

@@ -8,9 +8,7 @@ from torch import Tensor
 
 from landmark_models.text import for_spreadsheet
 from train.data import Photos
-from train.draw.table import Table, write_csv
-
-__all__ = ["metrics_tables", "print_tables", "write_predictions"]
+from train.draw.output import Table, write_csv
 
 _CALIBRATION_ERRORS = {
     "ece": "as served",
@@ -51,6 +49,11 @@ def metrics_tables(metrics: dict[str, Any]) -> list[Table]:
     return [*tables, Table("Classes, hardest first", headers, rows)]
 
 
+def title_of(metrics: dict[str, Any]) -> str:
+    """What was measured, in words."""
+    return f"{metrics['model']} on {metrics['data']}, {metrics['split']} split"
+
+
 def print_tables(metrics: dict[str, Any]) -> None:
     """Print the tables on the terminal, below a line that says what was measured."""
     from rich import table as rich
@@ -60,9 +63,7 @@ def print_tables(metrics: dict[str, Any]) -> None:
     console = Console()
     excluded = f" ({metrics['excluded']} excluded)" if metrics["excluded"] else ""
     views = {"flip": ", mirror image too", "crops": ", ten crops"}.get(metrics["tta"] or "", "")
-    console.print(
-        f"{metrics['model']} on {metrics['data']}, {metrics['split']} split, {metrics['n']} photos{excluded}{views}"
-    )
+    console.print(f"{title_of(metrics)}, {metrics['n']} photos{excluded}{views}")
     for table in metrics_tables(metrics):
         printed = rich.Table(*table.headers, title=table.title)
         for row in table.rows:
@@ -71,11 +72,7 @@ def print_tables(metrics: dict[str, Any]) -> None:
 
 
 def write_predictions(file: Path, photos: Photos, logits: Tensor) -> None:
-    """Write a CSV row for each photo: its path, its label, the label it was given, and the confidence in that.
-
-    Raises:
-        OSError: the file can't be written.
-    """
+    """Write a CSV row for each photo: its path, its label, the label it was given, and the confidence in that."""
     confidences, predicted = logits.softmax(1).max(1)
     rows = (
         [*map(for_spreadsheet, (path, photos.labels[target], photos.labels[index])), f"{confidence:.4f}"]
