@@ -20,6 +20,7 @@ TINY = {
     "batch_size": 8,
     "warmup_epochs": 0.5,
     "workers": 0,
+    "threads": 1,  # several would wait for each other on a machine that runs other tests
     "val_fraction": 0.25,
 }
 

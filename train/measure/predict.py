@@ -192,7 +192,8 @@ def _batches(views: _Views, title: str, failures: dict[int, str], batch_size: in
     Why the others can't be read is put into `failures`, by position.
     """
     photos = max(batch_size // _VIEWS[views.tta], 1)
-    loader = DataLoader(views, photos, num_workers=min(available_cores(), 8), collate_fn=_collate)
+    workers = min(available_cores(), 8) if len(views) > photos else 0  # starting them takes longer than one batch
+    loader = DataLoader(views, photos, num_workers=workers, collate_fn=_collate)
     with tqdm(total=len(views), desc=title, unit="photo", leave=False) as bar:
         for images, reasons in loader:
             failures |= {index: reason for index, reason in enumerate(reasons, start=bar.n) if reason is not None}
