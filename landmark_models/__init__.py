@@ -20,7 +20,7 @@ if TYPE_CHECKING:
 
 __version__ = "0.1.0"
 
-# A module imports only from its own room and from what stands before it here.
+# A module imports only from its own room and from those before it in this list.
 IMPORT_ORDER = (
     "errors", "text", "files", "devices", "photo", "preprocess", "rejection", "networks", "models", "classifier",
     "explain", "tagging", "locations", "library", "page", "__main__",

@@ -54,12 +54,9 @@ class LandmarkClassifier:
     `labels` are the model's labels by class index, `config` its `config.json`, `source` where it came from, `revision`
     its commit on the Hub, `network` the plain timm network, and `served` the network with its head and rule.
 
-    Args:
-        model: the loaded model.
-        device: the device to run on.
-        engine: "auto" for OpenVINO on a CPU if it is installed, converting the network once per machine; "cached" for
-            OpenVINO if the network has been converted already; "torch" for PyTorch. The environment variable
-            LANDMARK_ENGINE replaces "auto".
+    The engine is "auto" for OpenVINO on a CPU if it is installed, converting the network once per machine; "cached" for
+    OpenVINO if the network has been converted already; or "torch" for PyTorch. The environment variable LANDMARK_ENGINE
+    replaces "auto".
 
     Raises:
         LandmarkError: the engine, or LANDMARK_ENGINE, isn't one of these.
@@ -130,9 +127,7 @@ class LandmarkClassifier:
     def body(self, images: Tensor, precision: torch.dtype = torch.float32) -> Tensor:
         """The output of `ServedNetwork.body` for preprocessed images `(B, 3, H, W)`: float32, on `device`.
 
-        Args:
-            images: the images.
-            precision: the type that PyTorch computes in; OpenVINO always uses float32.
+        PyTorch computes it in `precision`; OpenVINO always uses float32.
         """
         if self._body:
             return self._body(images)

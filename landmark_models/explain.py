@@ -15,7 +15,7 @@ from landmark_models.errors import LandmarkError
 from landmark_models.photo import Photo, open_photo
 from landmark_models.preprocess import crop_box
 
-_MIN_SIDE = 480  # px, of the picture's shorter side, if the photo has as many
+_MIN_SIDE = 480  # px, of the picture's shorter side, unless the photo is smaller
 _MAX_SIDE = 2048  # px, of its longer side
 _OPACITY = 0.65  # of the colour where the heat is greatest
 # From cold to hot: dark violet, red, yellow. They differ in lightness, too, for people who are colour-blind.

@@ -103,7 +103,7 @@ def _linked_photo(link: str, walked: set[tuple[int, int]]) -> Entry | None:
 
 
 def _is_below(path: str, walked: set[tuple[int, int]]) -> bool:
-    """Whether a walk comes by a real path: it starts at or above it, with no hidden folder in between."""
+    """Whether a walk reaches a real path: it starts at or above it, with no hidden folder in between."""
     for folder in [Path(path), *Path(path).parents]:
         if _identity(str(folder)) in walked:
             return True

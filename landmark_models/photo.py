@@ -11,7 +11,7 @@ import os
 import warnings
 from collections.abc import Sequence
 from pathlib import Path
-from typing import IO, NamedTuple
+from typing import IO
 
 import numpy as np
 from PIL import ExifTags, Image, ImageCms, ImageOps
@@ -19,7 +19,7 @@ from PIL import ExifTags, Image, ImageCms, ImageOps
 from landmark_models.errors import PhotoError, reason
 
 __all__ = [
-    "DECODED_MARGIN", "MAX_ASPECT", "MAX_BYTES", "MAX_PIXELS", "Photo", "ReadPhoto", "open_photo", "photo_name",
+    "DECODED_MARGIN", "MAX_ASPECT", "MAX_BYTES", "MAX_PIXELS", "Photo", "open_photo", "photo_name",
     "photo_position", "read_photo", "thumbnail",
 ]  # fmt: skip
 
@@ -130,7 +130,7 @@ def _open(data: bytes, name: str) -> Image.Image:
 
 
 def photo_position(photo: Photo) -> tuple[float, float] | None:
-    """Where the camera was, by the photo's EXIF: latitude and longitude in WGS 84 degrees; None if it doesn't say.
+    """The camera's latitude and longitude from a photo's EXIF, in WGS 84 degrees; None if it gives no valid ones.
 
     Raises:
         PhotoError: the photo doesn't exist, is empty or too large, or isn't an image.
@@ -192,17 +192,12 @@ def thumbnail(photo: Photo, side: int = 96) -> bytes:
     return content.getvalue()
 
 
-class ReadPhoto(NamedTuple):
-    """An upright RGB image, and its file's size in bytes, width and height in pixels as stored, and position."""
+def read_photo(
+    file: str | os.PathLike[str], min_side: int
+) -> tuple[Image.Image, int, tuple[int, int], tuple[float, float] | None]:
+    """The results of `open_photo` and `photo_position`, reading the file once.
 
-    image: Image.Image
-    bytes: int
-    size: tuple[int, int]
-    position: tuple[float, float] | None
-
-
-def read_photo(file: str | os.PathLike[str], min_side: int | None = None) -> ReadPhoto:
-    """`open_photo` and `photo_position` in one, reading the file once.
+    Between them are the file's size in bytes, and the photo's width and height in px as stored.
 
     Raises:
         PhotoError: as `open_photo` does.
@@ -217,7 +212,7 @@ def read_photo(file: str | os.PathLike[str], min_side: int | None = None) -> Rea
     # Pillow decodes a PNG to find its EXIF, which would hide errors in its pixels from `_decode`.
     position = None if image.format == "PNG" else photo_position(image)
     decoded = _decode(image, name, min_side)
-    return ReadPhoto(decoded, len(data), size, photo_position(image) if image.format == "PNG" else position)
+    return decoded, len(data), size, photo_position(image) if image.format == "PNG" else position
 
 
 def _decode(image: Image.Image, name: str, min_side: int | None) -> Image.Image:

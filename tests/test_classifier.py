@@ -49,7 +49,7 @@ def test_every_form_of_a_photo_gives_the_same(classifier, photo):
         assert classifier.predict(image) == expected
 
 
-def test_many_photos_give_what_each_gives_and_a_bad_one_costs_no_other(classifier, shared_data):
+def test_many_photos_are_answered_like_single_ones_and_a_bad_one_affects_no_other(classifier, shared_data):
     paths = sorted((shared_data / "test").rglob("*.jpg"))
     answers = list(classifier.predict_many([*paths[:4], b"no photo", *paths[4:]], top_k=2, batch_size=4))
     assert isinstance(answers[4], PhotoError)
@@ -60,7 +60,7 @@ def test_many_photos_give_what_each_gives_and_a_bad_one_costs_no_other(classifie
     assert list(classifier.predict_many([])) == []
 
 
-def test_what_is_no_photo_at_all_costs_no_other(classifier, photo):
+def test_something_that_is_not_a_photo_affects_no_other(classifier, photo):
     closed = photo.open("rb")
     closed.close()
     answers = list(classifier.predict_many([None, closed, bytearray(photo.read_bytes())]))
@@ -80,7 +80,7 @@ def test_the_temperature_softens_and_keeps_the_order(run, photo):
     assert b[0].score < a[0].score
 
 
-def test_what_was_right_so_far_is_never_promised_for_ever():
+def test_the_estimated_accuracy_is_never_100():
     assert right_of_100({"named": 176, "right": 176}) == 99
     assert right_of_100({"named": 190, "right": 184}) == 96
 
@@ -95,7 +95,7 @@ def test_the_serving_transform_is_what_the_config_says():
     assert required_side(cfg) == 40
 
 
-def test_the_library_knows_nothing_of_training_or_the_page():
+def test_the_library_imports_neither_training_nor_the_page():
     files = list(Path(landmark_models.__file__).parent.rglob("*.py"))
     assert len(files) > 5
     for file in files:

@@ -47,7 +47,7 @@ def test_it_is_small_and_loads(model):
 
 
 @models
-def test_it_was_made_by_the_recipe_in_the_repository(model):
+def test_it_was_trained_with_the_recipe_in_the_repository(model):
     made_by = Recipe.from_values(config_of(model)["landmark"]["recipe"])
     # How many processes read photos changes how long a run takes, not where it ends.
     file = f"train/recipes/{RECIPES[model]}.yaml"
@@ -70,7 +70,7 @@ def test_card_readme_and_config_give_the_same_figures(model, block, n):
 
 
 @models
-def test_its_card_is_one_that_the_hub_reads(model):
+def test_the_hub_can_read_its_card(model):
     card, config = card_of(model), config_of(model)
     front = yaml.safe_load(re.match(r"---\n(.*?)\n---\n", card, re.DOTALL)[1])
     assert front["license"] == "other"

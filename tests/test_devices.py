@@ -22,7 +22,7 @@ print(resource.getrusage(resource.RUSAGE_SELF).ru_minflt - before)
     platform.libc_ver()[0] != "glibc" or platform.machine() != "x86_64" or "LD_PRELOAD" in os.environ,
     reason="tensors are glibc's there alone: PyTorch has another allocator on ARM",
 )
-def test_freed_memory_is_used_again():
+def test_freed_memory_is_reused():
     faults = [
         int(subprocess.check_output([sys.executable, "-c", FAULTS.format(before=before)], text=True))
         for before in ("", "keep_freed_memory()")

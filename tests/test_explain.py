@@ -69,7 +69,7 @@ def test_the_heat_is_where_the_label_is(channels_last):
         heat_map(model, image, "green")
 
 
-def test_the_overlay_has_the_photos_own_shape_and_greys_what_was_not_seen():
+def test_the_overlay_has_the_photos_shape_and_greys_what_was_cropped():
     shown = explain(classifier(Colors()), colored((256, 128)), "red")  # its red square lies outside the central crop
     assert shown.size == (256, 128)
     pixels = np.asarray(shown).astype(int)
@@ -86,7 +86,7 @@ def test_the_overlay_of_a_large_picture_is_small():
 
 @pytest.mark.parametrize("name", ["test_resnet", "test_efficientnet"])
 @torch.no_grad()
-def test_the_heat_is_grad_cam_by_its_formula(name):
+def test_the_heat_follows_the_formula_of_grad_cam(name):
     """Channels weighted by how much they raise the label's logit, summed, negative parts cut off (Selvaraju 2017)."""
     torch.manual_seed(0)
     model = classifier(timm.create_model(name, num_classes=2), size=96)
@@ -99,7 +99,7 @@ def test_the_heat_is_grad_cam_by_its_formula(name):
     assert heat_map(model, image, "blue") == pytest.approx((expected / expected.max()).numpy(), abs=1e-3)
 
 
-def test_nothing_that_speaks_for_a_label_is_no_heat():
+def test_there_is_no_heat_if_nothing_speaks_for_a_label():
     model = classifier(Colors())
     assert heat_map(model, torch.zeros(3, 64, 64), "red").max() == 0
 

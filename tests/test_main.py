@@ -24,7 +24,7 @@ def changed(run, folder, **landmark):
     return model
 
 
-def test_json_has_the_agreed_shape_and_a_bad_photo_costs_no_other(run, photo, tmp_path):
+def test_json_has_the_documented_shape_and_a_bad_photo_affects_no_other(run, photo, tmp_path):
     bad = tmp_path / "bad.jpg"
     bad.write_text("no photo")
     result = invoke("predict", bad, photo, "--model", run.path, "--json", "-k", 2)
@@ -46,7 +46,7 @@ def test_the_table_names_the_landmark_and_success_is_zero(run, photo):
     assert "%" in result.stdout
 
 
-def test_the_table_says_what_is_not_recognised_and_cuts_no_path_off(run, tmp_path):
+def test_the_table_marks_unrecognised_photos_and_truncates_no_path(run, tmp_path):
     model = changed(run, tmp_path, known={"score": "max_softmax", "threshold": 2.0})
     deep = tmp_path / "/".join(["a folder of a long name"] * 5) / "photo.png"
     deep.parent.mkdir(parents=True)
@@ -59,7 +59,7 @@ def test_the_table_says_what_is_not_recognised_and_cuts_no_path_off(run, tmp_pat
     assert re.fullmatch(r"notrecognised\(nearest:(RedTower|GreenBridge|BlueLake)\)", label)
 
 
-def test_a_strange_file_name_is_shown_not_obeyed(run, photo, tmp_path, monkeypatch):
+def test_a_hostile_file_name_is_only_text(run, photo, tmp_path, monkeypatch):
     monkeypatch.setenv("COLUMNS", "200")
     strange = tmp_path / "[red]x[bold]\x1b[2J\n.jpg"
     strange.write_bytes(photo.read_bytes())
@@ -101,7 +101,7 @@ def test_a_mistake_is_one_sentence_on_standard_error(tmp_path):
     assert "Traceback" not in missing.stderr
 
 
-def test_an_error_of_ours_and_an_interrupt_end_the_command_properly(capsys):
+def test_a_landmark_error_and_an_interrupt_end_the_command_properly(capsys):
     def fails():
         raise LandmarkError("The sky fell.")
 

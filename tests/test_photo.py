@@ -101,7 +101,7 @@ def test_transparency_is_shown_over_white():
         (np.full((8, 8), 200, np.int32), 200),
     ],
 )
-def test_deep_greys_are_scaled_to_eight_bits(values, expected):
+def test_sixteen_bit_greys_are_scaled_to_eight_bits(values, expected):
     image = open_photo(encoded(Image.fromarray(values), "TIFF"))
     assert image.getpixel((0, 0)) == pytest.approx((expected,) * 3, abs=1)
 
@@ -146,7 +146,7 @@ def png_header(width: int, height: int) -> bytes:
         (png_header(100_000_000, 1), "as long as wide"),
     ],
 )
-def test_anything_but_a_photo_is_refused_in_a_sentence(content, words, tmp_path):
+def test_anything_but_a_photo_is_refused_with_a_sentence(content, words, tmp_path):
     path = tmp_path / "holiday.jpg"
     path.write_bytes(content)
     with pytest.raises(PhotoError, match=words) as caught:

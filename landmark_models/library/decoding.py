@@ -1,9 +1,4 @@
-"""Decode photos in worker processes, ahead of the model.
-
-with Decoders(classifier.transform, classifier.min_side, workers=8) as decoders:
-    for photo in decoders.decode(find_entries(["photos/"])):
-        ...
-"""
+"""Decode photos in worker processes, ahead of the model."""
 
 import itertools
 import multiprocessing
@@ -17,7 +12,6 @@ from concurrent.futures import Future, ProcessPoolExecutor
 from concurrent.futures.process import BrokenProcessPool
 from contextlib import suppress
 from multiprocessing.connection import wait
-from types import TracebackType
 from typing import NamedTuple
 
 import numpy as np
@@ -45,13 +39,7 @@ class Decoded(NamedTuple):
 
 
 class Decoders:
-    """A pool of worker processes that decode photos exactly as the classifier does.
-
-    Args:
-        transform: from an RGB image to the network's input.
-        min_side: as in `open_photo`.
-        workers: the number of processes.
-    """
+    """A pool of `workers` processes that decode photos exactly as the classifier with this transform and side does."""
 
     def __init__(self, transform: Compose, min_side: int, workers: int):
         self.transform, self.min_side, self.workers = transform, min_side, workers
@@ -60,13 +48,11 @@ class Decoders:
     def __enter__(self) -> "Decoders":
         return self
 
-    def __exit__(
-        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
-    ) -> None:
+    def __exit__(self, kind: object, error: object, trace: object) -> None:
         self._pool.shutdown(wait=error is None, cancel_futures=True)
 
     def decode(self, entries: Iterable[Entry]) -> Iterator[Decoded]:
-        """Decode photos, in order, reading no more entries ahead than it takes to keep the workers busy.
+        """Decode photos, in order, reading only as many entries ahead as keep the workers busy.
 
         A photo whose worker is killed, by the photo itself or for lack of memory, counts as unreadable.
         """
@@ -138,8 +124,8 @@ def _decode_one(entry: Entry) -> Decoded:
     if entry.error:
         return Decoded(entry, error=entry.error)
     try:
-        photo = read_photo(entry.path, _min_side)
-        return Decoded(entry, _transform(photo.image).numpy(), photo.bytes, photo.size, photo.position)
+        image, bytes_, size, position = read_photo(entry.path, _min_side)
+        return Decoded(entry, _transform(image).numpy(), bytes_, size, position)
     except PhotoError as error:
         return Decoded(entry, error=str(error))
     except Exception as error:  # an untrusted file may make a library raise anything; only its own photo fails

@@ -37,11 +37,7 @@ class DiskSet:
         self._rows.execute("BEGIN")
 
     def add(self, text: str) -> bool:
-        """Add a string; returns whether it is new.
-
-        Raises:
-            LandmarkError: the folder for temporary files is full.
-        """
+        """Add a string; returns whether it is new. A LandmarkError says that the folder for temporary files is full."""
         try:
             return self._rows.execute("INSERT OR IGNORE INTO keys VALUES (?)", (_digest(text),)).rowcount == 1
         except sqlite3.OperationalError as error:
@@ -55,19 +51,13 @@ class DiskSet:
 
 
 class Journal:
-    """The rows of a job on their way to `out`, a .jsonl or a .csv file.
+    """The rows of a job on their way to `out`, a .jsonl file or a .csv file with `columns`.
 
     Each row has at least `path`, `name`, `model`, `revision` and `error`.
 
-    Several processes may share a job: each does the paths for which `is_mine` is true, and appends to its own file. If
-    `out` exists, its rows are kept and only missing and failed photos are done, so the same command also handles a
+    Several `processes` may share a job: each does the paths for which `is_mine` is true, and appends to its own file.
+    If `out` exists, its rows are kept and only missing and failed photos are done, so the same command also handles a
     library that has grown.
-
-    Args:
-        out: the output.
-        columns: the columns of a CSV file.
-        process: the index of this process.
-        processes: the number of processes.
 
     Raises:
         LandmarkError: `out` has another suffix, or is a folder.
@@ -88,8 +78,7 @@ class Journal:
     def begin(self, job: Row) -> None:
         """Create the folder and lock it against other commands; called by one process before the others continue.
 
-        Args:
-            job: what determines the rows; only the same job can be resumed.
+        `job` is what determines the rows; only the same job can be resumed.
 
         Raises:
             LandmarkError: a different job was begun here, a command is running, or the folder can't be written.
@@ -111,7 +100,7 @@ class Journal:
                     raise
             write_json(self.parts / "job.json", job)
         except Timeout:
-            raise LandmarkError(f"Another command is writing {self.out} at this moment.") from None
+            raise LandmarkError(f"Another command is writing {self.out}; wait for it to end.") from None
         except OSError as error:
             raise LandmarkError(f"{self.parts} can't be written: {reason(error)}.") from None
         except LandmarkError:
@@ -152,11 +141,7 @@ class Journal:
         return int.from_bytes(_digest(path)[:8]) % self.processes == self.process
 
     def append(self, rows: Iterable[Row]) -> None:
-        """Write rows. From then on a kill can't undo them, and seconds later neither can a power cut.
-
-        Raises:
-            LandmarkError: they can't be written.
-        """
+        """Write rows, or raise a LandmarkError. Then a kill can't undo them, nor seconds later a power cut."""
         assert self._shard is not None, "call resume first"
         with self._writing():
             self._shard.write("".join(json.dumps(row) + "\n" for row in rows))
@@ -176,8 +161,7 @@ class Journal:
     def finish(self) -> Summary:
         """Write the output from all rows; called by the process that began, once the others have closed.
 
-        Raises:
-            LandmarkError: it can't be written; the parts are kept.
+        The parts are kept if a LandmarkError says that it can't be written.
         """
         summary, paths = Summary(), DiskSet()
 

@@ -1,8 +1,4 @@
-"""The photos in folders, lists and streams, one at a time.
-
-for entry in find_entries(["photos/", "more.txt"]):
-    entry.path, entry.error
-"""
+"""The photos in folders, lists and streams, one at a time."""
 
 import codecs
 import io
@@ -21,11 +17,7 @@ _UNWRITABLE = re.compile("[\x00-\x1f\x7f-\x9f\u2028\u2029\ud800-\udfff]")
 
 
 def check_sources(sources: Sequence[str]) -> None:
-    """Check that what a person named exists.
-
-    Raises:
-        LandmarkError: it doesn't.
-    """
+    """Raise a LandmarkError if a source doesn't exist."""
     for source in sources:
         if source != "-" and not os.path.exists(source):
             raise LandmarkError(

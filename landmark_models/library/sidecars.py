@@ -1,7 +1,4 @@
-"""Write XMP sidecars: beside the photos, or in the same folder structure elsewhere.
-
-Sidecars(Path("xmp")).write("photos/taj.jpg", tags)  # xmp/photos/taj.jpg.xmp
-"""
+"""Write XMP sidecars."""
 
 import os
 from dataclasses import dataclass
@@ -25,10 +22,9 @@ class Sidecars:
     merge: bool = False
 
     def file(self, path: str) -> Path:
-        """The path of a photo's sidecar.
+        """The path of a photo's sidecar, e.g. xmp/photos/taj.jpg.xmp for photos/taj.jpg and the folder xmp.
 
-        Raises:
-            LandmarkError: it would be outside the folder.
+        A LandmarkError says that it would be outside the folder.
         """
         if self.folder is None:
             return Path(f"{path}.xmp")
@@ -48,7 +44,7 @@ class Sidecars:
             file = self.file(path)
             if file.is_symlink():
                 raise LandmarkError("there is a link in its place")
-            existing: bytes | None = None
+            existing = None
             if file.exists() and not file.is_file():
                 raise LandmarkError("what is in its place isn't a file")
             if file.exists() and file.stat().st_size:  # an empty one was left by a power cut

@@ -1,7 +1,4 @@
-"""Read a model's `config.json`, an untrusted one too: timm's format with our `landmark` block.
-
-config = read_config(folder / CONFIG_FILE, "hf-hub:owner/name")
-"""
+"""Read a model's `config.json`, an untrusted one too: timm's format with our `landmark` block."""
 
 import json
 import math
@@ -24,9 +21,7 @@ MAX_LABEL = 255  # characters
 def read_config(file: Path, source: str) -> dict[str, Any]:
     """Read and check a `config.json`. The result always has `landmark` and `model_args`, which may be empty.
 
-    Args:
-        file: the file.
-        source: what messages call the model it belongs to.
+    Messages call the model `source`.
 
     Raises:
         ModelError: it can't be read, or doesn't describe a model that could be served.

@@ -131,13 +131,7 @@ def build(config: dict[str, Any], weights: Path, source: str) -> nn.Module:
 
 
 def read_statistics(config: dict[str, Any], network: nn.Module, file: Path, source: str) -> FeatureStatistics | None:
-    """The statistics of a model's features; None if it has none.
-
-    Args:
-        config: from `read_config`.
-        network: from `build`.
-        file: its `statistics.safetensors`, which may be missing.
-        source: what messages call the model.
+    """The statistics of a model's features from a file, which may be missing; None if it has none.
 
     Raises:
         ModelError: the file is damaged or belongs to another network, or is missing and the model's rule needs it.

@@ -25,7 +25,7 @@ from landmark_models.networks.statistics import MAX_STATISTICS_BYTES, STATISTICS
 # The models that come with the package, by name.
 EMBEDDED = {name: Path(__file__).parents[1] / name for name in ("default", "compact")}
 PREFIX = "hf-hub:"
-TAG = "landmark-classification"  # which models on the Hub are found by
+TAG = "landmark-classification"  # of the models on the Hub that `best` compares
 
 _TIMEOUT = 10.0  # seconds that the Hub has to answer a request
 _LIST_TIMEOUT = 60.0  # seconds that listing models may take, with huggingface_hub's own retries
@@ -69,11 +69,7 @@ def load(model: str | os.PathLike[str] = "default", *, cached_only: bool = False
     """Load a MODEL: `default`, `compact`, a model folder, a run folder (its `model/`), `hf-hub:owner/name[@revision]`.
 
     Only `config.json` and safetensors files are ever read; nothing is executed or unpickled. If the Hub can't be
-    reached, the copy of that revision that was loaded last is used.
-
-    Args:
-        model: the MODEL.
-        cached_only: make no request to the Hub.
+    reached, or with `cached_only`, the copy of that revision that was loaded last is used.
 
     Raises:
         ModelError: it does not exist, can't be downloaded, exceeds a limit, or its files don't fit together.
@@ -157,11 +153,9 @@ def check_repository(repo_id: str, revision: str | None = None) -> tuple[str, in
 
 
 def examples(source: str, revision: str | None = None) -> list[Path]:
-    """The example photos that come with a model, `examples/*.jpg`; none if the Hub doesn't send them within seconds.
+    """The example photos that come with a MODEL, `examples/*.jpg`; none if the Hub doesn't send them within seconds.
 
-    Args:
-        source: the MODEL, as in `LoadedModel`.
-        revision: its commit, for a model from the Hub.
+    `revision` is the commit of a model from the Hub.
     """
     if revision is None:
         folder = EMBEDDED.get(source, Path(source))

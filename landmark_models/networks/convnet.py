@@ -93,11 +93,7 @@ class ConvNet(nn.Module):
 
     @torch.jit.ignore
     def init_weights(self, weight_init: WeightInit = "default") -> None:
-        """Reinitialise every weight; see the class for the names.
-
-        Raises:
-            ValueError: the name isn't one of them.
-        """
+        """Reinitialise every weight; see the class for the names."""
         if weight_init not in get_args(WeightInit):
             raise ValueError(f"weight_init={weight_init!r} is unknown; use one of {get_args(WeightInit)}.")
         for module in self.modules():
@@ -115,7 +111,7 @@ class ConvNet(nn.Module):
 
     @torch.jit.ignore
     def group_matcher(self, coarse: bool = False) -> dict[str, Any]:
-        """Patterns by which timm groups parameters by depth (layer-wise learning rates, freezing)."""
+        """Patterns with which timm groups parameters by depth (layer-wise learning rates, freezing)."""
         blocks = r"^stages\.(\d+)" if coarse else r"^stages\.(\d+)\.blocks\.(\d+)"
         return {"stem": r"^stem", "blocks": blocks}
 

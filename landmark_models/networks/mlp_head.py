@@ -17,10 +17,8 @@ ARCHITECTURE = "landmark_mlp"
 def put_mlp_head(network: nn.Module, hidden: Sequence[int], drop_rate: float = 0.0) -> nn.Module:
     """Replace a timm network's linear classifier, in place, with fully connected layers, ReLU and dropout.
 
-    Args:
-        network: one whose `get_classifier()` is an `nn.Linear`.
-        hidden: widths of the layers before the new classifier.
-        drop_rate: dropout before each linear layer but the first, which follows the network's own dropout.
+    `hidden` are the widths of the layers before the new classifier. Dropout comes before each linear layer but the
+    first, which follows the network's own dropout.
 
     Raises:
         ValueError: the classifier isn't a linear layer.

@@ -1,26 +1,28 @@
-"""Run a network with OpenVINO, several times as fast as PyTorch on a CPU: converted once, then cached.
+"""Run a network with OpenVINO, several times as fast as PyTorch on a CPU: converted once, then cached."""
 
-forward = openvino_body(network, network.pretrained_cfg, Path("model.safetensors"), "resnet10t", convert=True)
-if forward is not None:
-    logits = forward(images)
-"""
-
+import hashlib
+import json
 import logging
 import math
+import platform
+import shutil
 import sys
+import tempfile
 import threading
 from copy import deepcopy
 from functools import cache
+from importlib.metadata import version
 from pathlib import Path
 from typing import Any, Literal, cast
 
 import torch
+from huggingface_hub import cached_assets_path
 from timm.data import resolve_data_config
 from torch import Tensor, nn
 from torch.export import Dim
 
-from landmark_models.devices import available_cores
-from landmark_models.networks.openvino_cache import cache_folder, checked_model, save
+from landmark_models.devices import available_cores, instruction_set
+from landmark_models.files import PART, sha256, write_json
 
 Precision = Literal["f32", "bf16"]
 
@@ -30,6 +32,9 @@ Precision = Literal["f32", "bf16"]
 TOLERANCE = 1e-3
 
 _TEST_IMAGES = 4  # that a new conversion is compared with PyTorch on
+
+_FORMAT = 1  # of the cached folder
+_MODEL, _WEIGHTS, _RECORD = "model.xml", "model.bin", "digests.json"
 
 _log = logging.getLogger(__name__)
 _core_lock = threading.Lock()
@@ -90,10 +95,10 @@ def _load_or_convert(
     body: nn.Module, pretrained_cfg: dict[str, Any], weights: Path, architecture: str, convert: bool
 ) -> OpenVinoBody | None:
     config = resolve_data_config({}, pretrained_cfg=pretrained_cfg)
-    folder = cache_folder(body, weights, architecture, config["input_size"])
+    folder = _cache_folder(body, weights, architecture, config["input_size"])
     if folder is not None and folder.is_dir():
         try:
-            return compiled(_core().read_model(checked_model(folder)))
+            return compiled(_core().read_model(_checked_model(folder)))
         except Exception as error:  # whatever a damaged file makes OpenVINO raise
             _log.warning("The converted model in %s can't be used: %s", folder, error)
     if not convert:
@@ -102,7 +107,7 @@ def _load_or_convert(
     forward = _checked(model, body, config)
     if folder is not None:
         try:
-            save(_import_openvino(), model, folder)
+            _save(model, folder)
         except (OSError, RuntimeError) as error:  # OpenVINO's writer raises RuntimeError
             _log.info("The converted model can't be cached in %s: %s", folder, error)
     return forward
@@ -187,9 +192,7 @@ def _checked(model: Any, body: nn.Module, config: dict[str, Any]) -> OpenVinoBod
 def photo_like(config: dict[str, Any], count: int) -> Tensor:
     """Blurred colour noise with some grain, normalised: float32 images `(count, 3, H, W)`, always the same ones.
 
-    Args:
-        config: timm's data config, with `input_size`, `mean` and `std`.
-        count: the number of images.
+    Size, mean and standard deviation are those of `config`, timm's data config.
     """
     generator = torch.Generator().manual_seed(0)
     _, height, width = config["input_size"]
@@ -198,3 +201,59 @@ def photo_like(config: dict[str, Any], count: int) -> Tensor:
     grain = 0.05 * torch.randn(smooth.shape, generator=generator)
     mean, std = (torch.tensor(config[name]).view(3, 1, 1) for name in ("mean", "std"))
     return ((smooth + grain).clamp(0, 1) - mean) / std
+
+
+def _checked_model(folder: Path) -> Path:
+    """The model file in a cached folder; an OSError or a ValueError if a file is missing or damaged."""
+    if json.loads((folder / _RECORD).read_text(encoding="utf-8")) != _digests(folder):
+        raise ValueError("its files are damaged.")
+    return folder / _MODEL
+
+
+def _save(model: Any, folder: Path) -> None:
+    """Write an `openvino.Model` into its folder, atomically; an OSError or OpenVINO's RuntimeError if it can't."""
+    with tempfile.TemporaryDirectory(PART, ".", folder.parent) as scratch:
+        whole = Path(scratch) / folder.name  # other users can't read the scratch folder itself
+        whole.mkdir()
+        _import_openvino().save_model(model, whole / _MODEL, compress_to_fp16=False)
+        write_json(whole / _RECORD, _digests(whole))
+        shutil.rmtree(folder, ignore_errors=True)  # a damaged one; if two processes race, either copy will do
+        whole.rename(folder)
+
+
+def _cache_folder(body: nn.Module, weights: Path, architecture: str, input_size: tuple[int, int, int]) -> Path | None:
+    """Where a converted network is cached, below huggingface_hub's assets; None if no folder can be created there."""
+    try:
+        parent = Path(cached_assets_path("landmark_models", "openvino"))
+    except (OSError, ValueError) as error:  # a read-only disk; a file in place of a folder
+        _log.info("Converted models can't be cached: %s", error)
+        return None
+    return parent / _key(body, weights, architecture, input_size)
+
+
+def _digests(folder: Path) -> dict[str, str]:
+    return {name: sha256(folder / name) for name in (_MODEL, _WEIGHTS)}
+
+
+def _key(body: nn.Module, weights: Path, architecture: str, input_size: tuple[int, int, int]) -> str:
+    """A digest of everything that a converted model depends on."""
+    parts = {
+        "format": _FORMAT,
+        "weights": sha256(weights),
+        "architecture": architecture,
+        "modules": repr(body),  # the same weights may be built with other arguments, e.g. another activation
+        "input_size": list(input_size),
+        "packages": {name: version(name) for name in ("openvino", "torch", "timm")},
+        "cpu": _cpu_name(),
+        "instruction_set": instruction_set(),  # virtual machines give different CPUs one name, e.g. "AMD EPYC"
+    }
+    return hashlib.sha256(json.dumps(parts, sort_keys=True).encode()).hexdigest()
+
+
+def _cpu_name() -> str:
+    """The CPU's model name, as far as the system tells."""
+    try:
+        with Path("/proc/cpuinfo").open(encoding="utf-8") as lines:
+            return next(line.partition(":")[2].strip() for line in lines if line.startswith("model name"))
+    except (OSError, StopIteration):  # another system than Linux; an ARM CPU
+        return platform.processor() or platform.machine()

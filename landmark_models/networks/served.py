@@ -26,12 +26,8 @@ class Outputs(NamedTuple):
 def linear_classifier(network: nn.Module, width: int | None = None) -> nn.Linear:
     """The linear layer that is a network's whole classifier.
 
-    Args:
-        network: timm's or ours.
-        width: the number of features that the layer must take.
-
     Raises:
-        ValueError: the classifier is something else, or takes another number of features.
+        ValueError: the classifier is something else, or takes another number of features than `width`.
     """
     own: Any = network
     classifier = own.get_classifier()

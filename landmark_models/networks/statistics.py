@@ -1,8 +1,4 @@
-"""Statistics of a model's features, mean and within-class covariance, with which they are whitened.
-
-statistics = FeatureStatistics.read(folder / STATISTICS_FILE, width=1280)
-statistics.whitening  # W with W'W = S'^-1
-"""
+"""Statistics of a model's features, mean and within-class covariance, with which they are whitened."""
 
 import math
 from dataclasses import dataclass
@@ -86,12 +82,7 @@ class FeatureStatistics:
 
     @classmethod
     def read(cls, file: Path, width: int, source: str) -> "FeatureStatistics":
-        """Read and check a file, an untrusted one too.
-
-        Args:
-            file: the safetensors file.
-            width: the network's number of features.
-            source: what messages call the model it belongs to.
+        """Read and check a file, an untrusted one too, for a network with `width` features.
 
         Raises:
             ModelError: it can't be read, is too large, belongs to another network, or can't whiten anything.

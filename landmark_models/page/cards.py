@@ -1,18 +1,90 @@
-"""Results as a person reads them, in HTML: the card of one photo, and the table of many."""
+"""The results of photos: in HTML for a person, and as files to save: CSV, JSON lines, XMP sidecars in a zip archive."""
 
 import base64
+import csv
 import functools
+import io
 import json
-from collections.abc import Sequence
+import zipfile
+from collections.abc import Iterable, Iterator, Sequence
+from dataclasses import dataclass
 from html import escape
 from importlib.resources import files
+from pathlib import Path, PurePath
 from typing import Any
 
 from jinja2 import Environment
 
-from landmark_models.page.results import PhotoResult, as_csv, as_jsonl, as_sidecars
+from landmark_models.classifier import LandmarkClassifier
+from landmark_models.errors import PhotoError
+from landmark_models.photo import photo_position, thumbnail
+from landmark_models.tagging.tags import CSV_COLUMNS, Tags
+from landmark_models.text import for_spreadsheet
 
 EMPTY_CARD = "<p class='hint'>The answer will appear here.</p>"
+
+
+@dataclass(frozen=True)
+class PhotoResult:
+    """A photo's file name and either its tags, with a small JPEG where it is to be listed, or why it can't be read."""
+
+    name: str
+    tags: Tags | None = None
+    thumbnail: bytes = b""
+    error: str = ""
+
+
+def tag_photos(classifier: LandmarkClassifier, photos: Sequence[tuple[str, Path]]) -> Iterator[PhotoResult]:
+    """Tag photos, given as name and file, one after the other; a photo that can't be read has a result too."""
+    answers = classifier.predict_many((file for _, file in photos), batch_size=16)
+    for (name, file), answer in zip(photos, answers, strict=True):
+        try:
+            if isinstance(answer, PhotoError):
+                raise answer
+            yield PhotoResult(name, Tags.of(answer, photo_position(file)), thumbnail(file))
+        except PhotoError as error:
+            yield PhotoResult(name, error=str(error).replace(str(file), name))
+
+
+def as_csv(results: Iterable[PhotoResult]) -> str:
+    """A CSV file with `CSV_COLUMNS` and a row for each photo."""
+    file = io.StringIO(newline="")
+    writer = csv.DictWriter(file, CSV_COLUMNS, restval="")
+    writer.writeheader()
+    for result in results:
+        row = result.tags.row(result.name) if result.tags else {"path": for_spreadsheet(result.name)}
+        writer.writerow(row | {"error": for_spreadsheet(result.error)})
+    return file.getvalue()
+
+
+def as_jsonl(results: Iterable[PhotoResult]) -> str:
+    """A line of JSON for each photo: `path`, the fields of `Tags.record`, `error`."""
+    records = (
+        {"path": result.name, **(result.tags.record() if result.tags else {}), "error": result.error or None}
+        for result in results
+    )
+    return "".join(json.dumps(record) + "\n" for record in records)
+
+
+def as_sidecars(results: Iterable[PhotoResult], camera_position: bool = False) -> bytes:
+    """A zip archive with an XMP sidecar, PHOTO.EXT.xmp, for each photo that was recognised.
+
+    A second photo of the same name gets a number. `camera_position` is that of `Tags.xmp`.
+    """
+    content, used = io.BytesIO(), set[str]()
+    with zipfile.ZipFile(content, "w", zipfile.ZIP_DEFLATED) as archive:
+        for result in results:
+            if result.tags is None or not result.tags.recognised:
+                continue
+            name = base = PurePath(result.name.replace("\\", "/")).name or "photo"
+            number = 1
+            while name in used:
+                number += 1
+                name = f"{number}-{base}"
+            used.add(name)
+            entry = zipfile.ZipInfo(f"{name}.xmp", date_time=(1980, 1, 1, 0, 0, 0))  # nothing about the server
+            archive.writestr(entry, result.tags.xmp(camera_position), zipfile.ZIP_DEFLATED)
+    return content.getvalue()
 
 
 def card_html(result: PhotoResult) -> str:

@@ -1,6 +1,6 @@
 """Photos that clients, such as MCP agents, name by address: fetched from public hosts only, limited in size and time.
 
-Gradio itself fetches whatever a client names, whole, whatever its size.
+Gradio itself would download any address that a client names, at any size.
 """
 
 import asyncio

@@ -1,7 +1,4 @@
-"""What the page and its API do, without any component or layout.
-
-Handlers(serving, uploads).predict({"path": ".../holiday.jpg"}, top_k=3)
-"""
+"""What the page and its API do, without any component or layout."""
 
 import contextlib
 import html
@@ -16,9 +13,8 @@ from PIL import Image
 
 from landmark_models.errors import PhotoError
 from landmark_models.explain import NoExplanationError, explain
-from landmark_models.page.cards import table_html
+from landmark_models.page.cards import PhotoResult, table_html, tag_photos
 from landmark_models.page.facts import model_facts
-from landmark_models.page.results import PhotoResult, tag_photos
 from landmark_models.page.serving import Serving
 from landmark_models.page.uploads import original_name, uploaded_file
 from landmark_models.photo import DECODED_MARGIN, open_photo, photo_position
@@ -64,10 +60,8 @@ class Handlers:
     A `photo` is what gradio passes on with `preprocess=False`: a mapping with the `path` of an upload. What is wrong
     with a request is raised as a `PageError`.
 
-    Args:
-        serving: the model that answers.
-        uploads: the folder that gradio keeps uploads in; files anywhere else are refused.
-        on_gpu: wraps each function that computes, such as `spaces.GPU` on a Space with ZeroGPU.
+    Only files in `uploads`, gradio's own folder, are opened. `on_gpu` wraps each function that computes, such as
+    `spaces.GPU` on a Space with ZeroGPU.
     """
 
     def __init__(self, serving: Serving, uploads: Path, on_gpu: Callable[[Any], Any] | None = None):

@@ -26,10 +26,7 @@ def build(
 ) -> gr.Blocks:
     """The page, to be launched with `LAUNCH_OPTIONS`.
 
-    Args:
-        serving: the model that answers.
-        examples: photos with their captions; without them, Gradio's.
-        on_gpu: as in `Handlers`.
+    The examples have captions; without any, they are Gradio's. `on_gpu` is that of `Handlers`.
     """
     examples = examples or gradio_examples()
     handlers = Handlers(serving, Path(get_upload_folder()), on_gpu)

@@ -6,9 +6,8 @@ from typing import Any
 
 import gradio as gr
 
-from landmark_models.page.cards import EMPTY_CARD, card_html
+from landmark_models.page.cards import EMPTY_CARD, PhotoResult, card_html
 from landmark_models.page.handlers import COMPUTING, INSTANT, MAX_CANDIDATES, PAGE_ONLY, Handlers
-from landmark_models.page.results import PhotoResult
 from landmark_models.page.theme import CARD_CSS, CARD_JS
 
 _ALT_TEXT = "Your photo"  # before it is recognised
@@ -38,7 +37,7 @@ def one_photo(handlers: Handlers, examples: Mapping[Path, str]) -> tuple[gr.Imag
             with gr.Accordion("Candidates", open=False):
                 candidates = gr.Label(label="Landmark", elem_id="answer")
                 top_k = gr.Slider(1, MAX_CANDIDATES, value=5, step=1, label="Candidates")
-    # `example_labels` would stand in the photos' place; `page_js` adds the captions.
+    # `example_labels` would replace the photos; `page_js` adds the captions.
     example = gr.Examples([[str(file)] for file in examples], [photo], label="Examples", cache_examples=False)
 
     card_parts = [card, photo, why, explanation]  # as `card_updates` returns them

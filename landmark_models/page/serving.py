@@ -40,7 +40,7 @@ class Serving:
     Args:
         model: a MODEL; without it, the `namespace` decides.
         namespace: a user or organisation on the Hub whose best model serves; without it, the embedded one does.
-        device: where models compute.
+        device: the device to run models on.
         keep_checking: whether later checks may change the model. Otherwise the first one stays, and the starting thread
             itself moves it to the device, as a Space with ZeroGPU requires.
     """

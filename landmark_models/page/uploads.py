@@ -1,7 +1,4 @@
-"""Uploads: the folder they are kept in, which files count as uploaded, and when they are deleted.
-
-uploaded_file(photo, folder)  # the path of the file that a component or a client sent
-"""
+"""Uploads: the folder they are kept in, which files count as uploaded, and when they are deleted."""
 
 import contextlib
 import filecmp
@@ -64,11 +61,8 @@ def sweep(folder: Path, keep: Sequence[Path] = (), older_than: float = LIFETIME)
     """Delete old uploads and everything that was made from them.
 
     Gradio's own `delete_cache` misses the files of components that an event has changed, and uploads over MCP.
-
-    Args:
-        folder: where uploads go.
-        keep: the page's own example photos, of which Gradio keeps copies among the uploads.
-        older_than: age in seconds.
+    `keep` are the page's own example photos, of which Gradio keeps copies among the uploads. `older_than` is
+    in seconds.
     """
     limit = time.time() - older_than
     for file in sorted(folder.rglob("*"), reverse=True):  # a folder comes after its content

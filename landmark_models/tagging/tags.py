@@ -181,9 +181,8 @@ class Tags:
     def xmp(self, camera_position: bool = False, existing: bytes | None = None) -> str:
         """An XMP sidecar: keywords, description, and the landmark as the location shown (IPTC).
 
-        Args:
-            camera_position: if the photo has no position of its own, also give the landmark's as the camera's.
-            existing: a sidecar to merge this into; everything in it is kept.
+        With `camera_position`, a photo without a position of its own gets the landmark's as the camera's. Everything in
+        an `existing` sidecar is kept.
 
         Raises:
             LandmarkError: `existing` isn't XMP that can be read safely.

@@ -1,7 +1,4 @@
-"""XMP sidecars (ISO 16684-1): keywords, a description and the landmark shown; new, or merged into existing ones.
-
-packet = sidecar(["Taj Mahal", "Agra"], "Photo of Taj Mahal, tomb in Agra, India.", find("Taj Mahal"))
-"""
+"""XMP sidecars (ISO 16684-1): keywords, a description and the landmark shown; new, or merged into existing ones."""
 
 import xml.etree.ElementTree as ElementTree
 from collections.abc import Iterator, Sequence
@@ -72,15 +69,15 @@ def sidecar(
     if not _descriptions(rdf):
         SubElement(rdf, _name("rdf", "Description"), {_name("rdf", "about"): ""})
     if keywords:
-        subject = _array(rdf, "dc", "subject", "Bag")
+        subject = _array(rdf, "dc", "subject")
         present = {item.text for item in subject}
         for keyword in dict.fromkeys(keywords):
             if keyword not in present:
                 SubElement(subject, _name("rdf", "li")).text = keyword
     if not _has(rdf, "dc", "description"):
-        _list(_descriptions(rdf)[0], "dc", "description", "Alt", [description])
+        _list(_descriptions(rdf)[0], "dc", "description", "Alt", description)
     if landmark:
-        shown = _array(rdf, "Iptc4xmpExt", "LocationShown", "Bag")
+        shown = _array(rdf, "Iptc4xmpExt", "LocationShown")
         if landmark.name not in {text for item in shown for text in _texts(item, "Iptc4xmpExt", "LocationName")}:
             _add_location(shown, landmark)
     if camera and not _has(rdf, "exif", "GPSLatitude"):
@@ -121,8 +118,8 @@ def _has(rdf: Element, prefix: str, tag: str) -> bool:
     return any(item.find(name) is not None or name in item.attrib for item in _descriptions(rdf))
 
 
-def _array(rdf: Element, prefix: str, tag: str, kind: str) -> Element:
-    """The array of a property, created if there is none; an existing one keeps its kind."""
+def _array(rdf: Element, prefix: str, tag: str) -> Element:
+    """The array of a property, created as a Bag if there is none."""
     for item in _descriptions(rdf):
         if (found := item.find(_name(prefix, tag))) is not None:
             break
@@ -131,7 +128,7 @@ def _array(rdf: Element, prefix: str, tag: str, kind: str) -> Element:
     for name in ("Bag", "Seq", "Alt"):
         if (array := found.find(_name("rdf", name))) is not None:
             return array
-    array = SubElement(found, _name("rdf", kind))
+    array = SubElement(found, _name("rdf", "Bag"))
     if found.text and found.text.strip():  # a single value in place of a list
         SubElement(array, _name("rdf", "li")).text, found.text = found.text, None
     return array
@@ -148,28 +145,24 @@ def _texts(item: Element, prefix: str, tag: str) -> Iterator[str]:
 
 def _add_location(shown: Element, landmark: Landmark) -> None:
     location = SubElement(shown, _name("rdf", "li"), {_name("rdf", "parseType"): "Resource"})
-    _list(location, "Iptc4xmpExt", "LocationName", "Alt", [landmark.name])
-    for tag, value in (
-        ("City", landmark.city),
-        ("ProvinceState", landmark.region),
-        ("CountryName", landmark.country_name),
-        ("CountryCode", landmark.country),
-    ):
+    _list(location, "Iptc4xmpExt", "LocationName", "Alt", landmark.name)
+    texts = {
+        "City": landmark.city, "ProvinceState": landmark.region,
+        "CountryName": landmark.country_name, "CountryCode": landmark.country,
+    }  # fmt: skip
+    for tag, value in texts.items():
         if value:
             SubElement(location, _name("Iptc4xmpExt", tag)).text = value
     if landmark.wikidata:
-        url = f"http://www.wikidata.org/entity/{landmark.wikidata}"
-        _list(location, "Iptc4xmpExt", "LocationId", "Bag", [url])
+        _list(location, "Iptc4xmpExt", "LocationId", "Bag", f"http://www.wikidata.org/entity/{landmark.wikidata}")
     if landmark.position:
         _coordinates(location, landmark.position)
 
 
-def _list(parent: Element, prefix: str, tag: str, kind: str, values: Sequence[str]) -> None:
-    """An XMP array property; in an "Alt" each value is the text in the default language."""
+def _list(parent: Element, prefix: str, tag: str, kind: str, value: str) -> None:
+    """Add an XMP array of one value; in an "Alt" it is the text in the default language."""
     array = SubElement(SubElement(parent, _name(prefix, tag)), _name("rdf", kind))
-    language = {_LANGUAGE: "x-default"} if kind == "Alt" else {}
-    for value in values:
-        SubElement(array, _name("rdf", "li"), language).text = value
+    SubElement(array, _name("rdf", "li"), {_LANGUAGE: "x-default"} if kind == "Alt" else {}).text = value
 
 
 def _coordinates(parent: Element, position: tuple[float, float]) -> None:

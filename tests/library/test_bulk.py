@@ -70,7 +70,7 @@ def invoke(*arguments):
     return CliRunner().invoke(app, ["tag", *map(str, arguments)])
 
 
-def test_each_photo_has_its_line_and_each_fault_its_reason(library, famous_model, tmp_path):
+def test_each_photo_has_a_line_and_each_failure_a_reason(library, famous_model, tmp_path):
     before = {file: file.read_bytes() for file in library.rglob("*") if file.is_file()}
     out = tmp_path / "tags.jsonl"
     result = invoke(library, "--out", out, "--model", famous_model)
@@ -110,7 +110,7 @@ def test_each_photo_has_its_line_and_each_fault_its_reason(library, famous_model
     assert sorted(file.name for file in tmp_path.iterdir()) == ["photos", "tags.jsonl"]
 
 
-def test_a_table_has_the_same_and_ends_well_once_all_is_mended(library, famous_model, tmp_path):
+def test_a_csv_file_has_the_same_and_succeeds_once_all_photos_are_repaired(library, famous_model, tmp_path):
     out = tmp_path / "tags.csv"
     assert invoke(library, "--out", out, "--model", famous_model).exit_code == 1
     for name in ("empty.jpg", "broken.jpg", "gone.jpg", "huge.png", "flaw.png", "pipe.jpg"):
@@ -139,7 +139,7 @@ def test_answers_are_those_of_predict(shared_data, sure, tmp_path):
         assert line["known"] == answer.known
 
 
-def test_sidecars_are_of_what_is_recognised_and_added_to_when_asked(library, famous_model, tmp_path):
+def test_recognised_photos_get_sidecars_which_are_merged_on_request(library, famous_model, tmp_path):
     own = library / "a.jpg.xmp"
     own.write_text('<x:xmpmeta xmlns:x="adobe:ns:meta/" x:xmptk="mine"/>')
     before = own.read_text()
@@ -162,7 +162,7 @@ def test_sidecars_are_of_what_is_recognised_and_added_to_when_asked(library, fam
     )  # the old name of --merge
 
 
-def test_a_sidecar_that_can_t_be_written_is_a_fault_of_its_photo(tmp_path, famous_model):
+def test_a_sidecar_that_cannot_be_written_fails_only_its_photo(tmp_path, famous_model):
     noisy_photo(RED, 1).save(tmp_path / "a.jpg")
     (tmp_path / "a.jpg.xmp").mkdir()
     out = tmp_path / "tags.jsonl"
@@ -176,7 +176,7 @@ def test_a_sidecar_that_can_t_be_written_is_a_fault_of_its_photo(tmp_path, famou
     assert tag_library([str(tmp_path / "a.jpg")], out, str(famous_model), sidecars=Sidecars(merge=True)).failed == 1
 
 
-def test_what_is_not_sure_enough_is_not_recognised(library, famous_model, tmp_path):
+def test_an_answer_below_the_minimum_does_not_count_as_recognised(library, famous_model, tmp_path):
     photo = str(library / "a.jpg")
     tag_library([photo], tmp_path / "low.jsonl", str(famous_model), min_confidence=0.1)
     tag_library([photo], tmp_path / "high.jsonl", str(famous_model), min_confidence=1.0)
@@ -229,7 +229,7 @@ def processes_of(marker: str) -> list[int]:
 
 @pytest.mark.slow
 @pytest.mark.skipif(sys.platform != "linux", reason="looks at processes in /proc")
-def test_killed_and_started_again_each_photo_stands_there_once(tmp_path, run):
+def test_after_kills_and_restarts_each_photo_has_one_row(tmp_path, run):
     many(tmp_path / "photos", 400)
     out = tmp_path / "tags.jsonl"
     arguments = ["landmark_models", "tag", str(tmp_path / "photos"), "--out", str(out), "--model", str(run.path)]
@@ -262,7 +262,7 @@ def test_killed_and_started_again_each_photo_stands_there_once(tmp_path, run):
     assert sorted(file.name for file in tmp_path.iterdir()) == ["photos", "tags.jsonl"]
 
 
-def test_several_processes_can_t_share_a_stream(tmp_path, run, monkeypatch):
+def test_several_processes_cannot_share_a_stream(tmp_path, run, monkeypatch):
     PartialState()
     monkeypatch.setitem(PartialState._shared_state, "num_processes", 2)
     with pytest.raises(LandmarkError, match="write the list to a file"):

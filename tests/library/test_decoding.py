@@ -24,7 +24,7 @@ def entries(tmp_path):
     return [Entry(str(file)) for file in files]
 
 
-def test_photos_come_in_turn_as_the_classifier_sees_them(classifier, entries):
+def test_photos_come_in_order_and_preprocessed_as_by_the_classifier(classifier, entries):
     with Decoders(classifier.transform, classifier.min_side, 3) as decoders:
         photos = list(decoders.decode(iter(entries)))
     assert [photo.entry for photo in photos] == entries
@@ -34,7 +34,7 @@ def test_photos_come_in_turn_as_the_classifier_sees_them(classifier, entries):
         assert photo.bytes == Path(photo.entry.path).stat().st_size
 
 
-def test_no_more_are_taken_than_the_processes_need(classifier, entries):
+def test_no_more_entries_are_read_than_the_workers_need(classifier, entries):
     taken = []
     endless = (taken.append(0) or entries[0] for _ in iter(int, 1))
     with Decoders(classifier.transform, classifier.min_side, 2) as decoders:
@@ -57,7 +57,7 @@ class Deadly:
         return self.transform(image)
 
 
-def test_a_photo_that_kills_its_process_costs_no_other(classifier, entries, tmp_path):
+def test_a_photo_that_kills_its_worker_affects_no_other(classifier, entries, tmp_path):
     from landmark_models import open_photo
 
     deadly = Deadly(classifier.transform, open_photo(entries[17].path, classifier.min_side).tobytes())

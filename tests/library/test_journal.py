@@ -40,7 +40,7 @@ def written(out):
     return [(row["path"], row["error"] or "") for row in journal._finished()]
 
 
-def test_rows_become_a_file_at_the_end_and_nothing_else_stays(out):
+def test_rows_become_a_file_at_the_end_and_nothing_else_remains(out):
     journal = start(out)
     assert journal.is_mine("a,b.jpg")
     assert not journal.is_mine("a,b.jpg")
@@ -51,7 +51,7 @@ def test_rows_become_a_file_at_the_end_and_nothing_else_stays(out):
     assert [file.name for file in out.parent.iterdir()] == [out.name]
 
 
-def test_what_a_kill_left_is_gone_on_with_and_half_a_line_done_again(out):
+def test_after_a_kill_the_job_resumes_and_a_broken_line_is_redone(out):
     killed = start(out)
     killed.append([row("a.jpg"), row("b.jpg")])
     killed.release()
@@ -66,7 +66,7 @@ def test_what_a_kill_left_is_gone_on_with_and_half_a_line_done_again(out):
     assert (summary.total, summary.new) == (4, 2)
 
 
-def test_a_kill_between_the_rename_and_the_end_doubles_nothing(out, monkeypatch):
+def test_a_kill_between_the_rename_and_the_end_duplicates_nothing(out, monkeypatch):
     journal = start(out)
     journal.append([row("a.jpg")])
     journal.close()
@@ -80,7 +80,7 @@ def test_a_kill_between_the_rename_and_the_end_doubles_nothing(out, monkeypatch)
     assert written(out) == [("a.jpg", "")]
 
 
-def test_a_second_time_adds_what_is_new_and_tries_again_what_failed(out):
+def test_a_second_run_adds_new_photos_and_retries_failed_ones(out):
     journal = start(out)
     journal.append([row("a.jpg"), row("b.jpg", "b.jpg is empty (0 bytes).")])
     summary = finish(journal)
@@ -93,7 +93,7 @@ def test_a_second_time_adds_what_is_new_and_tries_again_what_failed(out):
     assert sorted(written(out)) == [("a.jpg", ""), ("b.jpg", ""), ("c.jpg", "")]
 
 
-def test_a_failure_stays_until_its_photo_is_done_again(out):
+def test_a_failed_row_stays_until_its_photo_is_done_again(out):
     journal = start(out)
     journal.append([row("a.jpg"), row("b.jpg", "b.jpg is empty (0 bytes).")])
     finish(journal)
@@ -122,7 +122,7 @@ def test_processes_share_the_photos_and_their_number_may_change(out):
     assert sorted(path for path, _ in written(out)) == sorted(paths)
 
 
-def test_another_job_is_refused_and_two_at_once_are(out):
+def test_a_different_job_and_a_second_command_at_once_are_refused(out):
     journal = start(out)
     with pytest.raises(LandmarkError, match="Another command is writing"):
         start(out)
@@ -138,7 +138,7 @@ def test_another_job_is_refused_and_two_at_once_are(out):
     assert written(out) == [("a.jpg", "")]
 
 
-def test_a_file_of_somebody_else_is_left_alone(out):
+def test_other_peoples_files_are_left_alone(out):
     out.write_text("my diary\n")
     journal = Journal(out, COLUMNS)
     if out.suffix == ".csv":
@@ -159,7 +159,7 @@ def test_a_file_of_somebody_else_is_left_alone(out):
         Journal(out.with_suffix(".txt"), COLUMNS)
 
 
-def test_a_full_disk_is_a_sentence_and_what_is_done_is_kept(out, monkeypatch):
+def test_a_full_disk_is_reported_in_a_sentence_and_finished_work_is_kept(out, monkeypatch):
     journal = start(out)
     journal.append([row("a.jpg")])
     journal.close()
@@ -176,7 +176,7 @@ def test_a_full_disk_is_a_sentence_and_what_is_done_is_kept(out, monkeypatch):
     assert finish(start(out)).total == 1
 
 
-def test_a_table_that_somebody_changed_is_refused_before_any_work(tmp_path):
+def test_a_csv_file_that_was_changed_is_refused_before_any_work(tmp_path):
     out = tmp_path / "tags.csv"
     journal = start(out)
     journal.append([row("a.jpg"), row("b.jpg")])
@@ -186,7 +186,7 @@ def test_a_table_that_somebody_changed_is_refused_before_any_work(tmp_path):
         start(out)
 
 
-def test_a_job_file_that_a_power_cut_has_emptied_is_written_again(out):
+def test_a_job_file_emptied_by_a_power_cut_is_rewritten(out):
     journal = start(out)
     journal.append([row("a.jpg")])
     journal.release()
@@ -194,7 +194,7 @@ def test_a_job_file_that_a_power_cut_has_emptied_is_written_again(out):
     assert finish(start(out)).total == 1
 
 
-def test_the_set_of_what_was_seen_is_exact():
+def test_the_set_on_disk_is_exact():
     seen = DiskSet()
     assert [seen.add(text) for text in ("a", "b", "a", "\udce9", "\udce9")] == [True, True, False, True, False]
     seen.close()

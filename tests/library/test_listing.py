@@ -52,7 +52,7 @@ def test_links_are_followed_but_nothing_is_listed_twice(tmp_path):
     assert names == ["1.jpg", "2.jpg", "3.jpg", "elsewhere.jpg"]
 
 
-def test_what_hidden_folders_hold_is_found_where_a_link_leads_there(tmp_path):
+def test_photos_in_hidden_folders_are_found_through_links(tmp_path):
     touch(tmp_path / "in" / ".git" / "annex" / "K.jpg", tmp_path / "in" / ".data" / "2020" / "1.jpg")
     (tmp_path / "in" / "a.jpg").symlink_to(tmp_path / "in" / ".git" / "annex" / "K.jpg")
     (tmp_path / "in" / "y2020").symlink_to(tmp_path / "in" / ".data" / "2020")
@@ -80,7 +80,7 @@ def test_lists_are_read_line_by_line_or_up_to_nul(tmp_path, monkeypatch):
         check_sources(["nowhere"])
 
 
-def test_a_folder_that_may_not_be_read_is_said_and_passed_over(tmp_path, monkeypatch):
+def test_an_unreadable_folder_is_reported_and_skipped(tmp_path, monkeypatch):
     touch(tmp_path / "a" / "1.jpg", tmp_path / "b" / "2.jpg")
     scandir = os.scandir
 

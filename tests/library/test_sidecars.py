@@ -11,7 +11,7 @@ from landmark_models.library.sidecars import Sidecars
 TAJ = tags_of([Prediction("Taj Mahal", 0.97)])
 
 
-def test_sidecars_lie_beside_the_photos_or_in_the_same_folders_elsewhere(tmp_path, monkeypatch):
+def test_sidecars_are_written_beside_the_photos_or_in_the_same_folders_elsewhere(tmp_path, monkeypatch):
     monkeypatch.chdir(tmp_path)
     Path("photos").mkdir()
     assert Sidecars().write("photos/a.jpg", TAJ) == "written"
@@ -27,7 +27,7 @@ def test_sidecars_lie_beside_the_photos_or_in_the_same_folders_elsewhere(tmp_pat
     assert [file.name for file in Path("photos").iterdir()] == ["a.jpg.xmp"]  # no half-written file either
 
 
-def test_an_existing_one_is_kept_or_added_to(tmp_path):
+def test_an_existing_sidecar_is_kept_or_extended(tmp_path):
     file = tmp_path / "a.jpg.xmp"
     file.write_text('<x:xmpmeta xmlns:x="adobe:ns:meta/" x:xmptk="mine"/>')
     before = file.read_bytes()
@@ -42,7 +42,7 @@ def test_an_existing_one_is_kept_or_added_to(tmp_path):
     assert file.read_text() == "no XML"
 
 
-def test_what_a_power_cut_has_emptied_is_written_again(tmp_path):
+def test_a_sidecar_emptied_by_a_power_cut_is_rewritten(tmp_path):
     (tmp_path / "a.jpg.xmp").touch()
     assert Sidecars().write(str(tmp_path / "a.jpg"), TAJ) == "written"
     os.mkfifo(tmp_path / "b.jpg.xmp")
@@ -50,7 +50,7 @@ def test_what_a_power_cut_has_emptied_is_written_again(tmp_path):
         Sidecars(merge=True).write(str(tmp_path / "b.jpg"), TAJ)
 
 
-def test_none_leaves_the_folder_whatever_links_stand_there(tmp_path):
+def test_no_sidecar_leaves_the_folder_through_a_link(tmp_path):
     secret, xmp = tmp_path / "secret", tmp_path / "xmp"
     secret.mkdir()
     xmp.mkdir()
@@ -62,7 +62,7 @@ def test_none_leaves_the_folder_whatever_links_stand_there(tmp_path):
     assert not list(secret.iterdir())
 
 
-def test_a_folder_that_can_t_be_written_is_a_sentence(tmp_path):
+def test_a_read_only_folder_is_reported_in_a_sentence(tmp_path):
     (tmp_path / "photos").write_text("a file")
     with pytest.raises(LandmarkError, match=r"Not a directory|File exists"):
         Sidecars(tmp_path).write("photos/a.jpg", TAJ)

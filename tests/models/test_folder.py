@@ -24,7 +24,7 @@ def edit(folder, **changes):
     file.write_text(json.dumps({key: value for key, value in config.items() if value is not None}))
 
 
-def test_what_is_saved_is_loaded_again(tmp_path):
+def test_a_saved_model_can_be_loaded(tmp_path):
     network = timm.create_model("landmark_net", num_classes=2, channels=[8], depths=[1], strides=[1], stem=8).eval()
     network.pretrained_cfg.update(input_size=(3, 40, 40), mean=(0.1, 0.2, 0.3), crop_pct=0.9)
     arguments = {"channels": [8], "depths": [1], "strides": [1], "stem": 8}
@@ -48,7 +48,7 @@ def test_what_is_saved_is_loaded_again(tmp_path):
     assert sorted(file.name for file in tmp_path.iterdir()) == ["config.json", "model.safetensors"]
 
 
-def test_timm_alone_loads_a_folder_of_ours_with_labels(tmp_path):
+def test_timm_alone_loads_our_folder_with_labels(tmp_path):
     network = timm.create_model("resnet18", num_classes=2).eval()
     models.save(network, tmp_path, labels=["a", "b"], model_args={}, landmark={})
     script = (
@@ -70,7 +70,7 @@ def test_a_run_and_its_model_folder_are_the_same_model(run):
     assert models.load(run.path).labels == models.load(run.model).labels == ["Red Tower", "Green Bridge", "Blue Lake"]
 
 
-def test_a_folder_without_safetensors_is_refused_though_a_pickle_lies_there(folder):
+def test_a_folder_with_a_pickle_but_no_safetensors_is_refused(folder):
     (folder / "model.safetensors").unlink()
     (folder / "pytorch_model.bin").write_bytes(pickle.dumps({}))
     with pytest.raises(ModelError, match=r"no model\.safetensors"):
@@ -126,7 +126,7 @@ COUNTS = {"photos": 3, "named": 2, "right": 1}
         ({"pretrained_cfg": {"std": [0, 0, 0]}}, "no valid preprocessing"),
     ],
 )
-def test_an_invalid_config_is_refused_in_a_sentence(changes, words, folder):
+def test_an_invalid_config_is_refused_with_a_sentence(changes, words, folder):
     edit(folder, **changes)
     with pytest.raises(ModelError, match=words):
         models.load(folder)

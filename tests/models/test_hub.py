@@ -29,7 +29,7 @@ def shift(folder, amount: float = 1.0):
     save_file(state | {name: state[name] + amount}, folder / "model.safetensors", {"format": "pt"})
 
 
-def test_a_revision_is_what_it_was(hub_server, owner, folder):
+def test_a_revision_stays_the_same_model(hub_server, owner, folder):
     first = hub_server.commit(f"{owner}/net", files(folder))
     before = models.load(folder).network(PHOTOS)
     shift(folder)
@@ -79,7 +79,7 @@ def test_refusals_are_sentences_and_hold_no_token(hub_server, owner, folder, mon
     assert not any("\n" in sentence for sentence in said)
 
 
-def test_a_gated_model_is_loaded_by_those_who_may(hub_server, owner, folder, monkeypatch):
+def test_a_gated_model_loads_with_a_token_that_has_access(hub_server, owner, folder, monkeypatch):
     hub_server.commit(f"{owner}/gated", files(folder))
     hub_server.set_gated(f"{owner}/gated")
     hub_server.grant(f"{owner}/gated", "bob")
@@ -105,14 +105,14 @@ def test_without_the_hub_the_copy_that_was_downloaded_serves_and_says_so(hub_ser
 
 
 @pytest.mark.parametrize("where", ["/api/models/", "config.json", "/cdn/"])
-def test_a_503_is_tried_again(where, hub_server, owner, folder):
+def test_a_503_is_retried(where, hub_server, owner, folder):
     hub_server.commit(f"{owner}/net", files(folder))
     hub_server.fail(where, status=503, times=1)
     assert models.load(f"hf-hub:{owner}/net").note == ""
     assert 503 in [request.status for request in hub_server.requests]
 
 
-def test_the_hub_is_given_the_time_that_it_asks_for(hub_server, owner, folder):
+def test_a_retry_waits_as_long_as_the_hub_requests(hub_server, owner, folder):
     hub_server.commit(f"{owner}/net", files(folder))
     hub_server.fail("/api/models/", status=429, retry_after=1)
     started = time.monotonic()
@@ -120,7 +120,7 @@ def test_the_hub_is_given_the_time_that_it_asks_for(hub_server, owner, folder):
     assert time.monotonic() - started >= 1
 
 
-def test_a_hub_that_stays_unwell_is_a_sentence(hub_server, owner, folder):
+def test_a_hub_that_keeps_failing_is_reported_in_a_sentence(hub_server, owner, folder):
     hub_server.commit(f"{owner}/net", files(folder))
     hub_server.fail("/api/models/", status=503, times=100)
     with pytest.raises(ModelError, match=r"the Hub is temporarily unavailable \(503\). Try again later"):
@@ -128,7 +128,7 @@ def test_a_hub_that_stays_unwell_is_a_sentence(hub_server, owner, folder):
     assert len(hub_server.requests) == failures._ATTEMPTS
 
 
-def test_a_download_that_is_cut_goes_on_where_it_was(hub_server, owner, folder):
+def test_an_interrupted_download_resumes(hub_server, owner, folder):
     arguments = {"channels": [256, 512], "depths": [1, 1], "strides": [2, 1], "stem": 8}  # over 10 MiB, in two pieces
     network = timm.create_model("landmark_net", num_classes=2, **arguments).eval()
     models.save(network, folder, labels=["a", "b"], model_args=arguments, landmark={})
@@ -138,7 +138,7 @@ def test_a_download_that_is_cut_goes_on_where_it_was(hub_server, owner, folder):
     assert [request.range for request in hub_server.requests if request.range] == [f"bytes={10 * 2**20}-"]
 
 
-def test_a_new_commit_that_can_not_be_had_whole_leaves_the_old_one(hub_server, owner, folder, monkeypatch):
+def test_a_new_commit_that_cannot_be_downloaded_whole_leaves_the_old_one(hub_server, owner, folder, monkeypatch):
     old = hub_server.commit(f"{owner}/net", files(folder))
     models.load(f"hf-hub:{owner}/net")
     shift(folder)
@@ -209,7 +209,7 @@ class TestBest:
         put("a", figures(0.94, n=200, digest="easy"))  # two each: the set with more photos
         assert models.best(owner).model.startswith(f"hf-hub:{owner}/a@")
 
-    def test_what_can_not_be_compared_is_skipped_and_said(self, put, owner, hub_server, monkeypatch):
+    def test_what_cannot_be_compared_is_skipped_with_a_reason(self, put, owner, hub_server, monkeypatch):
         put("good", figures(0.5))
         put("no-figures")
         put("no-weights", figures(0.9), without=["model.safetensors"])
@@ -238,7 +238,7 @@ class TestBest:
         assert models.best(owner).model.startswith(f"hf-hub:{owner}/hidden@")
 
     @pytest.mark.parametrize("fault", [{"status": 429, "retry_after": 0}, {"status": 503}, {"cut_after": 0}], ids=str)
-    def test_what_passes_is_waited_for_and_does_not_make_another_the_best(self, fault, put, owner, hub_server):
+    def test_a_transient_failure_is_retried_and_does_not_make_another_the_best(self, fault, put, owner, hub_server):
         commit = put("better", figures(0.94))
         put("worse", figures(0.5))
         for where in ("/api/models?", f"/api/models/{owner}/better", "config.json"):
@@ -249,7 +249,7 @@ class TestBest:
             models.best(owner)
 
     @pytest.mark.parametrize("status", [401, 403, 404, 409])
-    def test_a_refusal_of_one_passes_over_it_and_of_the_list_is_a_sentence(self, status, put, owner, hub_server):
+    def test_a_refused_model_is_skipped_and_a_refused_list_is_an_error(self, status, put, owner, hub_server):
         put("a", figures(0.94))
         put("b", figures(0.5))
         hub_server.fail(f"/api/models/{owner}/a", status=status, times=100)
@@ -267,7 +267,7 @@ class TestBest:
         with pytest.raises(ModelError, match="the Hub does not answer"):
             models.best(owner)
 
-    def test_a_namespace_with_none_is_a_sentence(self, put, owner, hub_server):
+    def test_a_namespace_without_models_is_an_error(self, put, owner, hub_server):
         with pytest.raises(ModelError, match=r"no model of .* has the tag landmark-classification"):
             models.best("nobody")
         put("no-figures")

@@ -38,7 +38,7 @@ def test_features_only_gives_every_stage_as_its_info_says(name):
     assert len(timm.create_model(name, features_only=True, out_indices=(1, 2))(torch.randn(1, 3, 64, 64))) == 2
 
 
-def test_stages_may_be_residual_one_by_one_and_drop_what_they_hand_on():
+def test_each_stage_may_be_residual_and_its_output_is_dropped_out():
     arguments = {"channels": (8, 8), "depths": (1, 1), "strides": (2, 1)}
     mixed = timm.create_model(
         "landmark_resnet", residual=[False, True], stage_drop_rate=0.9, num_classes=2, **arguments
@@ -80,7 +80,7 @@ def test_a_small_network_is_arguments():
     assert all(m.bias is not None for m in model.modules() if isinstance(m, nn.Conv2d))
 
 
-def test_without_normalisation_the_network_still_bends():
+def test_without_normalisation_the_network_is_still_nonlinear():
     model = ConvNet(**SMALL, norm=False, num_classes=3).eval()
     x, y = torch.randn(2, 1, 3, 32, 32)
     assert not torch.allclose(model(x + y) + model(torch.zeros_like(x)), model(x) + model(y), atol=1e-4)
@@ -113,7 +113,7 @@ def test_checkpointing_changes_no_gradient():
     assert all(torch.allclose(a, b, atol=1e-5) for a, b in zip(*gradients, strict=True))
 
 
-def test_drop_path_acts_in_training_alone():
+def test_drop_path_acts_only_in_training():
     torch.manual_seed(0)
     model = ConvNet(**SMALL, residual=True, num_classes=3, drop_path_rate=0.5)
     nn.init.ones_(model.stages[-1].blocks[-1].conv2.norm.weight)
@@ -148,6 +148,6 @@ def test_torchscript_gives_the_same():
         ({**SMALL, "global_pool": ""}, "pooling"),
     ],
 )
-def test_arguments_that_make_no_sense_are_refused_in_words(arguments, words):
+def test_invalid_arguments_are_refused_with_a_sentence(arguments, words):
     with pytest.raises(ValueError, match=words):
         ConvNet(**arguments)

@@ -14,7 +14,7 @@ from huggingface_hub.utils import _cache_assets
 from safetensors.torch import save_file
 from torch import nn
 
-from landmark_models.networks import openvino_cache
+from landmark_models.networks import openvino_engine
 from landmark_models.networks.openvino_engine import compiled, converted, openvino_body
 
 pytestmark = pytest.mark.skipif(find_spec("openvino") is None, reason="openvino is not installed")
@@ -52,7 +52,7 @@ def same(forward, network, count: int, tolerance: float = 1e-4) -> bool:
     return outputs.shape == expected.shape and bool((outputs - expected).abs().max() < tolerance)
 
 
-def test_it_gives_what_the_network_gives_and_leaves_it_alone(network, weights, cache):
+def test_its_outputs_are_the_networks_which_stays_unchanged(network, weights, cache):
     before = {name: value.clone() for name, value in network.state_dict().items()}
     forward = openvino_body(network, CFG, weights, "tiny", convert=True)
     assert forward.precision == "f32"
@@ -87,7 +87,7 @@ def test_a_converted_network_is_cached(network, weights, cache):
     assert {file.name for file in folder.iterdir()} == {"model.xml", "model.bin", "digests.json"}
 
 
-def test_other_weights_and_another_network_of_the_same_name_are_not_taken_for_it(network, weights, cache, tmp_path):
+def test_other_weights_or_arguments_are_not_served_from_its_cache(network, weights, cache, tmp_path):
     openvino_body(network, CFG, weights, "tiny", convert=True)
     other = tmp_path / "other.safetensors"
     other.write_bytes(weights.read_bytes() + b" ")
@@ -95,7 +95,7 @@ def test_other_weights_and_another_network_of_the_same_name_are_not_taken_for_it
     assert openvino_body(nn.Sequential(network, nn.Identity()), CFG, weights, "tiny", convert=False) is None
 
 
-def test_a_damaged_one_is_converted_anew(network, weights, cache, caplog):
+def test_a_damaged_cache_is_replaced(network, weights, cache, caplog):
     openvino_body(network, CFG, weights, "tiny", convert=True)
     (folder,) = (cache / "default").iterdir()
     for name in ("model.xml", "model.bin", "digests.json"):
@@ -111,7 +111,7 @@ def test_a_damaged_one_is_converted_anew(network, weights, cache, caplog):
     assert same(openvino_body(network, CFG, weights, "tiny", convert=False), network, 5)
 
 
-def test_without_a_place_for_the_cache_it_serves_all_the_same(network, weights, cache, monkeypatch, caplog):
+def test_without_a_place_for_the_cache_it_still_serves(network, weights, cache, monkeypatch, caplog):
     caplog.set_level(logging.INFO)
     cache.parents[1].write_text("a file where a folder should be")
     assert same(openvino_body(network, CFG, weights, "tiny", convert=True), network, 5)
@@ -120,7 +120,7 @@ def test_without_a_place_for_the_cache_it_serves_all_the_same(network, weights, 
     def refuse(*_: object, **__: object) -> None:
         raise OSError("Read-only file system")
 
-    monkeypatch.setattr(openvino_cache, "write_json", refuse)
+    monkeypatch.setattr(openvino_engine, "write_json", refuse)
     assert same(openvino_body(network, CFG, weights, "tiny", convert=True), network, 5)
     assert "Read-only file system" in caplog.text
     assert not list((cache / "default").iterdir())
@@ -147,7 +147,7 @@ def test_threads_share_it(network, weights, cache):
 
 
 @pytest.mark.skipif(sys.platform == "win32", reason="no signal there")
-def test_a_process_that_has_let_go_of_some_survives_its_next_signal():
+def test_a_process_that_has_freed_networks_survives_its_next_signal():
     code = """if True:
         import signal, subprocess
         import timm

@@ -26,7 +26,7 @@ from landmark_models.page.serving import Serving
 from train.benchmarks.page import ask
 
 
-def test_predict_gives_the_agreed_shape(client, sure, photo):
+def test_predict_returns_the_documented_shape(client, sure, photo):
     assert len(client.predict(handle_file(photo), api_name="/predict")[0]["confidences"]) == 3
     answer, shown, known = client.predict(handle_file(photo), 2, api_name="/predict")
     expected = LandmarkClassifier.load(sure).predict(photo, 2)
@@ -39,7 +39,7 @@ def test_predict_gives_the_agreed_shape(client, sure, photo):
         assert image.size == (64, 48)
 
 
-def test_what_comes_back_says_nothing_of_where_and_with_what_it_was_taken(client, tmp_path, capfd):
+def test_returned_photos_carry_no_metadata(client, tmp_path, capfd):
     photo = with_gps(tmp_path / "secret_name.jpg")
     for name, arguments in (("/predict", [3]), ("/explain", [])):
         answer = client.predict(handle_file(photo), *arguments, api_name=name)
@@ -53,7 +53,7 @@ def test_what_comes_back_says_nothing_of_where_and_with_what_it_was_taken(client
     assert "27.17" not in said
 
 
-def test_what_is_public_has_clean_names_and_says_what_it_does(client):
+def test_public_endpoints_have_clean_names_and_descriptions(client):
     endpoints = client.view_api(return_format="dict", print_info=False)["named_endpoints"]
     assert set(endpoints) == {"/predict", "/tag", "/explain", "/landmarks"}
     assert all(endpoint["description"] for endpoint in endpoints.values())
@@ -112,7 +112,7 @@ def test_the_readmes_examples_of_the_api_run(url, photo, tmp_path, monkeypatch, 
         assert "Red Tower" in capsys.readouterr().out
 
 
-def test_the_page_says_what_serves_with_the_hub_up_and_going_down(hub_server, owner, run, photo):
+def test_the_page_says_which_model_serves_while_the_hub_is_up_or_down(hub_server, owner, run, photo):
     config = json.loads((run.model / "config.json").read_text())
     config["landmark"]["test"] = figures(0.9)
     content = {"config.json": json.dumps(config).encode(), "README.md": b"---\ntags: [landmark-classification]\n---\n"}

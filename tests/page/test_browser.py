@@ -220,7 +220,7 @@ CONTRAST = """selector => {
 
 
 @pytest.mark.parametrize("theme", ["light", "dark"])
-def test_the_page_can_be_read_by_day_and_by_night(open_page, famous_url, photo, theme):
+def test_the_page_is_readable_in_light_and_dark(open_page, famous_url, photo, theme):
     """WCAG 2.2 asks for a contrast of 4.5 to 1, and 3 to 1 for large text."""
     page = open_page(famous_url, PHONE, color_scheme=theme)
     give(page, photo, "Eiffel Tower")
@@ -343,7 +343,7 @@ def test_an_explanation_does_not_come_with_another_photo(page, photo, hold):
     assert page.locator("#reason img").count() == 0
 
 
-def test_a_photo_has_a_text_in_its_place_before_and_after(page, photo, hold):
+def test_a_photo_has_alt_text_before_and_after_its_answer(page, photo, hold):
     gate = hold("open_photo", photo)
     page.set_input_files("#photo input[type=file]", photo)
     page.locator("#photo img[alt='Your photo']").wait_for()
@@ -354,7 +354,7 @@ def test_a_photo_has_a_text_in_its_place_before_and_after(page, photo, hold):
     page.locator("#photo img[alt='Your photo']").wait_for()
 
 
-def test_a_label_that_a_stranger_chose_is_only_text(open_page, hostile_url, photo):
+def test_an_untrusted_label_is_only_text(open_page, hostile_url, photo):
     page = open_page(hostile_url, DESK)
     page.on("dialog", lambda dialog: page.failures.append(dialog.message))
     give(page, photo, "<img src=x onerror=alert(1)>")
@@ -365,7 +365,7 @@ def test_a_label_that_a_stranger_chose_is_only_text(open_page, hostile_url, phot
     assert page.locator("img[src=x]").count() == 0
 
 
-def test_a_text_named_jpg_is_explained_and_the_page_goes_on(page, tmp_path):
+def test_a_text_file_named_jpg_is_refused_and_the_page_still_works(page, tmp_path):
     (tmp_path / "letter.jpg").write_text("no photo")
     give(page, tmp_path / "letter.jpg", "This photo can't be read")
     page.locator("#card").get_by_text("letter.jpg is not an image that can be read").wait_for()

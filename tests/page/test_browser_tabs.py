@@ -13,7 +13,7 @@ from PIL import Image
 pytestmark = pytest.mark.browser
 
 
-def test_many_photos_of_every_kind_make_a_table_to_save(page, photo, tmp_path):
+def test_photos_of_every_kind_give_a_table_and_downloads(page, photo, tmp_path):
     exif = Image.Exif()
     exif[0x0112] = 6  # a phone held upright
     noisy_photo((200, 40, 40), 1, (320, 240)).save(tmp_path / "sideways.jpg", exif=exif)

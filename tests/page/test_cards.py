@@ -6,8 +6,7 @@ import re
 from helpers.answers import tags_of
 
 from landmark_models import Prediction
-from landmark_models.page.cards import card_html, table_html
-from landmark_models.page.results import PhotoResult
+from landmark_models.page.cards import PhotoResult, card_html, table_html
 from landmark_models.tagging.tags import Tags
 
 
@@ -40,7 +39,7 @@ def test_an_answer_says_name_place_verdict_score_and_what_it_is():
     assert annotations[1]["description"] == "Iron pillar of Delhi"
 
 
-def test_the_landmarks_place_becomes_the_cameras_only_where_it_is_asked_for_and_the_photo_has_none():
+def test_the_landmarks_position_becomes_the_cameras_only_on_request_and_if_the_photo_has_none():
     taj = [Prediction("Taj Mahal", 0.97)]
     files = downloads(card(tags_of(taj)))
     position = "</Iptc4xmpExt:LocationShown>\n      <exif:GPSLatitude>"
@@ -50,7 +49,7 @@ def test_the_landmarks_place_becomes_the_cameras_only_where_it_is_asked_for_and_
     assert "XMP with position" not in downloads(card(tags_of([Prediction("Chhota Imambara", 0.97)])))
 
 
-def test_the_map_is_asked_for_by_a_click_alone():
+def test_only_a_click_loads_the_map():
     text = card(tags_of([Prediction("Taj Mahal", 0.97)]))
     assert "<iframe" not in text
     url = html.unescape(re.search(r"data-map='([^']+)'", text)[1])
@@ -61,7 +60,7 @@ def test_the_map_is_asked_for_by_a_click_alone():
     assert "data-map" not in card(tags_of([Prediction("Chhota Imambara", 0.97)]))  # where it is is not known
 
 
-def test_what_is_not_recognised_gets_no_tags():
+def test_an_unrecognised_photo_gets_no_tags():
     text = card(tags_of([Prediction("Taj Mahal", 0.2)]))
     assert "<h2>Not recognised</h2>" in text
     assert "None of the 60 landmarks known here. The nearest is Taj Mahal (20%)." in text
@@ -69,7 +68,7 @@ def test_what_is_not_recognised_gets_no_tags():
     assert list(downloads(text)) == ["JSON"]
 
 
-def test_a_photo_taken_elsewhere_is_said_first():
+def test_the_card_first_says_that_a_photo_was_taken_elsewhere():
     text = card(tags_of([Prediction("Taj Mahal", 0.97)], (48.8583, 2.2945)))
     assert text.index("taken: 48.8583, 2.2945.") < text.index("<h2>Not recognised</h2>")
     assert re.search(r"Looks like Taj Mahal, but the photo was taken 6,7\d\d km from it\.", text)
@@ -77,7 +76,7 @@ def test_a_photo_taken_elsewhere_is_said_first():
     assert ", 0 km from Taj Mahal." in card(tags_of([Prediction("Taj Mahal", 0.97)], (27.175, 78.0421)))
 
 
-def test_in_a_table_what_is_not_an_answer_says_why():
+def test_a_table_says_why_a_photo_is_not_recognised():
     taj = [Prediction("Taj Mahal", 0.97)]
     text = table_html(
         [PhotoResult("a", tags_of(taj, (48.8583, 2.2945))), PhotoResult("b", tags_of([Prediction("Dead Sea", 0.2)]))]
@@ -87,7 +86,7 @@ def test_in_a_table_what_is_not_an_answer_says_why():
     assert "2 photos: 0 recognised, 2 not, 0 can't be read." in text
 
 
-def test_a_strange_label_is_escaped_everywhere():
+def test_an_untrusted_label_is_escaped_everywhere():
     label = "<img src=x onerror=alert(1)>'"
     text = card(tags_of([Prediction(label, 0.95)]))
     assert "<img" not in text
@@ -97,7 +96,7 @@ def test_a_strange_label_is_escaped_everywhere():
     assert re.search(r"data-copy='#[A-Za-z0-9]+'", text)
 
 
-def test_a_photo_that_cannot_be_read_is_a_sentence():
+def test_an_unreadable_photo_is_reported_in_a_sentence():
     text = card_html(PhotoResult("<b>.jpg", error="<b>.jpg is not an image."))
     assert "can't be read" in text
     assert "&lt;b&gt;.jpg is not an image." in text

@@ -11,7 +11,7 @@ from pathlib import Path
 import pytest
 
 
-def test_spaces_lends_a_gpu_to_what_computes(tmp_path):
+def test_on_zero_gpu_what_computes_is_wrapped(tmp_path):
     (tmp_path / "spaces.py").write_text("lent = []\nGPU = lambda call: lent.append(call.__name__) or call\n")
     script = "import app, gradio, spaces; gradio.Blocks.launch = lambda *_, **options: print(*spaces.lent); app.main()"
     environment = {**os.environ, "PYTHONPATH": f"{tmp_path}{os.pathsep}{Path.cwd()}", "SPACES_ZERO_GPU": "true"}

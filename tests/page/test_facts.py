@@ -1,9 +1,14 @@
-"""What the page says about the model that serves."""
+"""What the page shows of the model that serves: facts and examples."""
+
+import shutil
 
 import pytest
+from helpers.photos import noisy_photo
 
 from landmark_models import LandmarkClassifier
-from landmark_models.page.facts import model_facts
+from landmark_models.page.facts import example_photos, gradio_examples, model_facts
+from landmark_models.page.serving import Serving
+from landmark_models.tagging.tags import Tags
 
 
 @pytest.fixture
@@ -37,19 +42,19 @@ def test_figures_on_photos_from_elsewhere_are_given_as_far_as_they_are_known(cla
 @pytest.mark.parametrize(
     ("source", "name"), [("default", "The embedded model"), ("compact", "The embedded model compact")]
 )
-def test_an_embedded_model_is_called_so(classifier, source, name):
+def test_an_embedded_model_is_called_embedded(classifier, source, name):
     classifier.source = source
     assert model_facts(classifier, "").startswith(f"{name} knows 3 landmarks. Right first time on 90.0 % of 848")
 
 
-def test_a_model_of_the_hub_goes_by_its_name_and_revision_and_the_reason_is_given(classifier):
+def test_a_model_from_the_hub_is_shown_with_name_revision_and_reason(classifier):
     classifier.source, classifier.revision = "hf-hub:alice/net@main", "0123456789abcdef"
     facts = model_facts(classifier, "It is the best.")
     assert facts.startswith("Model **alice/net**, revision `0123456789ab`, knows 3 landmarks")
     assert "It is the best.\n\n**Limits.**" in facts
 
 
-def test_a_strange_text_is_escaped(classifier):
+def test_untrusted_text_is_escaped(classifier):
     classifier.source = "<img src=x onerror=alert(1)>"
     classifier.landmark["test"]["data"] = "it's [a](trap)"
     facts = model_facts(classifier, "")
@@ -61,3 +66,25 @@ def test_a_strange_text_is_escaped(classifier):
 def test_without_figures_it_says_so(classifier):
     del classifier.landmark["test"]
     assert "It has no test figures." in model_facts(classifier, "")
+
+
+def test_a_models_own_examples_come_before_gradios(run, tmp_path):
+    folder = shutil.copytree(run.model, tmp_path / "model")
+    (folder / "examples").mkdir()
+    own = folder / "examples" / "01.jpg"
+    noisy_photo((200, 40, 40), 1).save(own)
+    tower, _ = gradio_examples()
+    examples = example_photos(Serving(str(folder)))
+    assert next(iter(examples.items())) == (own, "Example 1")
+    assert tower not in examples  # this model does not know it
+
+
+@pytest.mark.parametrize(("model", "offered"), [("default", ["tower.jpg", "lion.jpg"]), ("compact", ["lion.jpg"])])
+def test_an_embedded_model_answers_the_examples_as_their_captions_say(model, offered):
+    classifier = LandmarkClassifier.load(model)
+    examples = example_photos(Serving(model))
+    assert [photo.name for photo in examples] == offered
+    for photo, caption in examples.items():
+        tags = Tags.of(classifier.predict(photo))
+        assert tags.known == (caption == "Eiffel Tower")
+        assert tags.name == caption or not tags.known

@@ -105,7 +105,7 @@ def test_explain_gives_a_picture_of_the_photos_shape(handlers, uploads):
     assert picture.width == 2 * picture.height
 
 
-def test_an_explanation_is_of_the_landmark_that_was_named(handlers, red, monkeypatch):
+def test_an_explanation_is_for_the_named_landmark(handlers, red, monkeypatch):
     labels = []
     monkeypatch.setattr(handlers_module, "explain", lambda classifier, file, label: labels.append(label))
     _, _, result = handlers.answer(red, 5)
@@ -115,7 +115,7 @@ def test_an_explanation_is_of_the_landmark_that_was_named(handlers, red, monkeyp
     assert labels == ["Red Tower", None, None]
 
 
-def test_a_network_without_a_map_is_a_sentence(handlers, red, monkeypatch):
+def test_a_network_without_a_map_is_reported_in_a_sentence(handlers, red, monkeypatch):
     def fail(*_):
         raise NoExplanationError("vit_tiny keeps no map of the photo.")
 
@@ -138,7 +138,7 @@ def test_an_answer_has_proper_names_and_as_many_candidates_as_asked_for(famous_s
     assert handlers.candidates(None, 5) is None
 
 
-def test_where_the_photo_says_it_was_taken_comes_first(famous_serving, uploads):
+def test_the_photos_own_position_comes_first(famous_serving, uploads):
     with_gps(uploads / "agra.jpg", image=noisy_photo(RED, 1))
     _, _, result = Handlers(famous_serving, uploads).answer({"path": str(uploads / "agra.jpg")}, 5)
     text = card_html(result)
@@ -214,7 +214,7 @@ def test_many_photos_are_answered_and_too_many_are_not(handlers, uploads, red):
         handlers.answer_many([red, {"path": "/etc/passwd"}])
 
 
-def test_what_computes_runs_on_a_gpu_that_is_lent(serving, uploads, red):
+def test_what_computes_is_wrapped_for_the_gpu(serving, uploads, red):
     wrapped = []
 
     def on_gpu(handler):

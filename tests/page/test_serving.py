@@ -42,7 +42,7 @@ def wait_for(condition) -> None:
         time.sleep(0.02)
 
 
-def test_without_a_wish_the_embedded_model_serves(serve):
+def test_by_default_the_embedded_model_serves(serve):
     served = serve()
     assert served.current.classifier.source == "default"
     assert served.current.why == ""
@@ -56,7 +56,7 @@ def test_a_folder_serves_and_a_missing_one_does_not_keep_the_page_from_starting(
     assert served.current.why.endswith("So the embedded model serves.")
 
 
-def test_a_model_of_the_hub_goes_before_a_namespace(serve, hub_server, owner, folder):
+def test_a_model_has_precedence_over_a_namespace(serve, hub_server, owner, folder):
     commit = hub_server.commit(f"{owner}/worse", files(folder))
     describe(folder, test=figures(0.94))
     better = hub_server.commit(f"{owner}/better", files(folder))
@@ -103,7 +103,7 @@ def test_a_slow_hub_is_not_waited_for_but_served_once_it_answers(serve, hub_serv
     assert served.current.why == ""
 
 
-def test_where_models_may_not_change_the_one_of_the_start_stays(serve, hub_server, owner, folder, monkeypatch):
+def test_without_later_checks_the_first_model_stays(serve, hub_server, owner, folder, monkeypatch):
     monkeypatch.setattr(serving, "HUB_TIMEOUT", 0.1)
     hub_server.commit(f"{owner}/net", files(folder))
     hub_server.fail("/api/models/", delay=0.5)
@@ -176,7 +176,7 @@ def test_a_new_commit_takes_over_and_a_bad_one_does_not(serve, hub_server, owner
     wait_for(lambda: served.current.classifier.revision == good)
 
 
-def test_a_model_that_fails_as_it_computes_is_not_taken(serve, hub_server, owner, folder, monkeypatch):
+def test_a_model_that_fails_while_computing_is_not_adopted(serve, hub_server, owner, folder, monkeypatch):
     hub_server.commit(f"{owner}/net", files(folder))
     load = models.load
 
@@ -192,7 +192,7 @@ def test_a_model_that_fails_as_it_computes_is_not_taken(serve, hub_server, owner
     assert "can't serve" in served.current.why
 
 
-def test_a_record_that_can_not_be_read_or_written_is_no_reason_to_stop(serve, hub_server, owner, folder, monkeypatch):
+def test_the_page_works_without_a_readable_or_writable_record(serve, hub_server, owner, folder, monkeypatch):
     commit = hub_server.commit(f"{owner}/net", files(folder))
     monkeypatch.setattr(serving, "_record_file", lambda: folder / "nowhere" / "record.json")
     assert serve(f"hf-hub:{owner}/net").current.classifier.revision == commit

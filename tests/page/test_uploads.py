@@ -17,7 +17,7 @@ from landmark_models.page import fetching, uploads
 from landmark_models.page.facts import GRADIO_EXAMPLES, gradio_examples
 
 
-def test_what_was_uploaded_is_deleted(client, photo):
+def test_uploads_are_deleted(client, photo):
     for name in ("/predict", "/explain"):
         client.predict(handle_file(photo), api_name=name)
     folder = Path(get_upload_folder())
@@ -41,7 +41,7 @@ def test_a_path_on_the_server_is_not_opened(url, photo, meta):
     assert "There is no photo" in post(url, {"path": 7, **meta}) + post(url, {"path": "a\0b"})
 
 
-def test_what_is_no_photo_is_a_sentence_with_the_files_own_name(client, tmp_path, monkeypatch):
+def test_a_file_that_is_not_a_photo_is_refused_by_its_own_name(client, tmp_path, monkeypatch):
     path = tmp_path / "holiday.jpg"
     path.write_text("no photo")
     with pytest.raises(AppError, match=r"holiday\.jpg is not an image") as caught:
@@ -138,11 +138,11 @@ def test_nobody_reaches_the_server_or_its_neighbours_through_the_page(url, elsew
     ["127.0.0.1", "10.0.0.1", "192.168.1.1", "169.254.169.254", "100.100.100.200", "0.0.0.0", "224.0.0.1", "::1",
      "fe80::1", "fec0::1", "fd00::1", "2002:7f00:1::", "::ffff:127.0.0.1", "ff02::1"],
 )  # fmt: skip
-def test_addresses_that_are_not_anybodys(address):
+def test_private_addresses_are_refused(address):
     assert not fetching._is_public(address)
 
 
-def test_addresses_that_are():
+def test_public_addresses_are_accepted():
     assert fetching._is_public("8.8.8.8")
     assert fetching._is_public("2001:4860:4860::8888")
 

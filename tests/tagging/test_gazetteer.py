@@ -82,7 +82,7 @@ def test_an_entry_is_well_formed_and_in_its_country(entry):
         assert " " not in entry.map_url
 
 
-def test_no_id_and_no_place_stands_twice():
+def test_no_id_and_no_position_occurs_twice():
     ids = [entry.wikidata for entry in _entries().values() if entry.wikidata]
     assert len(set(ids)) == len(ids) >= 49
     positions = [entry.position for entry in _entries().values() if entry.position]

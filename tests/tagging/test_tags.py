@@ -58,7 +58,7 @@ def test_json_has_the_shape_that_clients_of_cloud_vision_read():
     json.dumps(tags_of(TAJ).annotations())
 
 
-def test_the_photos_own_position_bears_an_answer_out_or_contradicts_it():
+def test_the_photos_own_position_confirms_or_contradicts_an_answer():
     assert distance_km(AGRA, AGRA) == 0
     assert distance_km((51.5074, -0.1278), (48.8566, 2.3522)) == pytest.approx(343.6, rel=0.005)  # London to Paris
     assert distance_km((0, 179.9), (0, -179.9)) == pytest.approx(22.2, rel=0.01)
@@ -103,7 +103,7 @@ def test_a_row_holds_no_formula():
 @pytest.mark.parametrize(
     "tags", [tags_of([Prediction("Taj Mahal", 0.2)]), tags_of(TAJ, PARIS)], ids=["low", "elsewhere"]
 )
-def test_what_is_not_recognised_is_tagged_with_nothing(tags):
+def test_an_unrecognised_photo_gets_no_tags(tags):
     assert not tags.recognised
     assert tags.hashtags == []
     row, record = tags.row("a.jpg"), tags.record()
@@ -113,14 +113,14 @@ def test_what_is_not_recognised_is_tagged_with_nothing(tags):
     assert "Taj" not in tags.xmp()
 
 
-def test_a_photo_from_within_a_large_landmark_is_no_contradiction():
+def test_a_photo_from_within_a_large_landmark_does_not_contradict_it():
     for label, here in (("Great Wall of China", (39.80, 98.21)), ("Great Barrier Reef", (-16.75, 146.25))):
         assert tags_of([Prediction(label, 0.99)], here).agrees, label
     assert tags_of([Prediction("Grand Canyon", 0.99)], (36.012, -113.811)).agrees
     assert not tags_of([Prediction("Grand Canyon", 0.99)], PARIS).agrees
 
 
-def test_candidates_go_by_their_proper_names_and_none_is_lost():
+def test_candidates_have_their_proper_names_and_none_is_lost():
     both = tags_of([Prediction("qutub minar", 0.6), Prediction("Qutub_Minar", 0.3), Prediction("Tower", 0.1)])
     assert both.named(3) == {"Qutb Minar": 0.6, "Qutub_Minar": 0.3, "Tower": 0.1}
     assert both.named(1) == {"Qutb Minar": 0.6}

@@ -45,7 +45,7 @@ def read(tmp_path, text: str) -> dict:
     return answer
 
 
-def test_what_a_sidecar_holds_stays_and_ours_comes_after(tmp_path):
+def test_a_sidecars_content_is_kept_and_ours_follows(tmp_path):
     answer = read(tmp_path, TAJ.xmp(camera_position=True, existing=EXISTING))
     assert answer["XMP-dc:Subject"] == ["honeymoon", "Agra", "Taj Mahal", "TajMahal", "UttarPradesh", "India"]
     assert answer["XMP-dc:Description"] == "We two, at dawn"
@@ -57,7 +57,7 @@ def test_what_a_sidecar_holds_stays_and_ours_comes_after(tmp_path):
     assert "7" in json.dumps(next(value for key, value in answer.items() if key.endswith("Diary")))
 
 
-def test_a_second_time_changes_nothing():
+def test_merging_twice_changes_nothing():
     once = TAJ.xmp(existing=EXISTING)
     assert TAJ.xmp(existing=once.encode()) == once
     assert TAJ.xmp(existing=TAJ.xmp().encode()) == TAJ.xmp()
@@ -77,7 +77,7 @@ def test_comments_line_ends_and_a_single_keyword_stay():
     assert re.search(r"<dc:subject>\s*<rdf:Bag>\s*<rdf:li>honeymoon</rdf:li>\s*<rdf:li>Taj Mahal</rdf:li>", merged)
 
 
-def test_a_bare_rdf_or_an_empty_packet_will_do():
+def test_a_bare_rdf_or_an_empty_packet_is_accepted():
     rdf = b'<rdf:RDF xmlns:rdf="http://www.w3.org/1999/02/22-rdf-syntax-ns#"/>'
     for existing in (
         rdf,
@@ -107,7 +107,7 @@ _TEXTS = st.text(st.characters(codec="utf-8", exclude_categories=["Cc", "Cs", "C
 
 
 @given(st.lists(_TEXTS, unique=True), st.lists(_TEXTS, unique=True))
-def test_no_keyword_is_lost_or_doubled(old, new):
+def test_no_keyword_is_lost_or_duplicated(old, new):
     first = sidecar(old, "a description", find("Taj Mahal"))
     root = ElementTree.fromstring(sidecar(new, "another", find("Taj Mahal"), existing=first.encode()).encode())
     (subject,) = root.iter("{http://purl.org/dc/elements/1.1/}subject") if old or new else ([],)
