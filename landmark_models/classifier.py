@@ -151,8 +151,7 @@ class LandmarkClassifier:
         if self.served.has_statistics:
             return self.body(images).cpu()
         images = images.to(self.device, memory_format=torch.channels_last)
-        network: Any = self.network  # every timm network has these two
-        return network.forward_head(network.forward_features(images), pre_logits=True).float().cpu()
+        return self.served.features(images).float().cpu()
 
     def predict(self, photo: Photo, top_k: int = 5) -> Answer:
         """The `top_k` most likely landmarks (all, if the model knows fewer), most likely first.
@@ -161,7 +160,7 @@ class LandmarkClassifier:
             PhotoError: the photo can't be read.
             ValueError: `top_k` is below 1.
         """
-        _check_top_k(top_k)
+        _check_counts(top_k=top_k)
         return self.rank(self.outputs(self.preprocess(photo).unsqueeze(0)), top_k)[0]
 
     def predict_many(
@@ -174,9 +173,7 @@ class LandmarkClassifier:
         Raises:
             ValueError: `top_k` or `batch_size` is below 1.
         """
-        _check_top_k(top_k)
-        if batch_size < 1:
-            raise ValueError(f"batch_size={batch_size} must be at least 1.")
+        _check_counts(top_k=top_k, batch_size=batch_size)
         return self._predict_batches(photos, top_k, batch_size)
 
     def _predict_batches(self, photos: Iterable[Photo], top_k: int, batch_size: int) -> Iterator[Answer | PhotoError]:
@@ -239,6 +236,7 @@ def right_of_100(named: dict[str, int]) -> int:
     return 100 * (named["right"] + 1) // (named["named"] + 2)
 
 
-def _check_top_k(top_k: int) -> None:
-    if top_k < 1:
-        raise ValueError(f"top_k={top_k} must be at least 1.")
+def _check_counts(**counts: int) -> None:
+    for name, count in counts.items():
+        if count < 1:
+            raise ValueError(f"{name}={count} must be at least 1.")

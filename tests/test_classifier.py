@@ -1,11 +1,9 @@
 import itertools
-from pathlib import Path
 
 import pytest
 import torch
 from PIL import Image
 
-import landmark_models
 from landmark_models import LandmarkClassifier, PhotoError, Prediction
 from landmark_models.classifier import right_of_100
 from landmark_models.preprocess import required_side, serving_transform
@@ -93,13 +91,3 @@ def test_the_serving_transform_is_what_the_config_says():
     assert tensor.dtype == torch.float32
     assert tensor[:, 10, 10].tolist() == pytest.approx([2, 0.0078, -2], abs=1e-3)
     assert required_side(cfg) == 40
-
-
-def test_the_library_imports_neither_training_nor_the_page():
-    files = list(Path(landmark_models.__file__).parent.rglob("*.py"))
-    assert len(files) > 5
-    for file in files:
-        source = file.read_text()
-        assert "import gradio" not in source
-        assert "from train" not in source
-        assert "import train" not in source

@@ -90,12 +90,14 @@ class ServedNetwork(nn.Module):
         """The names of the scores available for this network."""
         return (*LOGIT_SCORES, *FEATURE_SCORES) if self.has_statistics else tuple(LOGIT_SCORES)
 
+    def features(self, images: Tensor) -> Tensor:
+        """Images to the input of the network's last layer `(B, D)`."""
+        network: Any = self.network  # every timm network has these two
+        return network.forward_head(network.forward_features(images), pre_logits=True)
+
     def body(self, images: Tensor) -> Tensor:
         """Images to features `(B, D)`, or to the network's own logits if there are no statistics."""
-        if not self.has_statistics:
-            return self.network(images)
-        own: Any = self.network
-        return own.forward_head(own.forward_features(images), pre_logits=True)
+        return self.features(images) if self.has_statistics else self.network(images)
 
     def plain_logits(self, body: Tensor) -> Tensor:
         """The output of `body` to the network's own logits `(B, classes)`, as in timm."""
