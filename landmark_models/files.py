@@ -65,9 +65,7 @@ def find_photos_below(folder: str | os.PathLike[str], walked: set[tuple[int, int
     a link is followed only if it leads outside everything walked so far. Paths begin with `folder` as it is given.
     Folders that can't be read and links to nowhere become entries with an `error`.
 
-    Args:
-        folder: where to start.
-        walked: the roots of earlier walks, device and inode; this walk leaves out what those list, and adds its own.
+    `walked` are the roots of earlier walks, device and inode; this walk leaves out what those list, and adds its own.
     """
     walked = set() if walked is None else walked
     root = os.fspath(folder)

@@ -33,9 +33,8 @@ def can_be_read_twice(sources: Sequence[str]) -> bool:
 def find_entries(sources: Sequence[str]) -> Iterator[Entry]:
     """Photos, in no particular order.
 
-    Args:
-        sources: each a folder, searched as `find_photos_below` does; a photo; a text file of paths, one a line, or
-            separated by NUL as `find -print0` writes them; or `-`, such a list on standard input.
+    A source is a folder, searched as `find_photos_below` does; a photo; a text file of paths, one a line, or separated
+    by NUL as `find -print0` writes them; or `-`, such a list on standard input.
 
     Raises:
         LandmarkError: a list can't be read, or isn't one.

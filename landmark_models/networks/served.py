@@ -49,11 +49,8 @@ class ServedNetwork(nn.Module):
     `body` is the expensive part, which another engine or a lower precision may compute: up to the features if there are
     statistics, otherwise up to the network's logits. `head` is the rest, in float32.
 
-    Args:
-        network: in evaluation mode.
-        temperature: what the logits are divided by.
-        rule: whose score is computed.
-        statistics: of the network's features; None for a network that is served by its own logits.
+    The network is in evaluation mode; its logits are divided by the temperature. Without statistics of its features, it
+    is served with its own logits.
 
     Raises:
         ValueError: the rule needs statistics, or the network's classifier is not one linear layer on its features.
