@@ -7,8 +7,6 @@ import difflib
 import runpy
 import sys
 
-__all__ = ["COMMANDS", "main"]
-
 COMMANDS = {
     "fit": "Train a model on a folder of photos, as a recipe says.",
     "distill": "Train a small model on the outputs of a large one.",

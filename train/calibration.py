@@ -11,18 +11,13 @@ from typing import Annotated
 import typer
 
 from landmark_models.errors import run_command
+from train import options
 
 
 def command(
     run: Annotated[Path, typer.Argument(help="The folder of a finished run.")],
-    negatives: Annotated[
-        Path | None,
-        typer.Option(help="Folder of photos that show none of the landmarks, with a folder for each kind."),
-    ] = None,
-    validation_from: Annotated[
-        Path | None,
-        typer.Option(help="DATA of photos from elsewhere to choose the rule on, instead of the validation split."),
-    ] = None,
+    negatives: options.Negatives = None,
+    validation_from: options.ValidationFrom = None,
 ) -> None:
     """Fit a model's temperature, and its rule for rejecting photos of anything else, on the run's validation photos."""
     from rich.console import Console

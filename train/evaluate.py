@@ -16,14 +16,10 @@ if TYPE_CHECKING:
 
 
 def open_exported(model: str | Path) -> "Subject | None":
-    """The file of `train.export` that this names; None if it names a MODEL.
-
-    Raises:
-        ModelError: the file can't be used.
-    """
+    """The file of `train.export` that this names; None if it names a MODEL."""
     from landmark_models.models import EMBEDDED, PREFIX
-    from train.hub.exported_subject import exported_subject
-    from train.hub.formats import SUFFIXES
+    from train.hub import SUFFIXES
+    from train.hub.exported_model import exported_subject
 
     is_model = str(model) in EMBEDDED or str(model).startswith(PREFIX) or Path(model).is_dir()
     return None if is_model or Path(model).suffix not in SUFFIXES else exported_subject(model)

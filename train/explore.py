@@ -15,22 +15,14 @@ if TYPE_CHECKING:
     from train.data.scan import Scan
     from train.recipe import Recipe
 
-__all__ = ["explore"]
-
 _DEFAULT_RECIPE = Path(__file__).with_name("recipes") / "default.yaml"
 
 
 def explore(data: str | Path, output: str | Path, recipe: "Recipe", samples: int = 8) -> "Scan":
     """Look at every photo of DATA; write `output/index.html`, its pictures, `exclude.txt` and `scan.json`.
 
-    Args:
-        data: the DATA folder. Samples, pixels and the batch are from the first of its splits train, val, test.
-        output: the folder to write to, which may exist; not in the data folder, where it would be a class.
-        recipe: how photos are cropped, augmented and normalised, and the seed of all random draws.
-        samples: photos of each class to show.
-
-    Returns:
-        The findings of `python -m train.data scan`.
+    Samples, pixels and the batch are from the first of the splits train, val, test. The recipe says how photos are
+    cropped, augmented and normalised, and has the seed of all random draws. Returns what `train.data scan` finds.
 
     Raises:
         LandmarkError: the data or the recipe can't be used, no photo can be read, or the output can't be written.

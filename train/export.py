@@ -9,7 +9,7 @@ from typing import Annotated
 import typer
 
 from landmark_models.errors import run_command
-from train.hub.formats import Format
+from train.hub import Format
 
 
 def command(

@@ -5,10 +5,10 @@ import shutil
 import pytest
 import torch
 from helpers.photos import noisy_photo
+from helpers.programs import invoke
 from helpers.runs import TINY, weights
 from PIL import Image
 from safetensors.torch import load_file
-from typer.testing import CliRunner
 
 from landmark_models import LandmarkClassifier, LandmarkError, ModelError
 from landmark_models.errors import run_command
@@ -37,7 +37,7 @@ def sample(count: int = 4000, classes: int = 5, sharpness: float = 1.0):
 
 
 @pytest.mark.parametrize("sharpness", [0.3, 1.0, 4.0])
-def test_the_temperature_takes_back_what_made_the_logits_too_sure_or_not_sure_enough(sharpness):
+def test_the_temperature_undoes_over_and_under_confidence(sharpness):
     logits, targets = sample(sharpness=sharpness)
     temperature = fit_temperature(logits, targets)
     assert temperature == pytest.approx(sharpness, rel=0.06)
@@ -207,7 +207,7 @@ def test_figures_of_another_rule_are_forgotten_and_the_accuracy_stays(copied, ne
     assert f"1 of the 7 photos in {negatives} can't be read" in capsys.readouterr().out
 
 
-def test_mistakes_are_sentences_and_nothing_is_written(copied, tmp_path):
+def test_mistakes_give_sentences_and_nothing_is_written(copied, tmp_path):
     config = (copied.model / "config.json").read_bytes()
     (tmp_path / "empty").mkdir()
     (tmp_path / "bad").mkdir()
@@ -252,11 +252,7 @@ def test_an_answer_says_whether_it_is_known(copied, photo):
 
 
 def test_the_command_says_what_it_found(copied, negatives):
-    import typer
-
-    app = typer.Typer()
-    app.command()(calibration.command)
-    result = CliRunner().invoke(app, [str(copied.path), "--negatives", str(negatives)])
+    result = invoke(calibration.command, copied.path, "--negatives", negatives)
     assert result.exit_code == 0, result.output
     assert re.search(r"Calibrated on 6 validation photos: temperature \d\.\d+", result.output)
     assert "0 of 6 far ones" in " ".join(result.output.split())

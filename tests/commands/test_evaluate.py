@@ -16,7 +16,7 @@ from landmark_models.errors import LandmarkError
 from train.data import DataError, label_of
 from train.measure import TTA, Kind
 from train.measure.evaluation import evaluate
-from train.measure.figures import Share, figures
+from train.measure.figures import figures, share
 from train.measure.predict import inference_speed
 
 
@@ -27,13 +27,13 @@ def own_run(run, tmp_path):
 
 def test_the_interval_is_wilsons():
     # Wilson's formula by hand for 8 of 10, z = 1.96
-    result = Share(8, 10).as_json("top1")
+    result = share(torch.arange(10) < 8, "top1")
     z, p, n = 1.959964, 0.8, 10
     centre = (p + z * z / (2 * n)) / (1 + z * z / n)
     half = z / (1 + z * z / n) * np.sqrt(p * (1 - p) / n + z * z / (4 * n * n))
     assert result["top1"] == 0.8
     assert result["top1_ci95"] == pytest.approx([centre - half, centre + half], abs=1e-6)
-    assert Share(10, 10).interval[1] == pytest.approx(1)
+    assert share(torch.ones(10), "top1")["top1_ci95"][1] == pytest.approx(1)
 
 
 def test_figures_agree_with_scikit_learn():
@@ -80,7 +80,7 @@ def test_a_runs_test_figures_go_into_the_run_and_its_model(own_run, shared_data,
     assert LandmarkClassifier.load(own_run).landmark["test"] == block  # other splits leave it alone
 
 
-def test_the_digest_tells_test_sets_apart(own_run, data, tmp_path):
+def test_the_digest_distinguishes_test_sets(own_run, data, tmp_path):
     first = evaluate(own_run, data, "test", tmp_path / "a")["digest"]
     assert evaluate(own_run, data, "test", tmp_path / "a")["digest"] == first
     changed = data / "test" / "00.Red_Tower" / "000.jpg"
@@ -88,7 +88,7 @@ def test_the_digest_tells_test_sets_apart(own_run, data, tmp_path):
     assert evaluate(own_run, data, "test", tmp_path / "a")["digest"] != first
 
 
-def test_sources_are_told_apart(own_run, data, tmp_path):
+def test_each_source_has_its_accuracy(own_run, data, tmp_path):
     files = sorted(str(path.relative_to(data)) for path in (data / "test").rglob("*.jpg"))
     with (data / "sources.csv").open("w", newline="") as file:
         writer = csv.writer(file)
@@ -98,7 +98,7 @@ def test_sources_are_told_apart(own_run, data, tmp_path):
     assert {source: part["n"] for source, part in parts.items()} == {"archive": 4, "phone": 4, "not in sources.csv": 1}
 
 
-def test_a_sources_table_that_is_none_and_an_output_that_is_a_file_are_refused_first(own_run, data, tmp_path):
+def test_a_malformed_sources_table_and_an_output_that_is_a_file_are_refused_first(own_run, data, tmp_path):
     (tmp_path / "file").write_text("precious")
     with pytest.raises(DataError, match="is a file"):
         evaluate(own_run, data, "test", tmp_path / "file")
@@ -125,7 +125,7 @@ def test_a_bad_photo_is_named_and_left_out(own_run, data, tmp_path, capsys):
     assert "broken.jpg is not an image" in capsys.readouterr().out
 
 
-def test_what_can_not_be_evaluated_is_a_sentence(own_run, data, tmp_path):
+def test_what_cannot_be_evaluated_gives_a_sentence(own_run, data, tmp_path):
     with pytest.raises(DataError, match="choose another --split"):
         evaluate(own_run, data, "val", tmp_path / "out")
     with pytest.raises(LandmarkError, match="model folder"):
@@ -151,16 +151,16 @@ def test_the_command_prints_a_table(own_run, shared_data, tmp_path):
 
 @pytest.mark.parametrize(("tta", "views"), [("flip", 2), ("crops", 10)])
 def test_more_views_of_a_photo_are_averaged_and_never_recorded(own_run, shared_data, tmp_path, tta, views, monkeypatch):
-    seen = []
+    shapes = []
     body = LandmarkClassifier.body
 
     def noted(self, images, *rest):
-        seen.append(tuple(images.shape))
+        shapes.append(tuple(images.shape))
         return body(self, images, *rest)
 
     monkeypatch.setattr(LandmarkClassifier, "body", noted)
     metrics = evaluate(own_run, shared_data, "test", tmp_path / "out", tta=TTA(tta))
-    assert sum(shape[0] for shape in seen if shape[0] != 32) == 9 * views  # 32 at a time is the look at the speed
+    assert sum(shape[0] for shape in shapes if shape[0] != 32) == 9 * views  # batches of 32 measure the speed
     assert json.loads((tmp_path / "out" / "metrics.json").read_text())["tta"] == tta
     assert metrics["n"] == 9
     assert "test" not in LandmarkClassifier.load(own_run).landmark
@@ -190,7 +190,7 @@ def test_the_speed_is_that_of_the_network(own_run):
     assert inference_speed(classifier, batch_size=4, seconds=0.05) > 1
 
 
-def test_it_is_measured_how_sure_and_against_what_is_none(sure, shared_data, tmp_path):
+def test_calibration_and_rejection_are_measured(sure, shared_data, tmp_path):
     negatives = tmp_path / "negatives"
     for index, kind in enumerate(["food", "food", "people", "other_landmarks", "other_landmarks"]):
         (negatives / kind).mkdir(parents=True, exist_ok=True)

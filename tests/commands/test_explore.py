@@ -73,11 +73,11 @@ def test_what_is_wrong_is_what_the_scan_finds(explored):
 
 def test_strangers_names_are_shown_not_obeyed(explored):
     _, output, _ = explored
-    seen = Reader((output / "index.html").read_text())
-    assert STRANGER in seen.text
-    assert {tag for tag, _ in seen.tags}.isdisjoint({"script", "b"})
-    assert not any("onerror" in attributes for _, attributes in seen.tags)
-    links = [a.get("src") or a.get("href") for tag, a in seen.tags if tag in ("img", "a", "link")]
+    page = Reader((output / "index.html").read_text())
+    assert STRANGER in page.text
+    assert {tag for tag, _ in page.tags}.isdisjoint({"script", "b"})
+    assert not any("onerror" in attributes for _, attributes in page.tags)
+    links = [a.get("src") or a.get("href") for tag, a in page.tags if tag in ("img", "a", "link")]
     assert all(link.startswith(("./", "#")) for link in links)
 
 
@@ -144,7 +144,7 @@ def test_the_histograms_show_both_sides_of_the_normalisation(tmp_path, shared_da
     assert not np.array_equal(halves[0][1], halves[1][1])
 
 
-def test_what_can_not_be_explored_is_a_sentence_and_leaves_nothing(shared_data, tmp_path):
+def test_what_cannot_be_explored_gives_a_sentence_and_leaves_nothing(shared_data, tmp_path):
     output = tmp_path / "out"
     with pytest.raises(DataError, match="There is no data folder"):
         explore(tmp_path / "nothing", output, RECIPE)

@@ -6,18 +6,11 @@ import sys
 
 import numpy as np
 import pytest
-import typer
+from helpers.programs import invoke
 from helpers.runs import launch, tiny
-from typer.testing import CliRunner
 
 from landmark_models import LandmarkClassifier, LandmarkError
 from train import distill, fit, publish, space
-
-
-def invoke(command, *words: object):
-    app = typer.Typer()
-    app.command()(command)
-    return CliRunner().invoke(app, [str(word) for word in words])
 
 
 def test_a_dry_run_writes_into_the_run_again_and_again_but_not_over_other_files(evaluated, tmp_path):
@@ -30,7 +23,7 @@ def test_a_dry_run_writes_into_the_run_again_and_again_but_not_over_other_files(
     assert "is not empty" in str(invoke(publish.command, run, "--repo-id", "a/b", "--dry-run").exception)
 
 
-def test_mistakes_on_the_command_line_are_sentences(tmp_path):
+def test_mistakes_on_the_command_line_give_sentences(tmp_path):
     for command, words, sentence in (
         (publish.command, [tmp_path / "nothing", "--repo-id", "a/b"], "isn't a run folder"),
         (publish.command, [tmp_path, "--repo-id", "a/b", "--output", "x"], "--output is where --dry-run writes"),

@@ -70,7 +70,7 @@ def test_it_is_put_between_the_marks_of_a_file(evaluated, tmp_path):
         app(["table", str(evaluated), "--into", str(file)], standalone_mode=False)
 
 
-def test_mistakes_are_sentences(run, evaluated, tmp_path):
+def test_mistakes_give_sentences(run, evaluated, tmp_path):
     with pytest.raises(LandmarkError, match="isn't a run folder"):
         table([tmp_path])
     fresh = shutil.copytree(evaluated, tmp_path / "fresh", ignore=shutil.ignore_patterns("test"))

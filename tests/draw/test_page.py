@@ -37,7 +37,7 @@ def test_a_page_links_to_its_sections_and_shows_what_it_is_given(tmp_path):
     assert [path.name for path in tmp_path.iterdir()] == ["index.html"]
 
 
-def test_strangers_texts_are_shown_not_obeyed(tmp_path):
+def test_text_from_strangers_is_shown_not_executed(tmp_path):
     photo = SimpleNamespace(picture='x" onerror="alert(1)\udce9.png', caption=HOSTILE, path='" onerror="alert(1)')
     tables = [Table(HOSTILE, [HOSTILE], [[HOSTILE]])]
     page = write(tmp_path, title=HOSTILE, summary=HOSTILE, tables=tables, confused=[photo])
@@ -49,13 +49,13 @@ def test_strangers_texts_are_shown_not_obeyed(tmp_path):
     assert image["alt"] == SHOWN
 
 
-def test_no_path_is_taken_for_an_address(tmp_path):
+def test_a_path_is_never_taken_for_an_address(tmp_path):
     photo = SimpleNamespace(picture="javascript:alert(1)", caption="", path="")
     page = write(tmp_path, mistakes=[photo])
     assert ("img", {"src": "./javascript%3Aalert%281%29", "alt": ""}) in page.tags
 
 
-def test_an_empty_table_is_a_header_alone(tmp_path):
+def test_an_empty_table_is_just_a_header(tmp_path):
     page = write(tmp_path, tables=[Table("t", ["a", "b"], [])])
     assert [tag for tag, _ in page.tags if tag in ("th", "td")] == ["th", "th"]
 

@@ -16,7 +16,7 @@ def test_the_most_frequent_mistakes_come_first():
     assert most_confused(targets, targets) == []
 
 
-def test_classes_that_are_taken_for_one_another_stand_together():
+def test_classes_that_are_mistaken_for_one_another_are_neighbours():
     targets = torch.tensor([0] * 10 + [1] * 10 + [2] * 10 + [3] * 10)
     named = torch.tensor([0] * 5 + [3] * 5 + [1] * 6 + [2] * 4 + [2] * 6 + [1] * 4 + [3] * 5 + [0] * 5)
     order = confusion_order(named, targets, 4)

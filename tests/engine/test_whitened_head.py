@@ -16,7 +16,7 @@ from train.engine import whitened_head
 from train.engine.network import average_with_pretrained, build_network
 from train.engine.training import fit
 from train.engine.whitened_head import check_head, fit_whitened_head
-from train.hub.formats import Format
+from train.hub import Format
 from train.hub.single_file import TOLERANCE, export
 from train.recipe import Recipe, RecipeError
 from train.run import RunFolder

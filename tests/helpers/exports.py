@@ -5,14 +5,9 @@ from collections.abc import Iterator, Sequence
 from pathlib import Path
 from typing import Any
 
-import typer
-from typer.testing import CliRunner
-
+from helpers.programs import invoke
 from train import exported
 
 
 def in_this_process(file: Path, photos: Sequence[Path]) -> Iterator[dict[str, Any]]:
-    app = typer.Typer()
-    app.command()(exported.command)
-    result = CliRunner().invoke(app, ["-k", "1000000", str(file), *map(str, photos)])
-    return map(json.loads, result.stdout.splitlines())
+    return map(json.loads, invoke(exported.command, "-k", 10**6, file, *photos).stdout.splitlines())

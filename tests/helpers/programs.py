@@ -1,8 +1,17 @@
-"""Programs that some tests need."""
+"""Programs that some tests need, and our own commands."""
 
 import os
 
 import pytest
+import typer
+from typer.testing import CliRunner
+
+
+def invoke(command, *words: object):
+    """What a command of one function answers to these words."""
+    app = typer.Typer()
+    app.command()(command)
+    return CliRunner().invoke(app, [str(word) for word in words])
 
 
 def absent(what: str) -> None:

@@ -36,7 +36,7 @@ def test_the_preprocessing_is_the_serving_paths_to_a_level(crop_mode, interpolat
         assert levels.mean() < 0.5, (height, width)
 
 
-def test_a_filter_that_can_not_be_exported_is_refused():
+def test_a_filter_that_cannot_be_exported_is_refused():
     with pytest.raises(LandmarkError, match="'lanczos'; exports support bilinear and bicubic"):
         Preprocessing({"input_size": (3, 32, 32), "interpolation": "lanczos"})
 

@@ -67,7 +67,7 @@ def test_examples_are_shown_small_without_metadata_and_with_their_credit(evaluat
         assert "comment" not in image.info
 
 
-def test_figures_that_disagree_and_a_run_that_lacks_something_are_sentences(mine, tmp_path):
+def test_figures_that_disagree_and_a_run_that_lacks_something_give_sentences(mine, tmp_path):
     figures = json.loads(mine.test.read_text())
     mine.test.write_text(json.dumps(figures | {"top1": 0.999}))
     with pytest.raises(LandmarkError, match="differ; evaluate the run again"):

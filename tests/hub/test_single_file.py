@@ -11,10 +11,9 @@ from helpers.exports import in_this_process
 from landmark_models import LandmarkClassifier
 from landmark_models.errors import LandmarkError
 from landmark_models.models.folder import save
-from train.hub import single_file
+from train.hub import Format, single_file
 from train.hub.exported_model import INFO, ExportedModel, photo_tensor
 from train.hub.exported_module import Exported
-from train.hub.formats import Format
 from train.hub.single_file import TOLERANCE, Agreement, export, in_fresh_process
 
 FORMATS = list(Format)
@@ -80,7 +79,7 @@ def test_timms_own_networks_are_written_too(kind, tmp_path, monkeypatch):
     assert (agreement.n, agreement.labelled) == (6, 0)
 
 
-def test_a_fresh_process_answers_for_every_photo_and_says_why_it_can_not(files, photo, tmp_path):
+def test_a_fresh_process_answers_for_every_photo_or_says_why_it_cannot(files, photo, tmp_path):
     (tmp_path / "bad.jpg").write_text("no photo")
     file = file_of(files[0], Format.torchscript)
     good, bad = in_fresh_process(file, [photo, tmp_path / "bad.jpg"])
@@ -125,7 +124,7 @@ def test_one_in_fifty_may_differ_and_synthetic_photos_are_not_judged(run, shared
 
 @pytest.mark.slow
 @pytest.mark.usefixtures("quick_check")
-def test_the_check_sees_a_file_that_is_another_model(evaluated, run, shared_data, tmp_path, monkeypatch):
+def test_the_check_notices_a_file_of_another_model(evaluated, run, shared_data, tmp_path, monkeypatch):
     other, write = Exported(LandmarkClassifier.load(evaluated.path)), single_file._write
     monkeypatch.setattr(single_file, "_write", lambda module, *rest: write(other, *rest))
     with pytest.raises(LandmarkError, match=r"was not kept: in a fresh process its probabilities differ by up to"):
@@ -133,7 +132,7 @@ def test_the_check_sees_a_file_that_is_another_model(evaluated, run, shared_data
     assert not (tmp_path / "model.pt").exists()
 
 
-def test_a_network_that_an_exporter_can_not_follow_is_a_sentence(run, tmp_path, monkeypatch):
+def test_a_network_that_an_exporter_cannot_follow_gives_a_sentence(run, tmp_path, monkeypatch):
     def branching(self, photos):
         return photos.float().mean((2, 3)) if photos.sum() > 0 else photos.float().amax((2, 3))
 
@@ -145,7 +144,7 @@ def test_a_network_that_an_exporter_can_not_follow_is_a_sentence(run, tmp_path, 
 
 
 @pytest.mark.usefixtures("quick_check")
-def test_mistakes_are_sentences_and_cost_no_time(run, data, tmp_path, monkeypatch):
+def test_mistakes_give_sentences_and_cost_no_time(run, data, tmp_path, monkeypatch):
     with pytest.raises(LandmarkError, match=r"must be named \*.onnx, not model.pt"):
         export(str(run.path), Format.onnx, tmp_path / "model.pt")
     with pytest.raises(LandmarkError, match="no model folder"):
@@ -169,7 +168,7 @@ def test_mistakes_are_sentences_and_cost_no_time(run, data, tmp_path, monkeypatc
 
 
 @pytest.mark.parametrize("kind", FORMATS)
-def test_a_file_that_is_none_of_ours_is_a_sentence(files, tmp_path, kind):
+def test_a_file_that_is_not_ours_gives_a_sentence(files, tmp_path, kind):
     with pytest.raises(LandmarkError, match="There is no exported model"):
         ExportedModel(file_of(tmp_path, kind))
     damaged = shutil.copyfile(file_of(files[0], kind), file_of(tmp_path, kind))
@@ -181,7 +180,7 @@ def test_a_file_that_is_none_of_ours_is_a_sentence(files, tmp_path, kind):
         ExportedModel(tmp_path / "model.safetensors")
 
 
-def test_a_file_without_labels_is_none_of_ours(tmp_path, run):
+def test_a_file_without_labels_is_not_ours(tmp_path, run):
     classifier = LandmarkClassifier.load(run.path)
     module, example = Exported(classifier), random_photo(8, 9).expand(2, -1, -1, -1)
     without_temperature = json.dumps({"label_names": LABELS, "source": "x"})

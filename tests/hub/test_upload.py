@@ -35,7 +35,7 @@ def test_publishing_downloads_nothing(hub_server, owner, folder):
     assert not [request for request in hub_server.requests if "/resolve/" in request.path or "/cdn/" in request.path]
 
 
-def test_files_gone_from_the_folder_go_from_the_hub_if_asked(hub_server, owner, folder):
+def test_files_missing_from_the_folder_are_deleted_on_the_hub_if_requested(hub_server, owner, folder):
     (folder / "examples").mkdir()
     (folder / "examples" / "01.jpg").write_bytes(b"a photo")
     publish(folder, f"{owner}/net", replace=["examples/*"])
@@ -135,7 +135,7 @@ def test_a_file_that_arrives_damaged_or_not_at_all_is_noticed(name, hub_server, 
         publish(folder, f"{owner}/net")
 
 
-def test_an_upload_that_can_not_be_checked_is_told_from_one_that_failed(hub_server, owner, folder):
+def test_an_upload_that_cannot_be_checked_is_distinguished_from_one_that_failed(hub_server, owner, folder):
     hub_server.fail("/paths-info/", status=404, times=100)
     with pytest.raises(LandmarkError, match=r"was published \(revision \w+\), but can't be checked"):
         publish(folder, f"{owner}/net")

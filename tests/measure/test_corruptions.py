@@ -7,7 +7,7 @@ from train.measure.evaluation import evaluate
 
 
 @pytest.mark.parametrize("name", CORRUPTIONS)
-def test_a_change_leaves_a_photo_that_is_another(name):
+def test_each_corruption_gives_another_photo(name):
     photo = noisy_photo((200, 120, 40), 1, (61, 40))
     changed = CORRUPTIONS[name](photo)
     assert changed.mode == "RGB"

@@ -75,7 +75,7 @@ def test_the_command_writes_table_and_picture(runs, tmp_path, capsys):
         assert picture.size == (1300, 800)
 
 
-def test_other_weights_are_no_other_seed(runs):
+def test_runs_with_other_weights_are_another_rung(runs):
     file = runs[1] / "environment.json"
     environment = json.loads(file.read_text())
     file.write_text(json.dumps(environment | {"weights_from": "other.safetensors", "device": "abacus"}))
@@ -84,7 +84,7 @@ def test_other_weights_are_no_other_seed(runs):
     assert f"{environment['device']} and abacus |" in ladder(find_rungs(runs))
 
 
-def test_runs_of_unlike_length_say_so(runs):
+def test_runs_of_different_length_say_so(runs):
     file = runs[1] / "metrics.jsonl"
     file.write_text(file.read_text().splitlines(keepends=True)[0])
     assert "| 1 to 2 |" in ladder(find_rungs(runs))
@@ -100,7 +100,7 @@ def test_a_rung_without_epochs_and_odd_names_are_drawn(runs, tmp_path):
     draw_rungs(find_rungs(odd[:1]), tmp_path / "none.png")
 
 
-def test_runs_that_make_no_ladder_are_refused(runs, run, tmp_path):
+def test_runs_that_cannot_share_a_ladder_are_refused(runs, run, tmp_path):
     with pytest.raises(LandmarkError, match=r"There is no .*metrics.json; evaluate the run"):
         find_rungs([run.path])
     with pytest.raises(LandmarkError, match=r"1-plain-seed0 and .*1-plain-seed0 have the same recipe and seed"):

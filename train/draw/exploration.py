@@ -147,7 +147,7 @@ def samples_section(photos: Photos, samples: int, seed: int, output: Path) -> li
 
 
 def short_name(label: str, width: int) -> str:
-    """A label of at most so many characters, fit for a picture."""
+    """A label shortened to `width` characters, fit for a picture."""
     return shorten(for_terminal(label), width, placeholder="…")
 
 

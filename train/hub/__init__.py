@@ -1,1 +1,20 @@
-"""Publishing: model cards, uploads, and models as single files for other runtimes."""
+"""Publishing: model cards, uploads, and models as single files for other runtimes, whose formats are named here."""
+
+from enum import StrEnum
+
+__all__ = ["SUFFIXES", "Format"]
+
+
+class Format(StrEnum):
+    """What `train.export` writes, by the name that the command takes."""
+
+    torchscript = "torchscript"
+    onnx = "onnx"
+    pt2 = "pt2"
+
+    @property
+    def suffix(self) -> str:
+        return {"torchscript": ".pt", "onnx": ".onnx", "pt2": ".pt2"}[self]
+
+
+SUFFIXES = tuple(kind.suffix for kind in Format)

@@ -3,7 +3,6 @@
 import re
 import shlex
 from collections.abc import Sequence
-from dataclasses import dataclass
 from pathlib import Path, PureWindowsPath
 from typing import Any
 
@@ -16,20 +15,8 @@ from landmark_models.networks.served import parameter_count
 from landmark_models.text import for_markdown
 from train.run import RunFolder, duration
 
-__all__ = ["Example", "write_card"]
-
 _TEMPLATES = Path(__file__).with_name("templates")
 _HARDEST = 6  # landmarks to name as the hardest
-
-
-@dataclass(frozen=True)
-class Example:
-    """A photo shown in the card: its file in the repository, its alt text, the model's answer, and who made it."""
-
-    file: str
-    alt: str
-    answer: str
-    credit: str
 
 
 def write_card(
@@ -38,40 +25,25 @@ def write_card(
     folder: Path,
     repo_id: str,
     *,
-    examples: Sequence[Example] = (),
+    examples: Sequence[dict[str, str]] = (),
     licence: str = "unknown",
     base_model: str | None = None,
 ) -> None:
-    """Write `folder/README.md` for a run whose other files are in the folder already.
+    """Write `folder/README.md` for the model of a run whose other files are in the folder already.
 
-    Args:
-        run: an evaluated run, or one without test figures; its card then says so.
-        model: the run's model.
-        folder: what will be uploaded; the card shows only pictures that are in it.
-        repo_id: `owner/name` that the card is for.
-        examples: photos in the folder to show.
-        licence: of the weights, as the Hub abbreviates it.
-        base_model: the model on the Hub that training started from; by default, the one that the run recorded.
+    The card shows only pictures that are in it, and each of the `examples`: its `file` in the folder, `alt` text,
+    the model's `answer`, and `credit`. If a run has no test figures, its card says so. `base_model` is by default the
+    one that the run recorded.
     """
     landmark, test = model.landmark, run.measured() if model.landmark.get("test") else None
-    environment = run.environment()
+    environment, architecture = run.environment(), model.config["architecture"]
     origin = landmark.get("weights_from", "")
     if origin.endswith(" on the Hub"):
         base_model = base_model or origin.removesuffix(" on the Hub")
     command = _command(environment["command"], run.path.resolve().name)
     name = repo_id.split("/")[-1]
-    card_data = ModelCardData(
-        license=licence,
-        library_name="timm",
-        pipeline_tag="image-classification",
-        base_model=base_model,
-        tags=[models.TAG, "image-classification", "timm"],
-        model_name=name if test else None,
-        eval_results=_results(test) if test else None,
-    )
-    architecture = model.config["architecture"]
     content = _template().render(
-        card_data=card_data.to_yaml(),
+        card_data=_metadata(name, test, licence, base_model),
         repo_id=repo_id,
         name=name,
         architecture=architecture,
@@ -97,17 +69,28 @@ def write_card(
     (folder / "README.md").write_text(str(ModelCard(re.sub(r"\n{3,}", "\n\n", content))), encoding="utf-8")
 
 
+def _metadata(name: str, test: dict[str, Any] | None, licence: str, base_model: str | None) -> str:
+    """The card's front matter, as YAML."""
+    data = ModelCardData(
+        license=licence,
+        library_name="timm",
+        pipeline_tag="image-classification",
+        base_model=base_model,
+        tags=[models.TAG, "image-classification", "timm"],
+        model_name=name if test else None,
+        eval_results=_results(test) if test else None,
+    )
+    return str(data.to_yaml())
+
+
 def _template() -> Any:
     """The card's template; a figure that it needs and doesn't get is an error, not a gap."""
     environment = Environment(
         loader=FileSystemLoader(_TEMPLATES), undefined=StrictUndefined, trim_blocks=True, lstrip_blocks=True
     )
-    environment.filters |= {"markdown": for_markdown, "percent": _percent}
+    environment.filters["markdown"] = for_markdown
+    environment.filters["percent"] = lambda fraction, digits=2: f"{100 * fraction:.{digits}f}"
     return environment.get_template("model_card.md")
-
-
-def _percent(fraction: float, digits: int = 2) -> str:
-    return f"{100 * fraction:.{digits}f}"
 
 
 def _rejection(test: dict[str, Any]) -> list[tuple[str, dict[str, Any]]]:
@@ -119,7 +102,7 @@ def _rejection(test: dict[str, Any]) -> list[tuple[str, dict[str, Any]]]:
 
 
 def _results(test: dict[str, Any]) -> list[EvalResult]:
-    """The test figures as the Hub reads them; the digest of the photos stands for the data's revision."""
+    """The test figures as the Hub reads them; the digest of the photos is the data's revision."""
 
     def result(metric: str, name: str, key: str, **arguments: Any) -> EvalResult:
         return EvalResult(

@@ -1,22 +1,24 @@
-"""A model that `train.export` wrote, at work: `ExportedModel("model.onnx").predict(photo)`, a uint8 tensor in."""
+"""Files of `train.export`, used as `ExportedModel("model.onnx").predict(photo)`, and evaluated."""
 
 import json
+import time
 import warnings
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 import torch
 from torch import Tensor
+from tqdm.auto import tqdm
 
 from landmark_models.classifier import Answer, Prediction
-from landmark_models.errors import LandmarkError, ModelError
+from landmark_models.errors import LandmarkError, ModelError, PhotoError
 from landmark_models.files import PART
 from landmark_models.photo import open_photo
-from train.hub.formats import SUFFIXES
-
-__all__ = ["INFO", "ExportedModel", "first_line", "photo_tensor"]
+from landmark_models.rejection import KnownRule
+from train.hub import SUFFIXES
+from train.measure.predict import Logits, Subject
 
 INFO = "landmark.json"  # the entry in the file that holds label_names, source and temperature
 
@@ -60,11 +62,10 @@ class ExportedModel:
 
     @torch.inference_mode()
     def probabilities(self, photo: Tensor) -> tuple[Tensor, bool]:
-        """Class probabilities for an RGB photo, uint8 `(3, H, W)`.
+        """The probability of each label, float32 `(classes,)`, for an RGB photo, uint8 `(3, H, W)`; and `known`.
 
-        Returns:
-            The probability of each label, float32 `(classes,)` in 0..1, and whether the photo shows a landmark that
-            the model knows; always true for files of earlier versions, which don't say.
+        That is whether the photo shows a landmark that the model knows; always true for files of earlier versions,
+        which don't say.
 
         Raises:
             ValueError: the photo has another shape or dtype.
@@ -89,12 +90,35 @@ class ExportedModel:
         return Answer((Prediction(self.labels[index], score) for index, score in ranked), known)
 
 
-def photo_tensor(photo: str | Path) -> Tensor:
-    """An upright photo, fully decoded, as RGB uint8 `(3, H, W)`.
+def exported_subject(file: str | Path) -> Subject:
+    """A file of `train.export` to evaluate: it takes photos whole, one at a time; its speed includes decoding them.
 
-    Raises:
-        PhotoError: the photo can't be read.
+    Its logits are the logarithms of its probabilities; its scores are 0 or 1, because it applies its rule itself.
     """
+    model, speeds = ExportedModel(file), [0.0]
+
+    def predict(files: Sequence[Path], *_: Any, title: str = "predicting") -> Logits:
+        rows, scores = [torch.empty(0, len(model.labels))], []
+        failures: dict[int, str] = {}
+        started = time.perf_counter()
+        for index, photo in enumerate(tqdm(files, desc=title, unit="photo", leave=False)):
+            try:
+                probabilities, known = model.probabilities(photo_tensor(photo))
+            except PhotoError as error:
+                failures[index] = str(error)
+                continue
+            rows.append(probabilities.clamp_min(1e-30).log().unsqueeze(0))
+            scores.append(float(known))
+        speeds.append(len(files) / (time.perf_counter() - started))
+        readable = [index for index in range(len(files)) if index not in failures]
+        return Logits(torch.cat(rows), torch.tensor(scores), None, readable, failures)
+
+    rule, device = KnownRule(threshold=0.5), torch.device("cpu")
+    return Subject(model.labels, model.temperature, rule, device, predict, lambda: speeds[-1], has_options=False)
+
+
+def photo_tensor(photo: str | Path) -> Tensor:
+    """An upright photo, fully decoded, as RGB uint8 `(3, H, W)`; a PhotoError if it can't be read."""
     return torch.from_numpy(np.array(open_photo(photo))).permute(2, 0, 1)
 
 

@@ -11,8 +11,6 @@ from torch import Tensor, nn
 from landmark_models.classifier import LandmarkClassifier
 from landmark_models.errors import LandmarkError
 
-__all__ = ["Exported", "Preprocessing"]
-
 
 class Preprocessing(nn.Module):
     """`serving_transform` as tensor operations that can be exported: uint8 `(B, 3, H, W)` to float32 `(B, 3, h, w)`.

@@ -1,4 +1,4 @@
-"""Publish a run's best model on the Hugging Face Hub, and check that the published model answers alike."""
+"""Publish a run's best model on the Hugging Face Hub, and check that the published model answers as the run does."""
 
 import csv
 import os
@@ -18,12 +18,10 @@ from landmark_models.models.folder import CONFIG_FILE, STATISTICS_FILE, WEIGHTS_
 from landmark_models.text import for_markdown
 from train.data import find_photos
 from train.hub import upload
-from train.hub.card import Example, write_card
+from train.hub.card import write_card
 from train.hub.spaces import publish_space, write_space
 from train.measure.evaluation import evaluate
 from train.run import RunFolder
-
-__all__ = ["publish", "publish_trained", "reserve"]
 
 _EXAMPLE_SIDE = 512  # px, longer side of an example photo at most
 _CREDITS = "credits.csv"
@@ -43,18 +41,10 @@ def publish(
     allow_unevaluated: bool = False,
     dry_run: Path | None = None,
 ) -> None:
-    """Publish a run's best model, check that it arrived and answers alike, and print where it is.
+    """Publish a run's best model, check that it arrived and answers as the run does, and print where it is.
 
-    Args:
-        run: a run folder.
-        repo_id: `owner/name` on the Hub.
-        private: create the repository as private.
-        space: `owner/name` of a Space to create or update that serves the model.
-        examples: a folder of photos to show, with a table `credits.csv` of `file` and `credit`.
-        licence: of the weights.
-        base_model: the model on the Hub that training started from.
-        allow_unevaluated: publish even without test figures; the card says so.
-        dry_run: write what would be uploaded into this folder, and upload nothing.
+    The parameters are the options of `python -m train.publish`; with `dry_run`, what would be uploaded is written into
+    that folder, and nothing is.
 
     Raises:
         LandmarkError: the run can't be published, or the Hub refuses or can't be reached.
@@ -73,10 +63,8 @@ def publish(
         try:
             write_card(folder, loaded, staged, repo_id, examples=shown, licence=licence, base_model=base_model)
         except (OSError, ValueError, LookupError, TypeError, TemplateError) as error:
-            why = f"{type(error).__name__}: {error}"
-            raise LandmarkError(
-                f"{folder.path} lacks what its card needs ({why}); train and evaluate it again."
-            ) from None
+            why = f"{folder.path} lacks what its card needs ({type(error).__name__}: {error})"
+            raise LandmarkError(f"{why}; train and evaluate it again.") from None
         if dry_run:
             if space:
                 write_space(scratch / "space", model=model)
@@ -91,20 +79,16 @@ def publish(
 
 
 def reserve(repo_id: str | None, private: bool) -> None:
-    """Check before hours of training that the run can be published at the end; only the first process does.
-
-    Raises:
-        LandmarkError: it can't be.
-    """
+    """Check before hours of training that the run can be published at the end, in the first process only."""
     if repo_id and _is_first_process():
         upload.reserve(repo_id, private=private)
 
 
 def publish_trained(run: RunFolder, data: Path, repo_id: str | None, private: bool, exclude: Path | None) -> None:
-    """Evaluate a run on the data's test split, if there is one, and publish it; only the first process does.
+    """Evaluate a run on the data's test split, if there is one, and publish it, in the first process only.
 
     Raises:
-        LandmarkError: the run is complete, but could not be evaluated or published; the message says how to do so.
+        LandmarkError: the run is complete, but couldn't be evaluated or published; the message says how to do so.
     """
     if not repo_id or not _is_first_process():
         return
@@ -147,7 +131,7 @@ def _copy_files(run: RunFolder, folder: Path, model: models.LoadedModel, allow_u
             shutil.copyfile(picture, folder / "test" / picture.name)
 
 
-def _copy_examples(source: Path, folder: Path, classifier: LandmarkClassifier) -> list[Example]:
+def _copy_examples(source: Path, folder: Path, classifier: LandmarkClassifier) -> list[dict[str, str]]:
     """Copy example photos, small and without the camera's metadata, with the model's answers."""
     target = folder / "examples"
     target.mkdir()
@@ -163,7 +147,8 @@ def _copy_examples(source: Path, folder: Path, classifier: LandmarkClassifier) -
         shown = f"examples/{position:02d}.jpg"
         photo.save(folder / shown, quality=85)
         answer = f"{for_markdown(first.label)}, {first.score:.0%}"
-        examples.append(Example(shown, f"Example photo {position}", answer, for_markdown(credit)))
+        alt = f"Example photo {position}"
+        examples.append({"file": shown, "alt": alt, "answer": answer, "credit": for_markdown(credit)})
     return examples
 
 

@@ -23,11 +23,9 @@ from landmark_models.classifier import LandmarkClassifier
 from landmark_models.errors import LandmarkError, ModelError, reason
 from landmark_models.files import atomic_path
 from train.data import DataError, find_unlabelled, label_of
+from train.hub import Format
 from train.hub.exported_model import INFO, first_line, photo_tensor
 from train.hub.exported_module import Exported
-from train.hub.formats import Format
-
-__all__ = ["TOLERANCE", "Agreement", "check", "export"]
 
 TOLERANCE = 1e-4  # of probabilities, between the file in a fresh process and the module here
 _PHOTOS = 50  # to check a file on; one in as many may get another answer than from the serving path
@@ -40,7 +38,7 @@ class Agreement:
 
     `difference` is the largest difference of a probability from the module's here. `same_top1` counts the photos with
     the same answer as from the serving path, `same_known` those where both agree on whether the landmark is known. Of
-    the `labelled` photos, the file is `right` on so many, the serving path on `right_served`.
+    the `labelled` photos the file names `right`, and the serving path `right_served`, correctly.
     """
 
     n: int
@@ -55,14 +53,9 @@ class Agreement:
 def export(model: str, kind: Format, output: Path, photos: Path | None = None) -> Agreement:
     """Write a MODEL into one file, load that in a fresh process, and keep it if it answers as the model does.
 
-    An earlier file of that name is replaced only once the new one has passed.
-
-    Args:
-        model: `default`, `compact`, a model or run folder, or `hf-hub:owner/name[@revision]`.
-        kind: the format.
-        output: the file to write, with the format's suffix.
-        photos: folder of photos, searched recursively; 50 of them are also compared with the serving path. Without,
-            50 synthetic photos are made, on which the top-1 is counted but not judged.
+    An earlier file of that name is replaced only once the new one has passed. Of the folder `photos`, searched
+    recursively, 50 are also compared with the serving path. Without it, 50 synthetic photos are made, on which the
+    top-1 is counted but not judged.
 
     Raises:
         LandmarkError: the model isn't available or can't be exported, the file can't be written, or it answers
@@ -105,7 +98,7 @@ def _write(module: Exported, kind: Format, file: Path, classifier: LandmarkClass
 
 def _write_torchscript(module: Exported, example: Tensor, file: Path, info: str) -> None:
     with warnings.catch_warnings():
-        warnings.filterwarnings("ignore", "`torch.jit")  # PyTorch is phasing it out, but users ask for it
+        warnings.filterwarnings("ignore", "`torch.jit")  # PyTorch is phasing it out, but users need it
         warnings.filterwarnings("ignore", category=TracerWarning)  # a size taken as fixed would fail the check
         traced = torch.jit.trace(module, example, check_trace=False)
         torch.jit.save(traced, str(file), _extra_files={INFO: info})
@@ -158,15 +151,12 @@ def in_fresh_process(file: Path, photos: Sequence[Path]) -> Iterator[dict[str, A
 def check(file: Path, module: Exported, classifier: LandmarkClassifier, photos: Sequence[Path]) -> Agreement:
     """Compare a file in a fresh process with the module that it was made from, and with the serving path.
 
-    Photos are fully decoded for the file and the module. Unreadable ones are left out, and named.
-
-    Raises:
-        LandmarkError: the file can't be loaded, or no photo can be read.
+    Photos are fully decoded for the file and the module. Unreadable ones are left out, and named; a LandmarkError if
+    all are.
     """
     differences, same_top1, same_known, labelled, right, right_served = [], 0, 0, 0, 0, 0
-    answers = in_fresh_process(file, photos)
     # One after the other, since two processes at once would compete for the cores.
-    records = list(tqdm(answers, "in a fresh process", len(photos), False, unit="photo"))
+    records = list(tqdm(in_fresh_process(file, photos), "in a fresh process", len(photos), False, unit="photo"))
     for photo, record in zip(photos, tqdm(records, "here", leave=False, unit="photo"), strict=True):
         if record["error"]:
             print(f"Left out: {record['error']}")

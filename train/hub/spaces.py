@@ -13,8 +13,6 @@ from landmark_models.errors import LandmarkError
 from landmark_models.models.failures import describe_failure, with_retries
 from train.hub import upload
 
-__all__ = ["publish_space", "serving_requirements", "write_space"]
-
 _ROOT = Path(__file__).parents[2]
 _TEMPLATE = Path(__file__).with_name("templates") / "space_card.md"
 _ZERO_GPU_TORCH = "torch<2.12"  # ZeroGPU runs 2.8 to 2.11: https://huggingface.co/docs/hub/spaces-zerogpu
@@ -37,7 +35,7 @@ def write_space(folder: Path, model: str | None = None, namespace: str | None = 
     shutil.copytree(_ROOT / "landmark_models", folder / "landmark_models", ignore=ignored)
     (folder / "requirements.txt").write_text(serving_requirements(), encoding="utf-8")
     data = RepoCard.load(_ROOT / "README.md").data
-    name = model.removeprefix(models.PREFIX).partition("@")[0] if model else None
+    name = _repo(model) if model else None
     data.models = [name] if name else None
     served = "the model that comes with it"
     if name:
@@ -48,12 +46,13 @@ def write_space(folder: Path, model: str | None = None, namespace: str | None = 
     (folder / "README.md").write_text(str(card), encoding="utf-8")
 
 
-def serving_requirements() -> str:
-    """A requirements.txt for the page: pyproject's dependencies with its extras `cli` and `page`.
+def _repo(model: str) -> str:
+    """The `owner/name` of a MODEL on the Hub."""
+    return model.removeprefix(models.PREFIX).partition("@")[0]
 
-    Raises:
-        LandmarkError: pyproject.toml lacks them.
-    """
+
+def serving_requirements() -> str:
+    """A requirements.txt for the page: pyproject's dependencies with its extras `cli` and `page`."""
     file = _ROOT / "pyproject.toml"
     try:
         project = tomllib.loads(file.read_text(encoding="utf-8"))["project"]
@@ -73,23 +72,16 @@ def publish_space(
 ) -> None:
     """Create or update a Space that serves a MODEL from the Hub, or the best of a namespace, and print where it is.
 
-    Without either, the Space's own settings decide; if they name no model, the embedded one serves.
-
-    Args:
-        repo_id: `owner/name` of the Space.
-        model: `hf-hub:owner/name[@revision]`.
-        namespace: a user or organization on the Hub.
-        private: create the Space as private.
-        hardware: of a new Space, as the Hub names it; an existing one keeps its own.
+    Without either, the Space's own settings decide; if they name no model, the embedded one serves. An existing Space
+    keeps its own hardware.
 
     Raises:
         LandmarkError: there is no such model, the Hub refuses, or it can't be reached.
     """
-    api, is_private = HfApi(), False
+    is_private = False
     if model:
-        name = model.removeprefix(models.PREFIX).partition("@")[0]
         try:
-            is_private = bool(with_retries(partial(api.model_info, name)).private)
+            is_private = bool(with_retries(partial(HfApi().model_info, _repo(model))).private)
         except Exception as error:
             raise LandmarkError(describe_failure(f"{model} can't be served", error)) from None
     with tempfile.TemporaryDirectory() as scratch:
@@ -112,7 +104,7 @@ def publish_space(
 
 
 def _set_variables(repo_id: str, wanted: dict[str, str | None]) -> bool:
-    """Set a Space's variables, deleting those that are None; whether that changed any."""
+    """Set a Space's variables, delete those that are None, and say whether that changed any."""
     api, changes = HfApi(), []
     try:
         current = with_retries(partial(api.get_space_variables, repo_id))

@@ -14,8 +14,6 @@ from landmark_models.errors import LandmarkError
 from landmark_models.files import sha256
 from landmark_models.models.failures import describe_failure, with_retries
 
-__all__ = ["ZERO_GPU", "Published", "publish", "reserve"]
-
 ZERO_GPU = "zero-a10g"  # the Hub's name for it, whatever GPU is behind it
 _PLANS = (
     "A free account can host two Gradio Spaces on ZeroGPU once its email address is verified and it is 30 days old; "
@@ -51,8 +49,8 @@ def publish(
         folder: everything in it is uploaded.
         repo_id: `owner/name`.
         private: create the repository as private. A public one is refused, not made private.
-        space_hardware: publish a Gradio Space, and create it on this hardware; without, publish a model.
-        message: the commit message.
+        space_hardware: publish a Gradio Space, and create it on this hardware; without it, publish a model.
+        message: of the commit.
         replace: patterns of files to delete from the repository if the folder no longer has them.
 
     Raises:
@@ -89,7 +87,7 @@ def reserve(repo_id: str, *, private: bool = False, space_hardware: str | None =
     """Create a repository on the Hub if it is missing, check that it can be written, and return its newest commit.
 
     Raises:
-        LandmarkError: the Hub refuses or can't be reached, or the repository is public though `private` is asked for.
+        LandmarkError: the Hub refuses or can't be reached, or the repository is public despite `private`.
     """
     if repo_id.count("/") != 1:
         raise LandmarkError(f"{repo_id!r} isn't the name of a repository: use owner/name.")

@@ -50,7 +50,7 @@ def expected_calibration_error(logits: Tensor, targets: Tensor) -> float:
 def perfect_calibration_error(logits: Tensor, draws: int = 200) -> float:
     """The mean `expected_calibration_error` of a perfectly calibrated model with the same confidences.
 
-    It isn't 0, because there are only so many photos.
+    It isn't 0, because the photos are few.
     """
     confidences = logits.softmax(1).amax(1).double().numpy()
     generator = np.random.default_rng(0)

@@ -8,7 +8,7 @@ import torch
 from PIL import Image, ImageFilter
 
 from train.data import Photos
-from train.measure.figures import Share
+from train.measure.figures import share
 from train.measure.predict import Change, Subject
 
 
@@ -54,5 +54,5 @@ def robustness_figures(subject: Subject, photos: Photos, batch_size: int) -> dic
     targets, result = torch.tensor(photos.targets), {}
     for name, change in CORRUPTIONS.items():
         logits = subject.predict(photos.files(), batch_size, change=change, title=name).logits
-        result[name] = {"n": len(targets)} | Share.of(logits.argmax(1) == targets).as_json("top1")
+        result[name] = {"n": len(targets)} | share(logits.argmax(1) == targets, "top1")
     return result

@@ -89,7 +89,7 @@ def _choose_negatives(
 
 
 def _leave_out(chosen: Photos, failures: dict[int, str], data: str | Path) -> tuple[Photos, dict[str, str]]:
-    """The photos that could be read, and why each of the others couldn't, by path; that is printed, too."""
+    """The photos that could be read, and why each of the others couldn't, by path; these reasons are printed."""
     left_out = {chosen.paths[index]: failure for index, failure in failures.items()}
     for failure in left_out.values():
         print(f"Left out: {failure}")

@@ -3,38 +3,22 @@
 import csv
 from collections import defaultdict
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
+import torch
 from torch import Tensor
 
 from train.data import DataError, Photos
 
 
-@dataclass(frozen=True)
-class Share:
-    """A share of `n` photos, with its 95 % Wilson interval (Wilson 1927)."""
+def share(flags: Tensor, name: str) -> dict[str, Any]:
+    """The share of flags that are set, as `name`, and its 95 % Wilson interval (Wilson 1927), as `name_ci95`."""
+    from scipy.stats import binomtest  # comes with scikit-learn
 
-    count: int
-    n: int
-
-    @classmethod
-    def of(cls, flags: Tensor) -> "Share":
-        """The share of flags that are set, bool `(n,)`."""
-        return cls(int(flags.sum()), len(flags))
-
-    @property
-    def interval(self) -> tuple[float, float]:
-        """The lower and the upper bound, 0 to 1."""
-        from scipy.stats import binomtest  # comes with scikit-learn
-
-        found = binomtest(self.count, self.n).proportion_ci(confidence_level=0.95, method="wilson")
-        return float(found.low), float(found.high)
-
-    def as_json(self, name: str) -> dict[str, Any]:
-        """The value as `name` and the interval as `name_ci95`."""
-        return {name: self.count / self.n, f"{name}_ci95": list(self.interval)}
+    count, n = int(flags.sum()), len(flags)
+    low, high = binomtest(count, n).proportion_ci(confidence_level=0.95, method="wilson")
+    return {name: count / n, f"{name}_ci95": [float(low), float(high)]}
 
 
 def figures(logits: Tensor, targets: Tensor, labels: Sequence[str]) -> dict[str, Any]:
@@ -48,7 +32,7 @@ def figures(logits: Tensor, targets: Tensor, labels: Sequence[str]) -> dict[str,
     position = (ranked == targets.unsqueeze(1)).int().argmax(dim=1)
     result: dict[str, Any] = {"n": len(targets)}
     for k in (1, 3, 5):
-        result |= Share.of(position < k).as_json(f"top{k}")
+        result |= share(position < k, f"top{k}")
     present = targets.unique().tolist()
     scores = precision_recall_fscore_support(targets, ranked[:, 0], labels=present, zero_division=0)
     for name, values in zip(("precision", "recall", "f1"), scores, strict=False):
@@ -69,7 +53,7 @@ def named_figures(known: Tensor, right: Tensor) -> dict[str, Any]:
     rightly, wrongly = known & right, known & ~right
     result: dict[str, Any] = {"photos": len(known), "named": int(known.sum()), "right": int(rightly.sum())}
     for name, flags in (("rightly", rightly), ("wrongly", wrongly), ("not", ~known)):
-        result |= Share.of(flags).as_json(name)
+        result |= share(flags, name)
     return result
 
 
@@ -99,6 +83,4 @@ def source_figures(photos: Photos, sources: Mapping[str, str], right: Tensor) ->
     outcomes: dict[str, list[bool]] = defaultdict(list)
     for path, hit in zip(photos.paths, right.tolist(), strict=True):
         outcomes[sources.get(path, "not in sources.csv")].append(hit)
-    return {
-        name: {"n": len(hits)} | Share(sum(hits), len(hits)).as_json("top1") for name, hits in sorted(outcomes.items())
-    }
+    return {name: {"n": len(hits)} | share(torch.tensor(hits), "top1") for name, hits in sorted(outcomes.items())}

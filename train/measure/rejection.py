@@ -14,7 +14,7 @@ from landmark_models.files import find_photos_below
 from landmark_models.photo import open_photo
 from landmark_models.rejection import KnownRule
 from train.data import DataError
-from train.measure.figures import Share
+from train.measure.figures import share
 from train.measure.predict import Subject
 
 FAR_AIM, NEAR_AIM = 0.03, 0.08  # the largest shares of far and of near negatives that the rule may accept
@@ -114,9 +114,9 @@ def rejection_figures(
 
     def part(members: list[bool]) -> dict[str, Any]:
         chosen = outputs.scores[torch.tensor(members)]
-        accepted = Share.of(chosen >= subject.rule.threshold)
-        counts = {"n": accepted.n, "named": accepted.count}
-        return counts | accepted.as_json("share") | {"auroc": _auroc(scores, chosen)}
+        accepted = chosen >= subject.rule.threshold
+        counts = {"n": len(accepted), "named": int(accepted.sum())}
+        return counts | share(accepted, "share") | {"auroc": _auroc(scores, chosen)}
 
     near = [is_near(kind) for kind in kinds]
     groups = {"near": near, "far": [not flag for flag in near]}
