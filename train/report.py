@@ -12,14 +12,13 @@ import typer
 
 from landmark_models.errors import run_command
 
-app = typer.Typer(no_args_is_help=True, add_completion=False)
+app = typer.Typer(
+    help="Tables of several runs and comparisons of two, from what the runs have recorded.",
+    no_args_is_help=True,
+    add_completion=False,
+)
 
 _Into = Annotated[Path | None, typer.Option(help="Markdown file with the marks to put the table between.")]
-
-
-@app.callback()
-def main() -> None:
-    """Tables of several runs and comparisons of two, from what the runs have recorded."""
 
 
 @app.command("table")

@@ -51,13 +51,12 @@ def classes_section(splits: Mapping[str, Photos], output: Path) -> dict[str, Any
         ranges.append(f"{split}: from {count[least]} photos ({least}) to {count[most]} ({most}).")
         if missing := [label for label in labels if not count[label]]:
             ranges.append(f"Not in {split}: {', '.join(missing)}.")
+    rows = [[label, *(count[label] for count in counts.values())] for label in labels]
     parts = ", ".join(f"{len(photos):,} {split}" for split, photos in splits.items())
     return {
         "total": f"{len(labels)} classes, {sum(map(len, splits.values())):,} photos: {parts}.",
         "ranges": ranges,
-        "table": Table(
-            "Classes", ["class", *counts], [[label, *(count[label] for count in counts.values())] for label in labels]
-        ),
+        "table": Table("Classes", ["class", *counts], rows),
     }
 
 

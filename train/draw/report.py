@@ -27,14 +27,8 @@ def write_report(
 ) -> None:
     """Write `index.html` with its pictures, except `../confusion.png`, and `confusion.csv`.
 
-    Args:
-        folder: created if it doesn't exist.
-        title: of the page.
-        summary: the first sentence on the page.
-        tables: each becomes a section of the page.
-        photos: those that were measured.
-        logits: their logits, `(N, classes)`, temperature applied.
-        bins: of the reliability diagram.
+    The summary is the first sentence on the page, and each table is a section of it. `logits` are those of the photos,
+    `(N, classes)`, temperature applied; `bins` are those of the reliability diagram.
     """
     (folder / "photos").mkdir(parents=True, exist_ok=True)
     labels, targets = photos.labels, torch.tensor(photos.targets)
@@ -132,11 +126,8 @@ def draw_confusion(predicted: Tensor, targets: Tensor, labels: Sequence[str], fi
 def draw_reliability(confidences: Tensor, correct: Tensor, bins: int, file: Path) -> None:
     """Draw a reliability diagram (DeGroot and Fienberg 1983) above the share of photos in each bin, as a PNG.
 
-    Args:
-        confidences: of the predicted class, `(N,)`, 0 to 1.
-        correct: whether it was the right one, bool `(N,)`.
-        bins: number of bins, of equal width.
-        file: the PNG.
+    `confidences` are those of the predicted class, `(N,)`, 0 to 1; `correct`, bool `(N,)`, says whether it was right.
+    The `bins` have equal width.
     """
     which = (confidences * bins).long().clamp(max=bins - 1)
     counts = which.bincount(minlength=bins)

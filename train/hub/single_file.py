@@ -34,20 +34,15 @@ _FREE = {"photos": {0: Dim("batch"), 2: Dim("height"), 3: Dim("width")}}
 
 @dataclass(frozen=True)
 class Agreement:
-    """How a file's answers, in a fresh process, compare with the model's on `n` photos.
-
-    `difference` is the largest difference of a probability from the module's here. `same_top1` counts the photos with
-    the same answer as from the serving path, `same_known` those where both agree on whether the landmark is known. Of
-    the `labelled` photos the file names `right`, and the serving path `right_served`, correctly.
-    """
+    """How a file's answers, in a fresh process, compare with the model's on `n` photos."""
 
     n: int
-    difference: float
-    same_top1: int
-    same_known: int
-    labelled: int
-    right: int
-    right_served: int
+    difference: float  # the largest of a probability from the module's here
+    same_top1: int  # photos with the same answer as from the serving path
+    same_known: int  # photos where both agree on whether the landmark is known
+    labelled: int  # photos in folders of the model's labels
+    right: int  # of these, named correctly by the file
+    right_served: int  # of these, named correctly by the serving path
 
 
 def export(model: str, kind: Format, output: Path, photos: Path | None = None) -> Agreement:

@@ -22,10 +22,7 @@ def write_space(folder: Path, model: str | None = None, namespace: str | None = 
     """Write into a new folder what a Space needs to serve a MODEL from the Hub, or the best of a namespace.
 
     That is the page, `landmark_models` with the embedded models, the README with this project's settings of the Space,
-    and the requirements for serving alone.
-
-    Raises:
-        LandmarkError: this isn't a checkout of the project.
+    and the requirements for serving alone. A LandmarkError if this isn't a checkout of the project.
     """
     if not (_ROOT / "app.py").is_file():
         raise LandmarkError(f"{_ROOT} has no app.py: a Space is made from a checkout of this project.")

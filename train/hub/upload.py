@@ -42,16 +42,10 @@ def publish(
 ) -> Published:
     """Upload a folder to the Hub in one commit, then compare the Hub's hashes with its files.
 
-    The repository is created if it is missing; nothing is committed if nothing has changed. The token is
-    huggingface_hub's own (`HF_TOKEN`, `hf auth login`).
-
-    Args:
-        folder: everything in it is uploaded.
-        repo_id: `owner/name`.
-        private: create the repository as private. A public one is refused, not made private.
-        space_hardware: publish a Gradio Space, and create it on this hardware; without it, publish a model.
-        message: of the commit.
-        replace: patterns of files to delete from the repository if the folder no longer has them.
+    The repository is created if it is missing; nothing is committed if nothing has changed. With `private`, it is
+    created as private; a public one is refused, not made private. With `space_hardware` it is a Gradio Space, created
+    on this hardware; without it, a model. Files of the repository that match a pattern of `replace` are deleted if the
+    folder no longer has them. The token is huggingface_hub's own (`HF_TOKEN`, `hf auth login`).
 
     Raises:
         LandmarkError: the Hub refuses, can't be reached, or holds something else afterwards.

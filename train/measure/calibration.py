@@ -80,14 +80,9 @@ def calibrate(
 ) -> dict[str, Any]:
     """Fit the temperature and the rejection rule on the validation photos, and write them into the model's config.
 
-    Args:
-        run: a finished run, which has kept its outputs for the validation photos.
-        negatives: a folder of photos that show none of the landmarks, with a folder for each kind.
-        validation_from: a DATA folder (its `test`, or bare classes) of photos from elsewhere, on which the rule is
-            chosen instead of the validation photos.
-
-    Returns:
-        `temperature`, `known` (the rule), and `calibration` (the figures on the validation photos).
+    The rule is chosen with `negatives`, a folder of photos that show none of the landmarks, with a folder for each
+    kind; and on DATA from elsewhere (its `test`, or bare classes) instead of the validation photos, if that is given.
+    Returns `temperature`, `known` (the rule), and `calibration` (the figures on the validation photos).
 
     Raises:
         LandmarkError: the run has no validation outputs or too few of them, or no photo can be read. Nothing is

@@ -30,11 +30,8 @@ _HEADERS = (
     "trained in", "photos/s",
 )  # fmt: skip
 _RUNG_FIGURES = {
-    "accuracy": "top1",
-    "macro precision": "macro_precision",
-    "macro recall": "macro_recall",
-    "macro F1": "macro_f1",
-}
+    "accuracy": "top1", "macro precision": "macro_precision", "macro recall": "macro_recall", "macro F1": "macro_f1",
+}  # fmt: skip
 
 
 def table(paths: Sequence[Path]) -> str:
@@ -197,11 +194,7 @@ def ladder(rungs: Sequence[Rung]) -> str:
 
 
 def draw_rungs(rungs: Sequence[Rung], file: Path) -> None:
-    """Draw the curves of all rungs that have epochs, as one PNG; see `draw_ladder`.
-
-    Raises:
-        LandmarkError: the file can't be written.
-    """
+    """Draw the curves of all rungs that have epochs, as one PNG; a LandmarkError if it can't be written."""
     try:
         draw_ladder([curves for rung in rungs if (curves := rung.curves())], file)
     except OSError as error:
@@ -219,11 +212,7 @@ def _spread(values: Sequence[float]) -> str:
 
 
 def put_between_marks(file: Path, text: str, name: str) -> None:
-    """Replace what is between the two marks of this name in a Markdown file.
-
-    Raises:
-        LandmarkError: the file can't be read or written, or has no such marks.
-    """
+    """Replace what is between the two marks of this name in a Markdown file; a LandmarkError if that is impossible."""
     begin, end = f"<!-- {name}: begin -->", f"<!-- {name}: end -->"
     try:
         before = file.read_text(encoding="utf-8")

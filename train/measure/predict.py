@@ -70,22 +70,17 @@ def _collate(items: list[Tensor | str]) -> tuple[Tensor, list[str | None]]:
 
 
 class Logits(NamedTuple):
-    """What a model makes of photos.
+    """What a model makes of photos, of which `n` can be read.
 
-    Attributes:
-        logits: `(n, classes)`, temperature applied; of several views the logarithms of their mean probabilities.
-        scores: of the model's rejection rule, for the (first) view, `(n,)`.
-        plain: the network's own logits for that view, as timm gives them, `(n, classes)`; None if `logits` are these,
-            but for the temperature.
-        readable: the positions of these `n` photos.
-        failures: why the others can't be read, by position.
+    `plain` are the network's own logits for the (first) view, as timm gives them; None if they differ from `logits`
+    only by the temperature.
     """
 
-    logits: Tensor
-    scores: Tensor
-    plain: Tensor | None
-    readable: list[int]
-    failures: dict[int, str]
+    logits: Tensor  # (n, classes), temperature applied; of several views the logarithms of their mean probabilities
+    scores: Tensor  # (n,), of the model's rejection rule, for the (first) view
+    plain: Tensor | None  # (n, classes)
+    readable: list[int]  # the positions of the n photos
+    failures: dict[int, str]  # why the others can't be read, by position
 
 
 @torch.inference_mode()
@@ -141,25 +136,15 @@ def predict_scores(
 
 @dataclass(frozen=True)
 class Subject:
-    """What is evaluated: anything that has labels and turns photos into logits.
-
-    Attributes:
-        labels: by class index.
-        temperature: what the network's logits are divided by.
-        rule: whose threshold applies to the scores of `predict`.
-        device: what it runs on.
-        predict: takes files and the options of `predict_logits`.
-        photos_per_second: its speed, once it has predicted something.
-        has_options: whether it takes several views of a photo, photos of other things, and corrupted photos.
-    """
+    """What is evaluated: anything that has labels and turns photos into logits."""
 
     labels: Sequence[str]
-    temperature: float
-    rule: KnownRule
+    temperature: float  # what the network's logits are divided by
+    rule: KnownRule  # its threshold applies to the scores of `predict`
     device: torch.device
-    predict: Callable[..., Logits]
-    photos_per_second: Callable[[], float]
-    has_options: bool = True
+    predict: Callable[..., Logits]  # takes files and the options of `predict_logits`
+    photos_per_second: Callable[[], float]  # its speed, once it has predicted something
+    has_options: bool = True  # whether it takes several views of a photo, photos of other things, and corrupted photos
 
 
 def served_model(model: str | Path) -> Subject:

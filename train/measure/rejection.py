@@ -57,19 +57,13 @@ def choose_rule(
     negatives: Mapping[str, Tensor] | None = None,
     near: Tensor | None = None,
 ) -> tuple[KnownRule, dict[str, Any]]:
-    """The rule that names the most landmarks rightly while it accepts few negatives.
+    """The rule that names the most landmarks rightly while it accepts few negatives, and how well it does on both.
 
-    Args:
-        scores: of photos of landmarks, `(N,)` each, by the name of the score.
-        right: whether the most likely label is the right one, bool `(N,)`.
-        negatives: the same scores of the negatives, `(M,)` each. Without them, the rule is the threshold that 95 % of
-            the landmarks reach, on the whitened cosine if there is one, else on the maximum logit.
-        near: which negatives look like landmarks, bool `(M,)`.
-
-    Returns:
-        The rule, and how well it does on these photos. Each score gets the lowest threshold at which at most `FAR_AIM`
-        of the far and `NEAR_AIM` of the near negatives are accepted; the score that then names the largest share of the
-        landmarks rightly is chosen.
+    Each score gets the lowest threshold at which at most `FAR_AIM` of the far and `NEAR_AIM` of the near negatives are
+    accepted; the score that then names the largest share of the landmarks rightly is chosen. Without negatives, the
+    rule is the threshold that 95 % of the landmarks reach, on the whitened cosine if there is one, else on the maximum
+    logit. `scores` and `negatives` are by the name of the score, `(N,)` and `(M,)` each; `right`, bool `(N,)`, says
+    whether a landmark's most likely label is right, and `near`, bool `(M,)`, which negatives look like landmarks.
     """
     if negatives is None or near is None:
         name = "whitened_cosine" if "whitened_cosine" in scores else "max_logit"
