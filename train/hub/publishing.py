@@ -103,7 +103,7 @@ def publish_trained(run: RunFolder, data: Path, repo_id: str | None, private: bo
         publish(run.path, repo_id, private=private, allow_unevaluated=not has_test_split)
     except LandmarkError as error:
         raise LandmarkError(
-            f"{error} The model is in {run.path}; once that is mended, publish it with `{again}`."
+            f"{error} The model is in {run.path}; once that is fixed, publish it with `{again}`."
         ) from None
 
 

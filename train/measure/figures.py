@@ -73,7 +73,7 @@ def read_sources(root: Path) -> dict[str, str]:
             return {}
         return {row["file"]: row["source"] for row in rows}
     except (KeyError, ValueError, csv.Error, OSError):
-        raise DataError(f"{table} isn't a table with the columns `file` and `source`; mend or remove it.") from None
+        raise DataError(f"{table} isn't a table with the columns `file` and `source`; correct or remove it.") from None
 
 
 def source_figures(photos: Photos, sources: Mapping[str, str], right: Tensor) -> dict[str, Any]:
