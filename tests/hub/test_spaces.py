@@ -41,7 +41,7 @@ def test_its_page_imports_nothing_that_it_lacks(space):
         [sys.executable, "-c", "import sys, app; print(*sys.modules)"],
         cwd=space, capture_output=True, text=True, check=True,
     )  # fmt: skip
-    assert not {"train", "sklearn", "pytest", "matplotlib"} & set(imports.stdout.split())
+    assert not {"train", "sklearn", "pytest", "matplotlib", "accelerate"} & set(imports.stdout.split())
 
 
 def test_what_a_space_serves_is_one_of_its_variables(hub_server, owner, capsys):

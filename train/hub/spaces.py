@@ -49,12 +49,11 @@ def _repo(model: str) -> str:
 
 
 def serving_requirements() -> str:
-    """A requirements.txt for the page: pyproject's dependencies with its extras `cli` and `page`."""
+    """A requirements.txt for the page: pyproject's dependencies with its extra `page`."""
     file = _ROOT / "pyproject.toml"
     try:
         project = tomllib.loads(file.read_text(encoding="utf-8"))["project"]
-        extras = project["optional-dependencies"]
-        lines = {*project["dependencies"], *extras["cli"], *extras["page"], _ZERO_GPU_TORCH}
+        lines = {*project["dependencies"], *project["optional-dependencies"]["page"], _ZERO_GPU_TORCH}
     except (OSError, ValueError, LookupError) as error:
         raise LandmarkError(f"{file} doesn't say what the page needs: {error!r}.") from None
     return "\n".join(sorted(lines)) + "\n"
