@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING, Annotated
 import typer
 
 from landmark_models.errors import run_command
+from train import options
 from train.measure import TTA, Kind
 
 if TYPE_CHECKING:
@@ -38,9 +39,7 @@ def command(
     output: Annotated[Path, typer.Option(help="Folder for metrics.json and the report; created if needed.")],
     split: Annotated[str, typer.Option(help="train, val, test, or all for bare class folders.")] = "test",
     batch_size: Annotated[int, typer.Option(min=1, help="Photos at a time; affects only the speed.")] = 64,
-    exclude: Annotated[
-        Path | None, typer.Option(help="List of photos to leave out, as written by `python -m train.data scan --fix`.")
-    ] = None,
+    exclude: options.Exclude = None,
     tta: Annotated[
         TTA | None,
         typer.Option(help="Average over each photo and its mirror image, or over ten crops; not recorded in the run."),

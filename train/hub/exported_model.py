@@ -62,13 +62,12 @@ class ExportedModel:
 
     @torch.inference_mode()
     def probabilities(self, photo: Tensor) -> tuple[Tensor, bool]:
-        """The probability of each label, float32 `(classes,)`, for an RGB photo, uint8 `(3, H, W)`; and `known`.
+        """The probability of each label, float32 `(classes,)`, and whether the photo shows a landmark that is known.
 
-        That is whether the photo shows a landmark that the model knows; always true for files of earlier versions,
-        which don't say.
+        The latter is always true for files of earlier versions, which don't say.
 
         Raises:
-            ValueError: the photo has another shape or dtype.
+            ValueError: the photo isn't uint8 `(3, H, W)`.
         """
         if photo.ndim != 3 or photo.shape[0] != 3 or photo.dtype != torch.uint8:
             raise ValueError(f"A photo is uint8 (3, H, W), not {photo.dtype} {tuple(photo.shape)}.")
@@ -80,7 +79,7 @@ class ExportedModel:
         """The `top_k` most likely landmarks (all, if the model knows fewer), most likely first; see `probabilities`.
 
         Raises:
-            ValueError: `top_k` is below 1, or the photo has another shape or dtype.
+            ValueError: `top_k` is below 1, or the photo isn't uint8 `(3, H, W)`.
         """
         if top_k < 1:
             raise ValueError(f"top_k={top_k} must be at least 1.")

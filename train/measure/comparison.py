@@ -25,10 +25,6 @@ from train.draw.output import as_markdown
 from train.recipe import Recipe
 from train.run import RunFolder, duration
 
-_HEADERS = (
-    "model", "parameters, M", "GFLOPs", "input, px", "weights from", "test top-1, % (95 % interval)", "macro F1, %",
-    "trained in", "photos/s",
-)  # fmt: skip
 _RUNG_FIGURES = {
     "accuracy": "top1", "macro precision": "macro_precision", "macro recall": "macro_recall", "macro F1": "macro_f1",
 }  # fmt: skip
@@ -44,7 +40,8 @@ def table(paths: Sequence[Path]) -> str:
     """
     runs, tests = _measured(paths, "table")
     ranked = sorted(zip(runs, tests, strict=True), key=lambda pair: -pair[1]["top1"])
-    return as_markdown(_HEADERS, [_row(run, test) for run, test in ranked])
+    rows = [_row(run, test) for run, test in ranked]
+    return as_markdown(list(rows[0]), [list(row.values()) for row in rows])
 
 
 def _measured(paths: Sequence[Path], what: str) -> tuple[list[RunFolder], list[dict[str, Any]]]:
@@ -60,7 +57,7 @@ def _measured(paths: Sequence[Path], what: str) -> tuple[list[RunFolder], list[d
     return runs, tests
 
 
-def _row(run: RunFolder, test: dict[str, Any]) -> list[str]:
+def _row(run: RunFolder, test: dict[str, Any]) -> dict[str, str]:
     model = models.load(run.path)
     size = model.pretrained_cfg["input_size"]
     with FlopCounterMode(display=False) as counter, torch.inference_mode():
@@ -69,17 +66,17 @@ def _row(run: RunFolder, test: dict[str, Any]) -> list[str]:
     origin = model.landmark.get("weights_from", "")
     if teacher := model.landmark.get("teacher"):
         origin += f"; taught by {teacher}"
-    return [
-        run.path.resolve().name,
-        f"{parameter_count(model.network) / 1e6:.2f}",
-        f"{counter.get_total_flops() / 1e9:.2f}",
-        str(size[-1]),
-        origin,
-        f"{100 * test['top1']:.2f} ({low:.2f} to {high:.2f})",
-        f"{100 * test['macro_f1']:.2f}",
-        f"{duration(run.seconds())}, {run.environment()['device']}",
-        f"{test['photos_per_second']:.0f}",
-    ]
+    return {
+        "model": run.path.resolve().name,
+        "parameters, M": f"{parameter_count(model.network) / 1e6:.2f}",
+        "GFLOPs": f"{counter.get_total_flops() / 1e9:.2f}",
+        "input, px": str(size[-1]),
+        "weights from": origin,
+        "test top-1, % (95 % interval)": f"{100 * test['top1']:.2f} ({low:.2f} to {high:.2f})",
+        "macro F1, %": f"{100 * test['macro_f1']:.2f}",
+        "trained in": f"{duration(run.seconds())}, {run.environment()['device']}",
+        "photos/s": f"{test['photos_per_second']:.0f}",
+    }
 
 
 def compare(run_a: Path, run_b: Path) -> dict[str, Any]:
