@@ -20,8 +20,6 @@ from landmark_models.errors import run_command
 from train.options import Data, PretrainedWeights, RecipeFile, with_knobs
 from train.recipe import Recipe
 
-__all__ = ["app"]
-
 app = typer.Typer(no_args_is_help=True, add_completion=False)
 
 ModelOption = Annotated[str, typer.Option(help="default, a model or run folder, or hf-hub:owner/name\\[@revision].")]
@@ -112,9 +110,13 @@ def explain_command(
     """How long an explanation takes, against a prediction."""
     _photo_bytes(photo)
 
-    from train.benchmarks.explain import explanation
+    from landmark_models import LandmarkClassifier
+    from landmark_models.explain import explain
+    from train.benchmarks import in_turns
 
-    times = {name: statistics.median(values) for name, values in explanation(model, photo, rounds).items()}
+    classifier = LandmarkClassifier.load(model)
+    calls = {"predict": lambda: classifier.predict(photo), "explain": lambda: explain(classifier, photo)}
+    times = {name: statistics.median(values) for name, values in in_turns(calls, rounds, warm=1).items()}
     text = ", ".join(f"{name} {1000 * value:.0f} ms" for name, value in times.items())
     print(f"{text}: {times['explain'] / times['predict']:.2f} times as long (medians of {rounds}).")
 

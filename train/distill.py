@@ -11,8 +11,6 @@ import typer
 from landmark_models.errors import run_command
 from train import fit
 
-__all__ = ["command"]
-
 
 def command(**arguments: Any) -> None:
     """Train a small model on a large one's outputs for the same augmented photos. Every knob can be set here."""

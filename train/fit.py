@@ -5,16 +5,11 @@ accelerate launch -m train.fit train/recipes/default.yaml --data photos/ --outpu
 python -m train.fit train/recipes/default.yaml --data photos/ --output runs/quick --epochs 3
 """
 
-from pathlib import Path
-from typing import Annotated
-
 import typer
 
 from landmark_models.errors import run_command
 from train import options
 from train.recipe import Recipe
-
-__all__ = ["command"]
 
 
 @options.with_knobs
@@ -23,14 +18,8 @@ def command(
     data: options.Data,
     output: options.Output,
     knobs: dict[str, str],
-    teacher: Annotated[
-        str | None,
-        typer.Option(help="MODEL to learn from instead of the labels: a model or run folder, or hf-hub:owner/name."),
-    ] = None,
-    unlabelled: Annotated[
-        list[Path] | None,
-        typer.Option(help="Folder of photos without labels, at any depth, to learn from the teacher; repeatable."),
-    ] = None,
+    teacher: options.Teacher = None,
+    unlabelled: options.Unlabelled = None,
     pretrained_weights: options.PretrainedWeights = None,
     negatives: options.Negatives = None,
     validation_from: options.ValidationFrom = None,

@@ -18,6 +18,14 @@ Data = Annotated[
     ),
 ]
 Output = Annotated[Path, Option(help="The run folder to create, or with --resume to continue.")]
+Teacher = Annotated[
+    str | None,
+    Option(help="MODEL to learn from instead of the labels: a model or run folder, or hf-hub:owner/name."),
+]
+Unlabelled = Annotated[
+    list[Path] | None,
+    Option(help="Folder of photos without labels, at any depth, to learn from the teacher; repeatable."),
+]
 PretrainedWeights = Annotated[
     Path | None, Option(help="Safetensors file to start from, instead of timm's weights from the Hub.")
 ]

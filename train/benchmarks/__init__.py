@@ -4,8 +4,6 @@ import statistics
 import time
 from collections.abc import Callable, Mapping, Sequence
 
-__all__ = ["in_turns", "print_rates", "quantiles"]
-
 
 def in_turns(
     calls: Mapping[str, Callable[[], object]], rounds: int, warm: int, pause: float = 0

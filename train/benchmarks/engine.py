@@ -19,8 +19,6 @@ from landmark_models import LandmarkClassifier
 from landmark_models.networks.openvino_engine import compiled, computes_bfloat16, converted, engine_threads, photo_like
 from train.benchmarks import in_turns, quantiles
 
-__all__ = ["ENGINES", "EngineTimes", "engines", "print_engines"]
-
 ENGINES = ("PyTorch f32", "PyTorch bf16", "OpenVINO f32", "OpenVINO bf16", "ONNX Runtime f32")
 BATCH = 32  # photos
 

@@ -14,8 +14,6 @@ from typing import Any
 
 from landmark_models.errors import LandmarkError
 
-__all__ = ["ask", "latencies", "page"]
-
 _ROOT = Path(__file__).parents[2]
 _START_TIMEOUT = 120.0  # seconds
 

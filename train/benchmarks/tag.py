@@ -16,8 +16,6 @@ from landmark_models.library.bulk import BATCH, recognise, tag_library
 from landmark_models.library.decoding import Decoders
 from landmark_models.library.listing import find_entries
 
-__all__ = ["tagging"]
-
 
 def tagging(photo: Path, model: str, count: int, rounds: int) -> tuple[dict[str, list[float]], str]:
     """Photos per second of decoding alone, of the model alone, and of a whole `tag` after start-up, in turns.

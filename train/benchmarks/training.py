@@ -17,13 +17,11 @@ from landmark_models.errors import LandmarkError
 from train.engine.accelerator import start_accelerator
 from train.engine.linear_probe import is_linear_probe
 from train.engine.network import build_network, freeze
-from train.engine.photos import find_training_photos
+from train.engine.prepared import find_training_photos
 from train.engine.training import fit, prepare
 from train.engine.updates import Engine
 from train.recipe import Recipe
 from train.run import RunFolder
-
-__all__ = ["head", "loop"]
 
 _WARM = 5  # updates before those that are timed
 

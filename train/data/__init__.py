@@ -6,9 +6,10 @@
 import importlib
 from typing import TYPE_CHECKING, Any
 
+from landmark_models.errors import LandmarkError
+
 if TYPE_CHECKING:
     from train.data.cache import PhotoCache
-    from train.data.errors import DataError
     from train.data.folders import (
         Photos,
         find_photos,
@@ -38,9 +39,13 @@ __all__ = [
     "train_and_val",
 ]
 
-_ELSEWHERE = {"DataError": "errors", "PhotoCache": "cache"} | dict.fromkeys(
+_ELSEWHERE = {"PhotoCache": "cache"} | dict.fromkeys(
     ("AugmentedPhotos", "EpochSampler", "ServedPhotos", "channel_statistics"), "loading"
 )
+
+
+class DataError(LandmarkError):
+    """A data folder that can't be used as it is."""
 
 
 def __getattr__(name: str) -> Any:

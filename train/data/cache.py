@@ -18,8 +18,6 @@ from tqdm.auto import tqdm
 from landmark_models.errors import LandmarkError, PhotoError, reason
 from landmark_models.photo import open_photo
 
-__all__ = ["PhotoCache", "default_cache_folder"]
-
 _FORMAT = 2
 
 

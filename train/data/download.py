@@ -18,9 +18,7 @@ from tqdm.auto import tqdm
 
 from landmark_models.errors import reason
 from landmark_models.files import PHOTO_SUFFIXES, write_json
-from train.data.errors import DataError
-
-__all__ = ["SOURCES", "Source", "download", "find_source"]
+from train.data import DataError
 
 _WORK = ".download"
 
@@ -66,9 +64,8 @@ def download(source: Source, output: str | Path) -> Path:
         _check_counts(_counts(output, source), source, str(output))
         shutil.rmtree(work, ignore_errors=True)
         return output
-    ours = (
-        {_WORK, *source.counts} if work.is_dir() else {_WORK}
-    )  # interrupted between two splits, an earlier call left one
+    # interrupted between two splits, an earlier call left one
+    ours = {_WORK, *source.counts} if work.is_dir() else {_WORK}
     if output.is_dir() and any(entry.name not in ours for entry in output.iterdir()):
         raise DataError(f"{output} holds other files; choose another --output.")
     try:

@@ -9,9 +9,9 @@ import numpy as np
 import torch
 from numpy.typing import NDArray
 from PIL import Image, ImageOps
+from scipy.sparse import coo_matrix
+from scipy.sparse.csgraph import connected_components
 from torch import Tensor
-
-__all__ = ["Pair", "Picture", "find_pairs", "groups"]
 
 _HASH_SIDE = 16  # 256 bits
 _THUMBNAIL = 32
@@ -95,14 +95,7 @@ def _close(signs: Tensor, others: Tensor, thumbnails: Tensor, other_thumbnails: 
 
 def groups(pairs: Sequence[Pair], count: int) -> list[int]:
     """For each of `count` photos, the smallest index in its connected component."""
-    leader = list(range(count))
-
-    def find(index: int) -> int:
-        while leader[index] != index:
-            leader[index] = index = leader[leader[index]]
-        return index
-
-    for pair in pairs:
-        a, b = find(pair.first), find(pair.second)
-        leader[max(a, b)] = min(a, b)
-    return [find(index) for index in range(count)]
+    ends = ([pair.first for pair in pairs], [pair.second for pair in pairs])
+    component = connected_components(coo_matrix(([1] * len(pairs), ends), (count, count)), directed=False)[1]
+    smallest: NDArray[np.intp] = np.unique(component, return_index=True)[1]
+    return smallest[component].tolist()

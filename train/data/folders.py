@@ -14,19 +14,8 @@ import numpy as np
 
 from landmark_models.errors import reason
 from landmark_models.files import find_photos_below, is_photo_name
-from train.data.errors import DataError
+from train.data import DataError
 from train.data.torchvision_sets import data_folder
-
-__all__ = [
-    "Photos",
-    "find_photos",
-    "find_unlabelled",
-    "label_of",
-    "photos_below",
-    "read_exclusions",
-    "split_off",
-    "train_and_val",
-]
 
 SPLITS = ("train", "val", "test")
 

@@ -12,9 +12,7 @@ from pathlib import Path
 
 from landmark_models.errors import reason
 from landmark_models.files import PART
-from train.data.errors import DataError
-
-__all__ = ["HALVES", "read_repositories", "split_halves", "write_halves"]
+from train.data import DataError
 
 HALVES = ("choose", "report")
 _COLUMNS = ("repository", "source")  # of sources.csv; the first one present is used

@@ -11,8 +11,6 @@ from torch.utils.data import Dataset, Sampler
 from train.data.cache import PhotoCache
 from train.data.folders import Photos
 
-__all__ = ["AugmentedPhotos", "EpochSampler", "ServedPhotos", "channel_statistics"]
-
 
 def channel_statistics(photos: Photos, cache: PhotoCache) -> tuple[list[float], list[float]]:
     """Mean and standard deviation of each color channel over these photos, in 0..1."""

@@ -9,8 +9,6 @@ from sklearn.model_selection import StratifiedGroupKFold
 from sklearn.pipeline import Pipeline, make_pipeline
 from sklearn.preprocessing import StandardScaler
 
-__all__ = ["suspects"]
-
 _FOLDS = 5
 _MIN_PICTURES = 2 * _FOLDS  # in a class; smaller classes aren't judged
 _MIN_OTHER, _MAX_OWN = 0.7, 0.1  # probabilities of another class and of its own that make a photo a suspect

@@ -22,13 +22,11 @@ from landmark_models.devices import available_cores, best_device
 from landmark_models.errors import PhotoError, reason
 from landmark_models.files import sha256, write_json, write_text
 from landmark_models.photo import open_photo
+from train.data import DataError
 from train.data.duplicates import Picture, find_pairs, groups
-from train.data.errors import DataError
 from train.data.folders import SPLITS, Photos, find_photos
 from train.data.mislabelled import suspects
 from train.data.torchvision_sets import data_folder
-
-__all__ = ["KINDS", "Finding", "Scan", "scan"]
 
 KINDS = {
     "unreadable": "can't be read",

@@ -8,10 +8,8 @@ from typing import Any
 from torchvision import datasets
 from tqdm.auto import tqdm
 
+from train.data import DataError
 from train.data.cache import default_cache_folder
-from train.data.errors import DataError
-
-__all__ = ["SETS", "data_folder"]
 
 _PREFIX = "torch"
 _TRAIN_OR_NOT: dict[str, dict[str, Any]] = {"train": {"train": True}, "test": {"train": False}}

@@ -1,14 +1,21 @@
-"""Devices, processes, precision and trackers, through accelerate.
+"""Devices, processes, precision and trackers, through accelerate; and what a run is made with.
 
 with start_accelerator(recipe) as accelerator:
     ...
 """
 
+import platform
+import shlex
+import subprocess
+import sys
+import time
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import asdict
 from datetime import timedelta
+from importlib.metadata import version
 from pathlib import Path
+from typing import Any
 
 import torch
 from accelerate import Accelerator, DataLoaderConfiguration
@@ -16,12 +23,12 @@ from accelerate.state import AcceleratorState
 from accelerate.tracking import get_available_trackers
 from accelerate.utils import DistributedDataParallelKwargs, InitProcessGroupKwargs, LoggerType, set_seed
 
-from landmark_models.devices import available_cores, keep_freed_memory
+from landmark_models.devices import available_cores, device_name, keep_freed_memory
 from landmark_models.errors import LandmarkError
 from train.recipe import Recipe, RecipeError
 from train.run import RunFolder
 
-__all__ = ["start_accelerator", "start_trackers"]
+_PACKAGES = ("torch", "torchvision", "timm", "accelerate", "safetensors", "pillow", "numpy")
 
 
 @contextmanager
@@ -115,3 +122,29 @@ def start_trackers(accelerator: Accelerator, recipe: Recipe, run: RunFolder, upd
         accelerator.init_trackers("landmark-models", config, arguments)
     except Exception as error:  # each service raises its own
         raise LandmarkError(f"A tracker can't be started: {error}") from None
+
+
+def environment(accelerator: Accelerator) -> dict[str, Any]:
+    """The content of a run's `environment.json`."""
+    return {
+        "started": time.strftime("%Y-%m-%dT%H:%M:%S%z"),
+        "command": shlex.join([Path(sys.argv[0]).name, *sys.argv[1:]]),
+        "commit": _commit(),
+        "device": device_name(accelerator.device),
+        "processes": accelerator.num_processes,
+        "python": platform.python_version(),
+        "packages": {name: version(name) for name in _PACKAGES},
+    }
+
+
+def _commit() -> str | None:
+    """The commit of this code, followed by "+" if tracked files have changed since; None outside a checkout."""
+
+    def git(*arguments: str) -> str:
+        command = ["git", "-C", str(Path(__file__).parent), *arguments]
+        return subprocess.run(command, check=True, capture_output=True, text=True).stdout.strip()
+
+    try:
+        return git("rev-parse", "HEAD") + ("+" if git("status", "--porcelain", "--untracked-files=no") else "")
+    except (OSError, subprocess.CalledProcessError):
+        return None

@@ -10,8 +10,6 @@ from torchvision.transforms import v2
 
 from train.recipe import Recipe
 
-__all__ = ["DRAWS", "BatchAugmentation", "jitter_colors", "shift", "training_transform"]
-
 DRAWS = 6  # random numbers in -1..1 for each photo: three for its colours, one for the flip, two for the shift
 
 

@@ -17,8 +17,6 @@ from landmark_models.errors import LandmarkError, reason
 from landmark_models.files import sha256
 from train.engine.updates import Engine
 
-__all__ = ["Checkpoints"]
-
 _KEPT = 2
 _MANIFEST = "manifest.json"
 

@@ -26,11 +26,8 @@ from train.data import AugmentedPhotos, PhotoCache, Photos, ServedPhotos
 from train.data.cache import default_cache_folder
 from train.engine.augment import DRAWS, training_transform
 from train.engine.network import head_parameters, served_arguments, weights_digest
-from train.engine.photos import worker_count
-from train.engine.prepared import Prepared
+from train.engine.prepared import Prepared, worker_count
 from train.recipe import Recipe
-
-__all__ = ["Features", "backbone_features"]
 
 _FORMAT = 1  # of the feature files
 

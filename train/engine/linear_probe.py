@@ -21,8 +21,6 @@ from train.engine.prepared import Prepared
 from train.engine.whitened_head import head_on_features
 from train.recipe import Recipe
 
-__all__ = ["LinearHead", "fit_linear_head", "is_linear_probe", "train_head"]
-
 _PENALTIES = tuple(10 ** (-exponent / 2) for exponent in range(1, 11))  # from 0.3 to 1e-5, the strongest first
 _MAX_ITERATIONS = 2000
 _TOLERANCE = 2e-5  # largest gradient component of a mean loss, at features of variance 1
@@ -68,13 +66,8 @@ def fit_linear_head(
     divided by one number, so that their variances average 1: a feature that hardly varies must not count as much as the
     others. The returned head takes the features as they are. scikit-learn's has neither label smoothing nor a GPU.
 
-    Args:
-        features: `(N, D)` float32.
-        targets: `(N,)` class indices.
-        num_classes: number of classes; some may have no sample.
-        penalty: strength of the L2 regularisation, above 0.
-        label_smoothing: in 0..1.
-        start: the head to start from, e.g. the one for a stronger penalty.
+    `features` are `(N, D)` float32, `targets` class indices `(N,)`; a class may have no sample. `penalty` is above 0.
+    The fit begins at the head `start`, e.g. the one for a stronger penalty.
     """
     variance, mean = torch.var_mean(features, dim=0, correction=0)
     scale = variance.mean().sqrt().clamp_min(1e-12)
@@ -99,8 +92,7 @@ def fit_linear_head(
 
     def closure() -> Tensor:
         optimizer.zero_grad()
-        loss = objective()
-        loss.backward()
+        (loss := objective()).backward()
         return loss
 
     optimizer.step(closure)

@@ -16,8 +16,6 @@ from train.engine.updates import Engine
 from train.recipe import Recipe
 from train.run import RunFolder
 
-__all__ = ["retry_on_oom", "run_epochs"]
-
 _DRAWING_INTERVAL = 10.0  # seconds; drawing the curves takes longer than an epoch of a small network on few photos
 
 

@@ -18,17 +18,6 @@ from landmark_models.files import sha256
 from landmark_models.networks.mlp_head import put_mlp_head
 from train.recipe import Recipe, RecipeError
 
-__all__ = [
-    "average_with_pretrained",
-    "build_network",
-    "freeze",
-    "frozen_parameters",
-    "head_parameters",
-    "served_arguments",
-    "weights_digest",
-    "weights_from",
-]
-
 _SHOWN = 3  # tensors that an error message names
 
 

@@ -1,23 +1,139 @@
-"""What a run has ready before its first update."""
+"""What a run has ready before its first update: its photos, found, checked and decoded; network; augmentation."""
 
-from dataclasses import dataclass
+from collections.abc import Sequence
+from dataclasses import dataclass, replace
 from functools import partial
 from pathlib import Path
 from typing import Any
 
+import torch
 from accelerate import Accelerator
 from torch import nn
 from torch.utils.data import DataLoader
 
+from landmark_models.devices import available_cores
 from landmark_models.preprocess import serving_transform
-from train.data import AugmentedPhotos, EpochSampler, PhotoCache, ServedPhotos
+from train.data import (
+    AugmentedPhotos,
+    DataError,
+    EpochSampler,
+    PhotoCache,
+    Photos,
+    ServedPhotos,
+    channel_statistics,
+    find_photos,
+    find_unlabelled,
+    read_exclusions,
+    train_and_val,
+)
 from train.engine.augment import DRAWS, BatchAugmentation, training_transform
-from train.engine.photos import TrainingPhotos, worker_count
 from train.engine.teacher import Teacher
 from train.recipe import Recipe
 from train.run import RunFolder
 
-__all__ = ["Prepared"]
+OWN_PHOTO = "unlabelled, but part of the data itself"
+
+
+@dataclass(frozen=True)
+class TrainingPhotos:
+    """The photos of a run: for training, for validation, reasons for those `left_out`, and bytes of each by path."""
+
+    train: Photos
+    val: Photos
+    left_out: dict[str, str]
+    sizes: dict[str, int]
+
+    @property
+    def labels(self) -> list[str]:
+        return list(self.train.labels)
+
+    def as_split(self) -> dict[str, Any]:
+        """The content of `split.json`."""
+        train, val = self.train.paths, self.val.paths
+        return {"labels": self.labels, "train": train, "val": val, "left_out": self.left_out, "bytes": self.sizes}
+
+    def decoded(self, short_side: int, strict: bool, accelerator: Accelerator) -> tuple["TrainingPhotos", PhotoCache]:
+        """Decode these photos into the cache; returns those that can be read, and the cache. Others are reported.
+
+        Raises:
+            PhotoError: with `strict`, a photo can't be read.
+            DataError: no photo is left for training or for validation.
+        """
+        # with unreadable ones, or resuming would need another cache
+        files = [self.train.root / path for path in self.sizes]
+        with accelerator.main_process_first():
+            cache = PhotoCache.open(files, short_side, progress=accelerator.is_local_main_process, strict=strict)
+        for reason in cache.failures.values():
+            accelerator.print(f"Left out: {reason}")
+        if cache.failures:
+            accelerator.print(f"{len(cache.failures)} of {len(files)} photos can't be read and are left out.")
+        unreadable = {
+            path: cache.failures[file] for path, file in zip(self.sizes, files, strict=True) if file in cache.failures
+        }
+        train, val = self.train.excluding(unreadable), self.val.excluding(unreadable)
+        if not len(train) or not len(val):
+            raise DataError(f"No readable photo in {train.root} is left for training or for validation.")
+        return replace(self, train=train, val=val, left_out=self.left_out | unreadable), cache
+
+    def normalization(self, recipe: Recipe, cache: PhotoCache, cfg: dict[str, Any]) -> tuple[list[float], list[float]]:
+        """Mean and standard deviation of each channel, in 0..1, to normalise the input with."""
+        if isinstance(recipe.normalization, dict):
+            return list(recipe.normalization["mean"]), list(recipe.normalization["std"])
+        if recipe.normalization == "train":
+            return channel_statistics(self.train, cache)
+        return list(cfg["mean"]), list(cfg["std"])
+
+    def first_batches(self, count: int, recipe: Recipe) -> "TrainingPhotos":
+        """`count` shuffled batches of the training photos, for training and validation alike."""
+        labelled = [index for index, target in enumerate(self.train.targets) if target < len(self.labels)]
+        order = torch.randperm(len(labelled), generator=torch.Generator().manual_seed(recipe.seed))
+        few = self.train.take([labelled[place] for place in order[: count * recipe.batch_size].tolist()])
+        return replace(self, train=few, val=few)
+
+
+def find_training_photos(
+    recipe: Recipe,
+    data: str | Path,
+    run: RunFolder,
+    resume: bool,
+    exclusions: Path | None,
+    unlabelled: Sequence[Path] = (),
+) -> TrainingPhotos:
+    """Find the photos of a new run, or with `resume` those that the run was started with.
+
+    Photos in the folders `unlabelled` are for training, with a target one above the last label's, unless they are part
+    of the data itself, in any split.
+
+    Raises:
+        LandmarkError: the data can't be used, or the run to resume has another recipe or other photos.
+    """
+    listed = read_exclusions(exclusions) if exclusions else frozenset()
+    train, val = train_and_val(data, recipe.val_fraction, recipe.seed, listed)
+    root = train.root
+    more, own = find_unlabelled(unlabelled, data)
+    train = train.joined(Photos(root, tuple(more), (len(train.labels),) * len(more), train.labels))
+    sizes = {path: (root / path).stat().st_size for path in train.paths + val.paths}
+    if resume and run.recipe.is_file():
+        run.refuse_different(recipe, train.labels, sizes)
+        if split := run.split():  # as it was drawn then
+            photos = train.joined(val)
+            return TrainingPhotos(photos.only(split["train"]), photos.only(split["val"]), split["left_out"], sizes)
+    else:
+        run.refuse_occupied()
+    if listed and not any((root / path).is_file() for path in listed):
+        raise DataError(
+            f"None of the {len(listed)} photos listed in {exclusions} is in {data}: is it another set's list?"
+        )
+    splits = (find_photos(data, "train"), find_photos(data, "val", train.labels))
+    named = listed.intersection(path for photos in splits if photos for path in photos.paths)
+    left_out = dict.fromkeys(sorted(named), f"listed in {exclusions}") | dict.fromkeys(own, OWN_PHOTO)
+    found = TrainingPhotos(train, val, left_out, sizes)
+    return found.first_batches(recipe.overfit_batches, recipe) if recipe.overfit_batches else found
+
+
+def worker_count(recipe: Recipe) -> int:
+    """Number of loader processes for each training process."""
+    return min(max(available_cores() - 1, 1), 8) if recipe.workers is None else recipe.workers
 
 
 @dataclass(frozen=True)
@@ -51,10 +167,10 @@ class Prepared:
         """
         recipe, photos, cfg = self.recipe, self.photos, self.cfg
         workers = worker_count(recipe)
-        least_side = self.teacher.side if self.teacher else 0
+        least = self.teacher.side if self.teacher else 0
 
         def side(epoch: int) -> int:
-            return max(recipe.crop_side(epoch), least_side)
+            return max(recipe.crop_side(epoch), least)
 
         sampler = EpochSampler(photos.train.targets, recipe.batch_size, recipe.seed, recipe.balanced_sampling, side)
         transform_to = partial(training_transform, recipe, interpolation=cfg["interpolation"])

@@ -17,10 +17,8 @@ from train.draw.exploration import CHANNELS, COLUMNS, ROWS, draw_batch, draw_his
 from train.draw.output import Table
 from train.engine.augment import DRAWS, BatchAugmentation, training_transform
 from train.engine.network import build_network
-from train.engine.photos import TrainingPhotos
+from train.engine.prepared import TrainingPhotos
 from train.recipe import Recipe
-
-__all__ = ["pretrained_cfg", "preview_sections"]
 
 _MEASURED = 500  # photos whose pixels are counted
 

@@ -15,8 +15,6 @@ from torch.optim.lr_scheduler import (
 
 from train.recipe import Recipe
 
-__all__ = ["Schedule"]
-
 
 class Schedule:
     """PyTorch's schedulers as a recipe names them, stepped after each update, `plateau` also after each epoch.

@@ -12,8 +12,6 @@ from landmark_models.errors import LandmarkError
 from train.engine.network import weights_digest
 from train.recipe import Recipe
 
-__all__ = ["Teacher"]
-
 _SHOWN = 3  # labels that an error message names
 
 

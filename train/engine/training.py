@@ -14,15 +14,13 @@ from landmark_models import LandmarkClassifier, models
 from landmark_models.errors import LandmarkError
 from landmark_models.networks.served import parameter_count
 from landmark_models.preprocess import required_side
-from train.engine.accelerator import start_accelerator, start_trackers
+from train.engine.accelerator import environment, start_accelerator, start_trackers
 from train.engine.augment import BatchAugmentation
 from train.engine.checkpoints import Checkpoints
-from train.engine.environment import environment
 from train.engine.linear_probe import is_linear_probe, train_head
 from train.engine.loop import retry_on_oom, run_epochs
 from train.engine.network import build_network, weights_from
-from train.engine.photos import OWN_PHOTO, TrainingPhotos, find_training_photos
-from train.engine.prepared import Prepared
+from train.engine.prepared import OWN_PHOTO, Prepared, TrainingPhotos, find_training_photos
 from train.engine.teacher import Teacher
 from train.engine.updates import Engine
 from train.engine.whitened_head import check_head, finish_run
@@ -56,25 +54,10 @@ def fit(
 ) -> RunFolder:
     """Train and leave a run folder, whose `model/` is the best epoch by validation accuracy.
 
-    At the end its scores are calibrated and its rejection rule is chosen: see `train.measure.calibration`. If the
-    recipe trains nothing but a linear head, the features are computed only once: see `train.engine.linear_probe`.
-
-    Args:
-        recipe: what to train, and how.
-        data: the DATA folder.
-        output: the run folder; new, or with `resume` the one to continue.
-        pretrained_weights: a safetensors file to start from instead of timm's weights from the Hub.
-        feature_cache: False to train a linear head by epochs, like any other network.
-        teacher: a model whose outputs are learned instead of the labels: see `train.engine.teacher`.
-        unlabelled: folders of photos to learn from the teacher alone.
-        negatives: a folder of photos that show none of the landmarks, used to choose the rejection rule.
-        validation_from: a DATA folder of photos from elsewhere, used for that instead of the run's validation photos.
-        resume: continue from the last checkpoint, with the same result as without the interruption; start if there is
-            none.
-        strict: stop at the first photo that can't be read instead of leaving it out.
-        exclude: a list of photos to leave out, as `python -m train.data scan --fix` writes it.
-        checkpointing_steps: write a checkpoint also after every so many updates, not only after every epoch.
-        log_with: accelerate's names of trackers to log to.
+    `python -m train.fit --help` explains the arguments, which are its options; `teacher` is a MODEL, loaded. At the end
+    the scores are calibrated and the rejection rule is chosen: see `train.measure.calibration`. If only a linear head
+    is trained, the features are computed once: see `train.engine.linear_probe`. A resumed run ends as it would have
+    without the interruption; where there is nothing to resume, `resume` starts one.
 
     Raises:
         LandmarkError: the recipe, the data, the weights or the output folder can't be used, or training diverges.
@@ -90,13 +73,9 @@ def fit(
         recipe = replace(recipe, augment="none", random_erasing=0.0, mixup=0.0, cutmix=0.0)
     with start_accelerator(recipe, log_with, run.path / "logs") as accelerator:
         photos = find_training_photos(recipe, data, run, resume, Path(exclude) if exclude else None, unlabelled)
-        _report_left_out(photos, exclude, accelerator)
         guide = Teacher(teacher, recipe, photos.labels) if teacher else None
         prepared = prepare(recipe, photos, run, accelerator, weights, guide, feature_cache, strict)
-        accelerator.print(
-            f"{recipe.model}: {parameter_count(prepared.network) / 1e6:.2f} M parameters; {len(prepared.photos.train)} "
-            f"training and {len(prepared.photos.val)} validation photos of {len(photos.labels)} classes."
-        )
+        _report(prepared, exclude)
         if prepared.origin["method"] == _CACHED_FEATURES:
             _begin(prepared)
             start_trackers(accelerator, recipe, run, 0)
@@ -107,13 +86,18 @@ def fit(
     return run
 
 
-def _report_left_out(photos: TrainingPhotos, exclude: str | Path | None, accelerator: Accelerator) -> None:
+def _report(prepared: Prepared, exclude: str | Path | None) -> None:
+    photos, accelerator = prepared.photos, prepared.accelerator
     reasons = list(photos.left_out.values())
     if exclude:
         count = reasons.count(f"listed in {exclude}")
         accelerator.print(f"{count} training or validation photos are left out because {exclude} lists them.")
     if own := reasons.count(OWN_PHOTO):
         accelerator.print(f"{own} of the unlabelled photos are part of the data itself and are left out.")
+    accelerator.print(
+        f"{prepared.recipe.model}: {parameter_count(prepared.network) / 1e6:.2f} M parameters; {len(photos.train)} "
+        f"training and {len(photos.val)} validation photos of {len(photos.labels)} classes."
+    )
 
 
 def prepare(

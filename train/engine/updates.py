@@ -32,8 +32,6 @@ from train.engine.prepared import Prepared
 from train.engine.schedule import Schedule
 from train.recipe import Recipe, RecipeError
 
-__all__ = ["Engine", "Progress"]
-
 _LOSSES_AT_ONCE = 16  # reading a loss waits for the device, so several are read together
 
 

@@ -26,8 +26,6 @@ from train.engine.prepared import Prepared
 from train.measure.calibration import fit_temperature
 from train.measure.predict import predict_features
 
-__all__ = ["WhitenedHead", "check_head", "finish_run", "fit_whitened_head", "head_on_features"]
-
 _SHRINKAGE = 0.05  # from 0.05 to 0.4 no difference could be measured
 _TOLERANCE = 1e-4  # relative, between the network's output and its linear layer applied to its features
 
