@@ -10,6 +10,7 @@ python -m train.bench engine
 
 import statistics
 import time
+from contextlib import suppress
 from importlib.metadata import PackageNotFoundError, version
 from pathlib import Path
 from typing import Annotated
@@ -170,10 +171,8 @@ def engine_command(
 def _versions(*packages: str) -> str:
     installed = []
     for package in packages:
-        try:
+        with suppress(PackageNotFoundError):
             installed.append(f"{package} {version(package)}")
-        except PackageNotFoundError:
-            continue
     return ", ".join(installed)
 
 

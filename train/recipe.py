@@ -173,9 +173,7 @@ class Recipe:
     def from_values(cls, values: Mapping[str, Any], source: str = "the recipe") -> "Recipe":
         """Check names and values, and build a recipe from them. Text is read as YAML would read it.
 
-        Args:
-            values: the knobs that differ from their defaults.
-            source: where they come from, for the error message.
+        Error messages say that the values come from `source`.
 
         Raises:
             RecipeError: unknown names (the nearest one is suggested), values that aren't allowed, or a contradiction.

@@ -34,6 +34,7 @@ class RunFolder:
     """One training run in one folder.
 
     It holds `recipe.yaml`, `split.json`, `environment.json`, `metrics.jsonl`, `curves.png`, `checkpoints/`, `model/`.
+    A file that can't be read raises a LandmarkError.
     """
 
     def __init__(self, path: str | Path):
@@ -78,11 +79,7 @@ class RunFolder:
             )
 
     def split(self) -> dict[str, Any] | None:
-        """`split.json`, or None: labels, paths of `train` and `val`, their `bytes`, reasons for what is `left_out`.
-
-        Raises:
-            LandmarkError: it can't be read.
-        """
+        """`split.json`, or None: labels, paths of `train` and `val`, their `bytes`, reasons for what is `left_out`."""
         file = self.path / "split.json"
         return _read_json(file) if file.is_file() else None
 
@@ -168,10 +165,8 @@ class RunFolder:
     def keep_validation(self, logits: Tensor, targets: Tensor, scores: Mapping[str, Tensor] | None = None) -> None:
         """Write the model's outputs for the validation photos, on which it was not trained.
 
-        Args:
-            logits: `(N, classes)`, without temperature.
-            targets: class indices `(N,)`.
-            scores: further scores for the rejection rule, by name, `(N,)` each.
+        `logits` are `(N, classes)`, without temperature; `targets` class indices `(N,)`; `scores` further scores for
+        the rejection rule, by name, `(N,)` each.
         """
         tensors = {"logits": logits, **{_SCORE + name: score for name, score in (scores or {}).items()}}
         with self.writing(), atomic_path(self.validation) as scratch:
@@ -179,11 +174,7 @@ class RunFolder:
             scratch.write_bytes(save(content | {"targets": targets.cpu()}))
 
     def kept_validation(self) -> tuple[Tensor, Tensor, dict[str, Tensor]]:
-        """What `keep_validation` wrote: logits, targets, scores.
-
-        Raises:
-            LandmarkError: there is no such file.
-        """
+        """What `keep_validation` wrote: logits, targets, scores."""
         if not self.validation.is_file():
             raise LandmarkError(
                 f"{self.path} has no {self.validation.name}, which a finished training run leaves; resume it first."
@@ -198,11 +189,7 @@ class RunFolder:
             file.write(json.dumps(metrics) + "\n")
 
     def metrics(self) -> list[dict[str, Any]]:
-        """The lines of `metrics.jsonl`, without one that was cut off while being written.
-
-        Raises:
-            LandmarkError: it can't be read.
-        """
+        """The lines of `metrics.jsonl`, without one that was cut off while being written."""
         file = self.path / "metrics.jsonl"
         try:
             lines = file.read_text(encoding="utf-8").splitlines(keepends=True) if file.is_file() else []
@@ -211,11 +198,7 @@ class RunFolder:
             raise _unreadable(file, error) from None
 
     def seconds(self) -> float:
-        """Training time in seconds.
-
-        Raises:
-            LandmarkError: no epoch has ended yet.
-        """
+        """Training time in seconds; a LandmarkError if no epoch has ended yet."""
         if not (lines := self.metrics()):
             raise LandmarkError(f"{self.path} has no metrics yet; continue it with --resume.")
         return float(lines[-1]["seconds"])
@@ -228,11 +211,7 @@ class RunFolder:
         return json.dumps([knobs | {"seed": None}, origin], sort_keys=True)
 
     def environment(self) -> dict[str, Any]:
-        """The content of `environment.json`: commit, versions, device, command.
-
-        Raises:
-            LandmarkError: it can't be read.
-        """
+        """The content of `environment.json`: commit, versions, device, command."""
         return _read_json(self.path / "environment.json")
 
     def measured(self) -> dict[str, Any]:
@@ -270,10 +249,9 @@ def duration(seconds: float) -> str:
 
 def _read_json(file: Path) -> dict[str, Any]:
     try:
-        content: dict[str, Any] = json.loads(file.read_text(encoding="utf-8"))
+        return json.loads(file.read_text(encoding="utf-8"))
     except (OSError, ValueError) as error:
         raise _unreadable(file, error) from None
-    return content
 
 
 def _unreadable(file: Path, error: Exception) -> LandmarkError:

@@ -45,10 +45,7 @@ class EngineTimes:
 def engines(model: str, rounds: int, batch_rounds: int) -> EngineTimes:
     """Time the network of a MODEL, without decoding and ranking, with the same number of threads in each engine.
 
-    Args:
-        model: a MODEL.
-        rounds: turns of each engine with one photo.
-        batch_rounds: turns of each engine with a batch.
+    Each engine takes `rounds` turns with one photo and `batch_rounds` with a batch.
     """
     classifier = LandmarkClassifier.load(model, engine="torch")
     config = resolve_data_config({}, pretrained_cfg=classifier.pretrained_cfg)

@@ -20,14 +20,8 @@ from landmark_models.library.listing import find_entries
 def tagging(photo: Path, model: str, count: int, rounds: int) -> tuple[dict[str, list[float]], str]:
     """Photos per second of decoding alone, of the model alone, and of a whole `tag` after start-up, in turns.
 
-    Args:
-        photo: the photo whose copies are tagged.
-        model: a MODEL.
-        count: copies in each turn.
-        rounds: turns of each of the three.
-
-    Returns:
-        `decode`, `model` and `tag` with a rate for each round, and the device.
+    `count` copies of the photo are tagged in each of `rounds` turns. Returns `decode`, `model` and `tag` with a rate
+    for each round, and the device.
     """
     rates: dict[str, list[float]] = {"decode": [], "model": [], "tag": []}
     with tempfile.TemporaryDirectory() as scratch:

@@ -57,7 +57,7 @@ def loop(recipe: Recipe, data: Path, rounds: int = 8, updates: int = 30, weights
 
 
 def _updates(engine: Engine, loader: Any) -> Generator[None, None, None]:
-    """Train for ever, yielding after every update."""
+    """Train forever, yielding after every update."""
     epoch = 0
     while True:
         loader.set_epoch(epoch := epoch + 1)

@@ -1,6 +1,7 @@
 """The commands `python -m train.data download`, `scan` and `halves`."""
 
 import json
+from collections import Counter
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated
 
@@ -80,8 +81,10 @@ def _print_tables(result: "Scan") -> None:
 
     from train.data.scan import KINDS
 
-    console, counts = Console(), result.counts()
-    table = Table("", *result.photos, "what it means", title=f"{escape(result.data)}: {result.total} photos")
+    console = Console()
+    counts = Counter((finding.kind, finding.split) for finding in result.findings)
+    total = sum(result.photos.values())
+    table = Table("", *result.photos, "what it means", title=f"{escape(result.data)}: {total} photos")
     table.add_row("photos", *map(str, result.photos.values()), "")
     for kind, meaning in KINDS.items():
         table.add_row(kind, *(str(counts[kind, split]) for split in result.photos), meaning)

@@ -86,9 +86,8 @@ class PhotoCache:
         target = folder / f"{short_side}px-{_key(files, short_side)}"
         if target.is_dir():
             cache = cls(target, files)
-            for failure in cache.failures.values():
-                if strict:
-                    raise PhotoError(failure)
+            if strict and cache.failures:
+                raise PhotoError(next(iter(cache.failures.values())))
             return cache
         try:
             folder.mkdir(parents=True, exist_ok=True)

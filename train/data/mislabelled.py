@@ -22,12 +22,9 @@ def suspects(
     The classifier is a logistic regression on features, fitted out of fold, as in confident learning (Northcutt,
     Jiang and Chuang 2021).
 
-    Args:
-        features: of all photos, `(N, D)`.
-        targets: class index of each.
-        groups: photos of one picture share a number and stay in one fold.
-        fitted: bool `(N,)`, which photos to fit on: those of the training split. They are judged out of fold, the
-            others by a classifier fitted on all of them. Classes with fewer than ten different pictures are skipped.
+    Features are `(N, D)`, targets class indices. Photos of one picture share a number in `groups` and stay in one fold.
+    `fitted`, bool `(N,)`, says which photos to fit on: those of the training split. They are judged out of fold, the
+    others by a classifier fitted on all of them. Classes with fewer than ten different pictures are skipped.
     """
     labels = np.asarray(targets)
     known = np.flatnonzero(fitted)

@@ -60,16 +60,8 @@ class Scan:
     photos: dict[str, int]
     findings: list[Finding]
 
-    @property
-    def total(self) -> int:
-        return sum(self.photos.values())
-
     def as_json(self) -> dict[str, Any]:
         return asdict(self)
-
-    def counts(self) -> Counter[tuple[str, str]]:
-        """How many findings there are of each kind and split."""
-        return Counter((finding.kind, finding.split) for finding in self.findings)
 
     def exclusions(self) -> list[Finding]:
         """One finding for each photo to leave out."""
@@ -146,10 +138,8 @@ class _Collection:
 def scan(data: str | Path, model: str | Path = "default", min_side: int = 64) -> Scan:
     """Scan every photo of DATA, in all its splits.
 
-    Args:
-        data: the DATA folder.
-        model: the MODEL whose features tell which photos look mislabelled; it need not know their classes.
-        min_side: a photo with a shorter side below this is tiny, px.
+    The features of `model`, a MODEL, tell which photos look mislabelled; it need not know their classes. A photo whose
+    shorter side is below `min_side` px is tiny.
 
     Raises:
         LandmarkError: the data or the model isn't available.
@@ -218,7 +208,7 @@ def _describe(
 
 
 def _copies(collection: _Collection, leaders: Sequence[int], kinds: Mapping[frozenset[int], str]) -> Iterator[Finding]:
-    """What stands twice: under two labels, in two splits, or in one; all but one photo of each picture."""
+    """Pictures that occur twice: under two labels, in two splits, or in one split; all photos of each but one."""
     photos, splits, descriptions = collection.photos, collection.splits, collection.descriptions
     readable = list(descriptions)
     members: dict[int, list[int]] = defaultdict(list)

@@ -37,12 +37,8 @@ def start_accelerator(
 ) -> Iterator[Accelerator]:
     """Set up what the launcher and the recipe ask for, and seed every random generator.
 
-    Trackers and the process group end with the block.
-
-    Args:
-        recipe: its precision, accumulation steps, seed and threads.
-        log_with: accelerate's names of trackers, e.g. `tensorboard`.
-        tracker_folder: where trackers that write files put them.
+    Trackers, by accelerate's names (`tensorboard`), and the process group end with the block. Trackers that write files
+    put them into `tracker_folder`.
 
     Raises:
         RecipeError: the batch can't be split evenly among the processes, or a tracker is unknown or not installed.

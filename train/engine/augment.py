@@ -43,16 +43,9 @@ def training_transform(recipe: Recipe, size: int, interpolation: str) -> v2.Comp
 def jitter_colors(images: Tensor, brightness: Tensor, contrast: Tensor, saturation: Tensor) -> Tensor:
     """Scale brightness, contrast and saturation of a batch at once, several times faster than one photo at a time.
 
-    As long as nothing is clipped the three commute, so no order has to be drawn.
-
-    Args:
-        images: float `(B, 3, H, W)` in 0..1; changed in place.
-        brightness: factor of each image `(B,)`; 0 is black, 1 no change.
-        contrast: likewise; 0 is the image's mean grey.
-        saturation: likewise; 0 is a grey image.
-
-    Returns:
-        The images, clipped to 0..1.
+    As long as nothing is clipped the three commute, so no order has to be drawn. `images`, float `(B, 3, H, W)` in
+    0..1, are changed in place, clipped to 0..1, and returned. The others are each image's factors `(B,)`: 1 changes
+    nothing; at 0 it is black, as grey as its mean, or grey.
     """
     b, c, s = (factor.view(-1, 1, 1, 1) for factor in (brightness, contrast, saturation))
     red, green, blue = images.unbind(1)
@@ -62,16 +55,10 @@ def jitter_colors(images: Tensor, brightness: Tensor, contrast: Tensor, saturati
 
 
 def shift(images: Tensor, padding: int, down: Tensor, right: Tensor) -> Tensor:
-    """Pad images by reflection, then crop each to its old size at a place of its own.
+    """Pad images `(B, C, H, W)` by reflection, then crop each to its old size at a place of its own.
 
-    Args:
-        images: uint8 or float `(B, C, H, W)`.
-        padding: px on each side, less than H and W.
-        down: vertical place of each crop, `(B,)`, from -1 at the top of the padded image to 1 at its bottom.
-        right: likewise, from left to right.
-
-    Returns:
-        `(B, C, H, W)` of the same type.
+    `padding` is px on each side, less than H and W. `down` and `right`, `(B,)`, are the place of each crop: from -1 at
+    the top (left) of the padded image to 1 at its bottom (right).
     """
     count, _, height, width = images.shape
     padded = v2.functional.pad(images, [padding], padding_mode="reflect")

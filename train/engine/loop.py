@@ -58,7 +58,7 @@ def run_epochs(
     checkpoints: Checkpoints,
     checkpointing_steps: int | None,
 ) -> None:
-    """Train from where the engine stands to the recipe's last epoch.
+    """Train from where the engine is to the recipe's last epoch.
 
     Each epoch leaves a checkpoint, metrics and the best (or last) model, and every few seconds the curves are drawn;
     every so many `checkpointing_steps` updates there is a checkpoint, too. Both loaders are split among the processes.
@@ -87,13 +87,13 @@ def run_epochs(
         with run.writing():
             if accelerator.is_main_process:
                 _save_epoch(engine, run, metrics, improved)
-                if progress.epochs == recipe.epochs or time.monotonic() - drawn > _DRAWING_INTERVAL:
+                if time.monotonic() - drawn > _DRAWING_INTERVAL:
                     draw_curves(run.metrics(), run.path / "curves.png")
                     drawn, drawn_epochs = time.monotonic(), progress.epochs
             checkpoints.save()
         accelerator.log({name: metrics[name] for name in metrics.keys() - {"update"}}, step=progress.updates)
         accelerator.print(_describe_epoch(engine, metrics, improved))
-    if accelerator.is_main_process and drawn_epochs < progress.epochs:  # stopped early
+    if accelerator.is_main_process and drawn_epochs < progress.epochs:
         with run.writing():
             draw_curves(run.metrics(), run.path / "curves.png")
     accelerator.print(

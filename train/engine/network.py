@@ -36,12 +36,8 @@ def build_network(recipe: Recipe, num_classes: int, weights: Path | None = None)
     """Build the recipe's architecture and head, with a `pretrained_cfg` that says how it will be served.
 
     With `pretrained`, everything but the head is pretrained. Serving keeps the backbone's own mean, standard deviation,
-    crop and interpolation unless the recipe sets others.
-
-    Args:
-        recipe: what to build.
-        num_classes: width of the classifier.
-        weights: a safetensors file with the pretrained weights; None for timm's own from the Hub.
+    crop and interpolation unless the recipe sets others. `weights` is a safetensors file with the pretrained weights;
+    None for timm's own from the Hub.
 
     Raises:
         RecipeError: timm has no such architecture, or it doesn't support the recipe's arguments, photo sizes or
@@ -88,12 +84,7 @@ def average_with_pretrained(network: nn.Module, recipe: Recipe, weights: Path | 
     """Average a trained network, except its classifier, with the pretrained one that it started from, in place.
 
     Running statistics are averaged, too. The average keeps what the pretrained network knew beside what it learned here
-    (WiSE-FT, Wortsman et al. 2022). The classifier must then be refitted.
-
-    Args:
-        network: trained from this recipe's pretrained weights.
-        recipe: `average_with_pretrained` is the share of the pretrained weights.
-        weights: as in `build_network`.
+    (WiSE-FT, Wortsman et al. 2022). The classifier must then be refitted. `weights` is as in `build_network`.
 
     Raises:
         LandmarkError: the pretrained weights aren't available.
@@ -166,11 +157,7 @@ def _pretrained_file(recipe: Recipe, weights: Path | None) -> Path:
 
 
 def _pretrained(model: str, file: Path, arguments: dict[str, Any]) -> nn.Module:
-    """The architecture with exactly the file's weights, including a classifier as wide as the file's.
-
-    Raises:
-        LandmarkError: it isn't a safetensors file, or its tensors aren't those of the architecture.
-    """
+    """The architecture with exactly the file's weights, including a classifier as wide as the file's."""
     try:
         with safe_open(file, "pt") as content:
             shapes = {name: list(content.get_slice(name).get_shape()) for name in content.keys()}  # noqa: SIM118

@@ -10,6 +10,7 @@ from typing import Any, cast
 import torch
 from accelerate.utils import set_seed
 from torch import Tensor
+from torch.utils.data import default_collate
 
 from landmark_models.preprocess import required_side
 from train.data import AugmentedPhotos, EpochSampler, PhotoCache, Photos, channel_statistics
@@ -52,7 +53,7 @@ def preview_sections(photos: Photos, recipe: Recipe, cfg: dict[str, Any], output
         set_seed(recipe.seed)
         batch = [augmented[item] for item in items]
     augmentation = BatchAugmentation(recipe, mean, std, len(photos.labels))
-    parts = [augmentation(*_collate(batch[start : start + COLUMNS])) for start in range(0, len(batch), COLUMNS)]
+    parts = [augmentation(*default_collate(batch[start : start + COLUMNS])) for start in range(0, len(batch), COLUMNS)]
     images, targets = (torch.cat(tensors) for tensors in zip(*parts, strict=True))
     images = images * torch.tensor(std).view(3, 1, 1) + torch.tensor(mean).view(3, 1, 1)
     draw_batch(images, [_describe(target, photos.labels) for target in targets], output / "batch.png")
@@ -63,11 +64,6 @@ def preview_sections(photos: Photos, recipe: Recipe, cfg: dict[str, Any], output
         "colours": {"count": len(some), "table": Table("Colours", headers, rows)},
         "batch": {"augment": recipe.augment, "is_mixed": augmentation.mix is not None},
     }
-
-
-def _collate(items: list[tuple[Tensor, int, Tensor]]) -> tuple[Tensor, Tensor, Tensor]:
-    images, targets, draws = zip(*items, strict=True)
-    return torch.stack(images), torch.tensor(targets), torch.stack(draws)
 
 
 def _describe(target: Tensor, labels: tuple[str, ...]) -> str:

@@ -18,12 +18,8 @@ _SHOWN = 3  # labels that an error message names
 class Teacher:
     """A trained network in evaluation mode, its outputs in the order of the student's labels.
 
-    Photos without a label have the target `len(labels)`.
-
-    Args:
-        model: the MODEL to learn from.
-        recipe: its temperature, the teacher's image size, and the weight of the photos' own labels.
-        labels: the student's labels, all of which the teacher must have; its others are ignored.
+    Photos without a label have the target `len(labels)`. The teacher must have all of the student's `labels`; its
+    others are ignored.
 
     Raises:
         LandmarkError: the model lacks one of the labels, or can't take photos of that size.
@@ -71,15 +67,10 @@ class Teacher:
         """The distillation loss, plus `hard_label_weight` times the cross entropy with the photos' own labels.
 
         The former is the Kullback-Leibler divergence of the outputs softened by the temperature T, times T^2 to keep
-        the scale of the gradients (Hinton et al. 2015).
+        the scale of the gradients (Hinton et al. 2015). Both are means over the batch.
 
-        Args:
-            logits: the student's, float32 `(B, C)`.
-            taught: the teacher's, likewise.
-            targets: class indices `(B,)`; for mixed photos distributions `(B, C + 1)`, whose last class is no label.
-
-        Returns:
-            The mean over the batch.
+        `logits` are the student's and `taught` the teacher's, float32 `(B, C)`; `targets` class indices `(B,)`, or for
+        mixed photos distributions `(B, C + 1)`, whose last class is "no label".
         """
         student, teacher = (
             nn.functional.log_softmax(outputs / self.temperature, dim=1) for outputs in (logits, taught)

@@ -153,15 +153,9 @@ class Engine:
             torch.cuda.manual_seed(own)
 
     def train_batch(self, images: Tensor, targets: Tensor, draws: Tensor) -> Tensor:
-        """Forward, backward and, once the batch is complete, an update.
+        """Forward, backward and, once the batch is complete, an update; returns the detached loss, a scalar.
 
-        Args:
-            images: uint8 `(B, 3, H, W)`.
-            targets: class indices `(B,)`.
-            draws: the photos' random numbers, `(B, DRAWS)`.
-
-        Returns:
-            The detached loss, a scalar.
+        Images are uint8 `(B, 3, H, W)`, targets class indices `(B,)`, draws the photos' random numbers `(B, DRAWS)`.
         """
         images, targets = self.augmentation(images, targets, draws)
         images = images.contiguous(memory_format=self.layout)

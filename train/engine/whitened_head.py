@@ -61,13 +61,9 @@ class WhitenedHead:
 def fit_whitened_head(
     features: Tensor, targets: Tensor, num_classes: int, validation: tuple[Tensor, Tensor] | None = None
 ) -> WhitenedHead:
-    """Fit the head in closed form.
+    """Fit the head to features, float32 `(N, D)`, and targets, class indices `(N,)`, in closed form.
 
-    Args:
-        features: float32 `(N, D)`.
-        targets: class indices `(N,)`; every class must have a photo.
-        num_classes: number of classes.
-        validation: features and targets of other photos, to fit `scale` on; without them it is 1.
+    `validation` has features and targets of other photos, to fit `scale` on; without them it is 1.
 
     Raises:
         LandmarkError: a class has no photo, or all features of each class are equal.
@@ -126,14 +122,9 @@ def head_on_features(
     """Fit the head to features, put it into the network, and save the run's model with its statistics.
 
     It is fitted twice: on the training photos, for the scale of its logits and the validation figures, and then on
-    training and validation photos together, which is what is served.
-
-    Args:
-        prepared: the run.
-        network: the network whose classifier is replaced.
-        features: of the training photos, then of the validation photos, float32 `(N, D)`.
-        targets: class indices `(N,)`.
-        validation: further entries for the model's validation block, e.g. the best epoch.
+    training and validation photos together, which is what is served. `features`, float32 `(N, D)`, and `targets` are
+    those of the training photos, then of the validation photos; `validation` has further entries for the model's
+    validation block, e.g. the best epoch.
 
     Raises:
         LandmarkError: a class has no photo, the features are not finite, or the run's folder can't be written.
@@ -156,14 +147,8 @@ def head_on_features(
     head.put_into(network)
     figures = {**validation, "top1": top1, "n": len(held_out[1]), "refitted": True}
     with run.writing():
-        run.save_model(
-            network,
-            photos.labels,
-            recipe,
-            figures,
-            model_args=served_arguments(recipe),
-            statistics=head.statistics,
-        )
+        arguments = served_arguments(recipe)
+        run.save_model(network, photos.labels, recipe, figures, model_args=arguments, statistics=head.statistics)
     print(f"Whitened cosine head: validation top-1 {100 * top1:.2f} %; refitted on all {len(targets)} photos.")
 
 
@@ -179,10 +164,8 @@ def finish_run(prepared: Prepared) -> None:
     model = models.load(run.trained if run.trained.is_dir() else run.model)
     if recipe.average_with_pretrained:
         average_with_pretrained(model.network, recipe, prepared.weights)
-    labelled = photos.train.take(
-        [index for index, target in enumerate(photos.train.targets) if target < len(photos.labels)]
-    )
-    everything = labelled.joined(photos.val)
+    labelled = [index for index, target in enumerate(photos.train.targets) if target < len(photos.labels)]
+    everything = photos.train.take(labelled).joined(photos.val)
     classifier = LandmarkClassifier(model, prepared.accelerator.device, "torch")
     features, readable = predict_features(classifier, everything.files(), title="features for the head")
     features = features.clone()  # a normal tensor instead of an inference tensor
