@@ -63,7 +63,7 @@ def test_a_failure_is_a_sentence_and_leaves_nothing(cache, monkeypatch):
         raise URLError("no route to host")
 
     monkeypatch.setattr(datasets, "CIFAR10", offline)
-    with pytest.raises(DataError, match=r"CIFAR10 can't be fetched to .*no route to host"):
+    with pytest.raises(DataError, match=r"CIFAR10 can't be downloaded to .*no route to host"):
         train_and_val("torch/cifar10", 0.1, 0)
     assert not list((cache / "torch").iterdir())
     with pytest.raises(DataError, match=r"nor a torchvision dataset; the datasets are: cifar10, cifar100"):
