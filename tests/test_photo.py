@@ -167,13 +167,34 @@ def test_a_missing_file_a_folder_and_a_huge_file_are_refused(tmp_path, monkeypat
         open_photo(bytes((1 << 20) + 1))
 
 
-@settings(max_examples=150)
-@given(position=st.integers(0, 2000), value=st.integers(0, 255), cut=st.integers(0, 2000))
-def test_a_damaged_file_gives_a_photo_or_a_photo_error(position, value, cut):
-    data = bytearray(encoded(noisy_photo(RED, 0), "JPEG"))
-    data[position % len(data)] = value
+DAMAGE = {"position": st.integers(0, 2000), "value": st.integers(0, 255), "cut": st.integers(0, 2000)}
+
+
+def open_damaged(data: bytes, position: int, value: int, cut: int) -> None:
+    """Open a photo with one byte changed and its end cut off: it is read, or refused with a PhotoError."""
+    damaged = bytearray(data)
+    damaged[position % len(data)] = value
     with contextlib.suppress(PhotoError):
-        assert open_photo(bytes(data[: max(len(data) - cut, 0)])).mode == "RGB"
+        assert open_photo(bytes(damaged[: max(len(data) - cut, 0)])).mode == "RGB"
+
+
+@settings(max_examples=150)
+@given(**DAMAGE)
+def test_a_damaged_file_gives_a_photo_or_a_photo_error(position, value, cut):
+    open_damaged(encoded(noisy_photo(RED, 0), "JPEG"), position, value, cut)
+
+
+@pytest.mark.nightly
+@pytest.mark.parametrize("format", ["JPEG", "PNG", "WEBP", "TIFF", "BMP", "AVIF", "GIF", "HEIC"])
+def test_damaged_files_of_every_format_give_a_photo_or_a_photo_error(format):
+    whole = base64.b64decode(RED_HEIC) if format == "HEIC" else encoded(noisy_photo(RED, 0, (24, 16)), format)
+
+    @settings(max_examples=5000)
+    @given(**DAMAGE)
+    def fuzz(position, value, cut):
+        open_damaged(whole, position, value, cut % 50)
+
+    fuzz()
 
 
 def test_a_thumbnail_is_small_and_holds_no_metadata(tmp_path):

@@ -1,5 +1,6 @@
 import json
 import os
+import random
 import resource
 import shutil
 import signal
@@ -125,6 +126,28 @@ def test_a_run_killed_repeatedly_ends_as_if_it_had_not_been(uninterrupted, share
     subprocess.run([*command, "--resume"], check=True, capture_output=True)
     assert_same_end(run, uninterrupted)
     assert len(json.loads((run.path / "environment.json").read_text())["resumed"]) == 2
+
+
+@pytest.mark.nightly
+def test_a_run_killed_fifty_times_ends_as_if_it_had_not_been(shared_data, tmp_path):
+    recipe = stateful(epochs=100)
+    recipe.write(tmp_path / "r.yaml")
+    command = [sys.executable, "-m", "train.fit", tmp_path / "r.yaml", "--data", shared_data, "--output"]
+    command += [tmp_path / "run", "--resume", "--checkpointing-steps", "1"]
+    run, moments, kills = RunFolder(tmp_path / "run"), random.Random(0), 0
+    while kills < 50:
+        before = set(run.checkpoints.glob("update-*"))
+        process = subprocess.Popen(command, stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL)
+        while set(run.checkpoints.glob("update-*")) <= before and process.poll() is None:
+            time.sleep(0.001)
+        time.sleep(moments.uniform(0, 0.1))  # to be in the middle of anything
+        process.send_signal(signal.SIGKILL)
+        if process.wait() == 0:
+            break  # it has ended
+        kills += 1
+    subprocess.run(command, check=True, capture_output=True)
+    assert kills > 10
+    assert_same_end(run, fit(recipe, shared_data, tmp_path / "whole"))
 
 
 @pytest.mark.parametrize("room", [400, 20_000, 40_000, 60_000])  # too little for recipe, model, curves, checkpoint
