@@ -161,7 +161,7 @@ def _print_summary(summary: "Summary", out: Path, seconds: float) -> None:
 
 @app.command()
 def info(model: ModelOption = "default") -> None:
-    """Show a model's size, its measured accuracy, and the landmarks it knows."""
+    """Show a model's size, measured accuracy and landmarks."""
     from landmark_models.classifier import LandmarkClassifier
     from landmark_models.networks.served import parameter_count
 

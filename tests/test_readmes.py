@@ -3,6 +3,7 @@
 import argparse
 import csv
 import importlib
+import os
 import io
 import json
 import re
@@ -90,7 +91,11 @@ def accelerate_options() -> argparse.ArgumentParser:
 def click_command(name: str) -> Any:
     """A command as typer builds it; one with subcommands has `commands`."""
     package = name in ("landmark_models", "train.data")
-    module = importlib.import_module(f"{name}.__main__" if package else name)
+    with pytest.MonkeyPatch.context() as patched:
+        patched.setenv(
+            "GRADIO_TEMP_DIR", os.environ["GRADIO_TEMP_DIR"]
+        )  # app.py moves it; pages of other tests are open
+        module = importlib.import_module(f"{name}.__main__" if package else name)
     if isinstance(getattr(module, "app", None), typer.Typer):
         return typer.main.get_command(module.app)
     app = typer.Typer(add_completion=False)
