@@ -3,9 +3,9 @@
 import argparse
 import csv
 import importlib
-import os
 import io
 import json
+import os
 import re
 import shlex
 import shutil
