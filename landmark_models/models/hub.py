@@ -201,7 +201,7 @@ def best(namespace: str) -> Best:
         ModelError: the Hub can't be reached, or no model there can be compared.
     """
     try:
-        listing = in_background(lambda: list(HfApi().list_models(author=namespace, filter=TAG)))
+        listing = in_background(partial(with_retries, lambda: list(HfApi().list_models(author=namespace, filter=TAG))))
         names = sorted(model.id for model in listing.result(_LIST_TIMEOUT))
     except Exception as error:
         raise ModelError(describe_failure(f"The models of {namespace} can't be listed", error)) from None
