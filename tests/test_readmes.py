@@ -142,7 +142,9 @@ def test_every_command_and_option_in_a_sentence_exists(file):
         for name in re.findall(r"\btrain\.(\w+)", code):
             assert name in COMMANDS, code
         if tests := re.search(r"pytest (tests/\S+\.py)(?: -k (\w+))?", code):
-            assert (tests[2] or "") in text_of(tests[1]), code
+            found = re.search(rf"((?:^@.*\n)*)^def test_\w*{tests[2] or ''}", text_of(tests[1]), re.MULTILINE)
+            assert found, code
+            assert "slow" not in found[1] or "-m slow" in code, f"{code} selects nothing"
 
 
 @pytest.mark.parametrize("file", PAGES)

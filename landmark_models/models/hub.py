@@ -28,7 +28,7 @@ PREFIX = "hf-hub:"
 TAG = "landmark-classification"  # of the models on the Hub that `best` compares
 
 _TIMEOUT = 10.0  # seconds that the Hub has to answer a request
-_LIST_TIMEOUT = 60.0  # seconds that listing models may take, with huggingface_hub's own retries
+_LIST_TIMEOUT = 60.0  # seconds that listing models may take, with all retries
 _ATTEMPTS = 3
 _MAX_EXAMPLES = 6
 _MAX_EXAMPLE_BYTES = 2**20

@@ -5,13 +5,13 @@ from pathlib import Path
 
 import numpy as np
 import pytest
-from helpers.photos import write_data
+from helpers.photos import noisy_photo, write_data
 from hypothesis import given
 from hypothesis import strategies as st
 
 import train.data.cache
 from landmark_models.errors import LandmarkError
-from train.data import DataError, EpochSampler, PhotoCache, Photos, find_photos, label_of, split_off
+from train.data import DataError, EpochSampler, PhotoCache, Photos, find_photos, label_of, photos_below, split_off
 
 
 @pytest.mark.parametrize(
@@ -187,3 +187,10 @@ def test_small_photos_are_not_enlarged(tmp_path):
     files = find_photos(data, "train").files()
     cache = PhotoCache.open(files, 500, tmp_path / "cache", progress=False)
     assert cache[files[0]].shape == (48, 64, 3)
+
+
+def test_what_can_not_be_searched_for_photos_is_counted(tmp_path, capsys):
+    noisy_photo((200, 40, 40), 1).save(tmp_path / "a.jpg")
+    (tmp_path / "gone.jpg").symlink_to(tmp_path / "nowhere.jpg")
+    assert photos_below(tmp_path) == [tmp_path / "a.jpg"]
+    assert "left out: 1. The first is" in capsys.readouterr().out

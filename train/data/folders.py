@@ -116,15 +116,23 @@ def find_photos(data: str | Path, split: str, labels: Sequence[str] | None = Non
     return Photos(root, tuple(p for p, _ in pairs), tuple(t for _, t in pairs), tuple(labels))
 
 
-def photos_below(folder: Path) -> list[Path]:
+def photos_below(folder: str | Path) -> list[Path]:
     """All photos in a folder and below it, sorted; hidden ones are left out, links followed once.
+
+    If subfolders can't be listed or links lead nowhere, it prints how many.
 
     Raises:
         DataError: it isn't a folder, or has no photo.
     """
-    if not folder.is_dir():
+    if not Path(folder).is_dir():
         raise DataError(f"There is no folder {folder} of photos.")
-    if not (files := sorted(Path(entry.path) for entry in find_photos_below(folder) if not entry.error)):
+    entries = list(find_photos_below(folder))
+    if failures := [entry for entry in entries if entry.error]:
+        first = f"{failures[0].path}: {failures[0].error}"
+        print(
+            f"Folders and links in {folder} that can't be read and are left out: {len(failures)}. The first is {first}"
+        )
+    if not (files := sorted(Path(entry.path) for entry in entries if not entry.error)):
         raise DataError(f"{folder} has no photo in it or in its subfolders.")
     return files
 

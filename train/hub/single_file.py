@@ -22,7 +22,7 @@ from tqdm.auto import tqdm
 from landmark_models.classifier import LandmarkClassifier
 from landmark_models.errors import LandmarkError, ModelError, reason
 from landmark_models.files import atomic_path
-from train.data import DataError, find_unlabelled, label_of
+from train.data import label_of, photos_below
 from train.hub import Format
 from train.hub.exported_model import INFO, first_line, photo_tensor
 from train.hub.exported_module import Exported
@@ -188,11 +188,9 @@ def _judge(agreement: Agreement, output: Path, real: bool) -> None:
 
 def _sample(folder: Path) -> list[Path]:
     """At most as many photos as are checked, spread over a folder."""
-    if not folder.is_dir():
-        raise DataError(f"There is no folder {folder} of photos to check the file on.")
-    found = sorted(path for paths in find_unlabelled([folder], folder) for path in paths)
+    found = photos_below(folder.resolve())
     count = min(len(found), _PHOTOS)
-    return [Path(found[index * len(found) // count]) for index in range(count)]
+    return [found[index * len(found) // count] for index in range(count)]
 
 
 def _synthetic_photos(folder: Path) -> list[Path]:

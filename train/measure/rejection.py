@@ -10,10 +10,9 @@ import torch
 from torch import Tensor
 
 from landmark_models.errors import PhotoError
-from landmark_models.files import find_photos_below
 from landmark_models.photo import open_photo
 from landmark_models.rejection import KnownRule
-from train.data import DataError
+from train.data import DataError, photos_below
 from train.measure.figures import share
 from train.measure.predict import Subject
 
@@ -39,11 +38,7 @@ def find_negatives(folder: str | Path) -> list[Path]:
     Raises:
         DataError: there is no such folder, or no photo in it that can be read.
     """
-    if not Path(folder).is_dir():
-        raise DataError(f"There is no folder {folder} of photos.")
-    files = sorted(Path(entry.path) for entry in find_photos_below(folder) if not entry.error)
-    if not files:
-        raise DataError(f"{folder} has no photo in it or below it.")
+    files = photos_below(folder)
     for file in files:
         with contextlib.suppress(PhotoError):
             open_photo(file)
