@@ -199,10 +199,12 @@ def test_a_damaged_checkpoint_is_reported_and_the_previous_one_used(
 
 def test_a_finished_run_has_nothing_left_to_do(uninterrupted, shared_data, tmp_path):
     shutil.copytree(uninterrupted.path, tmp_path / "run")
+    (tmp_path / "run" / "curves.png").unlink()  # as if it was killed between its last checkpoint and its curves
     with pytest.MonkeyPatch.context() as patched:
         patched.setattr(Engine, "train_batch", None)
         run = fit(stateful(), shared_data, tmp_path / "run", resume=True)
     assert_same_end(run, uninterrupted)
+    assert (run.path / "curves.png").is_file()
 
 
 def test_patience_survives_an_interruption(data, tmp_path):

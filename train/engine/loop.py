@@ -67,7 +67,7 @@ def run_epochs(
         LandmarkError: training diverges, or the run's folder can't be written.
     """
     recipe, accelerator, progress = engine.recipe, engine.accelerator, engine.progress
-    drawn, drawn_epochs = time.monotonic(), progress.epochs
+    drawn, drawn_epochs = time.monotonic(), 0  # a run killed after its last checkpoint has its curves drawn on resuming
     while progress.epochs < recipe.epochs:
         if recipe.patience and progress.epochs - progress.best_epoch >= recipe.patience:
             accelerator.print(f"No improvement for {recipe.patience} epochs: stopped early.")
