@@ -1,4 +1,4 @@
-"""Escape untrusted text, such as labels and file names, for the place where it is shown."""
+"""Text for people: untrusted text, such as labels and file names, escaped for where it is shown; shares in per cent."""
 
 import html
 import re
@@ -17,3 +17,13 @@ def for_terminal(text: str) -> str:
 def for_spreadsheet(text: str) -> str:
     """Text for a cell of a CSV file; spreadsheets won't take it for a formula (OWASP, "CSV injection")."""
     return f"'{text}" if text.startswith(("=", "+", "-", "@", "\t", "\r", "\n")) else text
+
+
+def percent(share: float, digits: int = 0) -> str:
+    """A share from 0 to 1 in per cent, e.g. "97%"; "100%" and "0%" are only ever exact, else it is ">99%" or "<1%"."""
+    text, step = f"{share:.{digits}%}", 10.0 ** -(digits + 2)
+    if share < 1 and text == f"{1:.{digits}%}":
+        return f">{1 - step:.{digits}%}"
+    if share > 0 and text == f"{0:.{digits}%}":
+        return f"<{step:.{digits}%}"
+    return text
