@@ -12,6 +12,7 @@ from helpers.photos import write_data
 
 from train.data import DataError, find_photos
 from train.data.download import SOURCES, Source, download
+from train.data.scratch import locked
 
 COUNTS = {"train": 24, "test": 9}
 
@@ -109,13 +110,21 @@ def test_an_interrupted_download_goes_on_where_it_was(source, archive, tmp_path,
     assert Server.seen == ["bytes=5000-"]
 
 
-def test_another_file_at_the_address_is_fetched_from_its_beginning(source, archive, tmp_path):
+@pytest.mark.parametrize("about", ['{"url": "http://elsewhere/", "etag": null, "bytes": 7}', '{"url": "http'])
+def test_another_file_at_the_address_is_fetched_from_its_beginning(about, source, archive, tmp_path):
     work = tmp_path / "photos" / ".download"
     work.mkdir(parents=True)
     (work / "archive.zip").write_bytes(b"x" * 5000)
-    (work / "about.json").write_text('{"url": "http://elsewhere/", "etag": null, "bytes": 7}')
+    (work / "about.json").write_text(about)
     assert len(find_photos(download(source, tmp_path / "photos"), "train")) == 24
     assert Server.seen == [None]
+
+
+def test_two_downloads_to_one_folder_do_not_disturb_each_other(source, tmp_path):
+    with locked(tmp_path / "photos"), pytest.raises(DataError, match="Another command is downloading"):
+        download(source, tmp_path / "photos")
+    download(source, tmp_path / "photos")
+    assert not (tmp_path / "photos.lock").exists()
 
 
 def test_a_server_without_ranges_is_no_obstacle(source, archive, tmp_path, monkeypatch):

@@ -3,8 +3,6 @@
 import hashlib
 import json
 import os
-import shutil
-import tempfile
 from collections.abc import Sequence
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
@@ -15,10 +13,13 @@ from numpy.typing import NDArray
 from PIL import Image
 from tqdm.auto import tqdm
 
+from landmark_models.devices import available_cores
 from landmark_models.errors import LandmarkError, PhotoError, reason
 from landmark_models.photo import open_photo
+from train.data.scratch import remove_abandoned, scratch_folder
 
 _FORMAT = 2
+_SCRATCH = ".making-"
 
 
 def default_cache_folder() -> Path:
@@ -84,23 +85,20 @@ class PhotoCache:
         """
         folder = folder or default_cache_folder()
         target = folder / f"{short_side}px-{_key(files, short_side)}"
+        remove_abandoned(folder, _SCRATCH)
         if target.is_dir():
             cache = cls(target, files)
             if strict and cache.failures:
                 raise PhotoError(next(iter(cache.failures.values())))
             return cache
         try:
-            folder.mkdir(parents=True, exist_ok=True)
-            scratch = Path(tempfile.mkdtemp(dir=folder, prefix=".making-"))
-            try:
+            with scratch_folder(folder, _SCRATCH) as scratch:
                 _write(files, short_side, scratch, progress, strict)
-                if not target.is_dir():
+                try:
                     scratch.rename(target)
-            except OSError:
-                if not target.is_dir():  # otherwise another run has created the same cache in the meantime
-                    raise
-            finally:
-                shutil.rmtree(scratch, ignore_errors=True)
+                except OSError:
+                    if not target.is_dir():  # otherwise another run has created the same cache in the meantime
+                        raise
         except OSError as error:
             raise LandmarkError(
                 f"The cache of decoded photos can't be written in {folder}: {reason(error)}. "
@@ -134,7 +132,7 @@ def _write(files: Sequence[Path], short_side: int, folder: Path, progress: bool,
     sizes: list[tuple[int, int]] = []
     failures: dict[int, str] = {}
     # Pillow releases the GIL while it decodes, so threads suffice; a bounded window bounds memory.
-    with (folder / "pixels.bin").open("wb") as output, ThreadPoolExecutor(os.cpu_count()) as pool:
+    with (folder / "pixels.bin").open("wb") as output, ThreadPoolExecutor(available_cores()) as pool:
         bar = tqdm(total=len(files), desc="decoding", unit="photo", disable=not progress)
         for start in range(0, len(files), 256):
             window = files[start : start + 256]

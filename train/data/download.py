@@ -11,7 +11,9 @@ import zlib
 from collections import Counter
 from dataclasses import dataclass, replace
 from pathlib import Path, PurePosixPath
+from typing import Any
 
+from filelock import Timeout
 from huggingface_hub import get_session
 from huggingface_hub.file_download import http_get  # retries, resumes and shows a bar; works for any address
 from tqdm.auto import tqdm
@@ -19,6 +21,7 @@ from tqdm.auto import tqdm
 from landmark_models.errors import reason
 from landmark_models.files import PHOTO_SUFFIXES, write_json
 from train.data import DataError
+from train.data.scratch import locked
 
 _WORK = ".download"
 
@@ -69,17 +72,25 @@ def download(source: Source, output: str | Path) -> Path:
     if output.is_dir() and any(entry.name not in ours for entry in output.iterdir()):
         raise DataError(f"{output} holds other files; choose another --output.")
     try:
-        work.mkdir(parents=True, exist_ok=True)
-        archive = _fetch(source.url, work)
-        unpacked = _unpack(archive, work / "unpacked", source)
-        _check_counts(_counts(unpacked, source), source, source.url)
-        for split in source.counts:
-            shutil.rmtree(output / split, ignore_errors=True)
-            (unpacked / split).rename(output / split)
-        shutil.rmtree(work)
+        output.parent.mkdir(parents=True, exist_ok=True)
+        with locked(output, blocking=False):
+            _download(source, output, work)
+    except Timeout:
+        raise DataError(f"Another command is downloading to {output}; let it finish first.") from None
     except OSError as error:
         raise DataError(f"{output} can't be written: {reason(error)}. Fix that and run the command again.") from None
     return output
+
+
+def _download(source: Source, output: Path, work: Path) -> None:
+    work.mkdir(parents=True, exist_ok=True)
+    archive = _fetch(source.url, work)
+    unpacked = _unpack(archive, work / "unpacked", source)
+    _check_counts(_counts(unpacked, source), source, source.url)
+    for split in source.counts:
+        shutil.rmtree(output / split, ignore_errors=True)
+        (unpacked / split).rename(output / split)
+    shutil.rmtree(work)
 
 
 def _fetch(url: str, work: Path) -> Path:
@@ -95,7 +106,7 @@ def _fetch(url: str, work: Path) -> Path:
     length = head.headers.get("content-length")
     size = int(length) if length else None
     description = {"url": url, "etag": head.headers.get("etag"), "bytes": size}
-    if not about.is_file() or json.loads(about.read_text(encoding="utf-8")) != description:
+    if _read_json(about) != description:
         archive.unlink(missing_ok=True)  # of another file
         write_json(about, description)
     with archive.open("ab") as file:
@@ -105,6 +116,14 @@ def _fetch(url: str, work: Path) -> Path:
             why = str(error).splitlines()[0] if str(error) else type(error).__name__
             raise DataError(f"The download of {url} stopped early: {why}. Run the command again to resume.") from None
     return archive
+
+
+def _read_json(file: Path) -> Any:
+    """The content of a JSON file; None if it is missing or was cut off."""
+    try:
+        return json.loads(file.read_text(encoding="utf-8"))
+    except (OSError, ValueError):
+        return None
 
 
 def _unpack(archive: Path, folder: Path, source: Source) -> Path:

@@ -1,7 +1,6 @@
 """Torchvision's own datasets as DATA: `torch/cifar10` is downloaded once, then a folder like any other."""
 
 import shutil
-import tempfile
 from pathlib import Path
 from typing import Any
 
@@ -10,8 +9,10 @@ from tqdm.auto import tqdm
 
 from train.data import DataError
 from train.data.cache import default_cache_folder
+from train.data.scratch import locked, remove_abandoned, scratch_folder
 
 _PREFIX = "torch"
+_SCRATCH = ".fetching-"
 _TRAIN_OR_NOT: dict[str, dict[str, Any]] = {"train": {"train": True}, "test": {"train": False}}
 _TWO: dict[str, dict[str, Any]] = {name: {"split": name} for name in ("train", "test")}
 _THREE: dict[str, dict[str, Any]] = {name: {"split": name} for name in ("train", "val", "test")}
@@ -46,6 +47,7 @@ def data_folder(data: str | Path) -> Path:
     if name not in SETS:
         raise DataError(f"{folder} is neither a folder nor a torchvision dataset; the datasets are: {', '.join(SETS)}.")
     target = default_cache_folder() / _PREFIX / name
+    remove_abandoned(target.parent, _SCRATCH)
     return target if target.is_dir() else _fetch(name, target)
 
 
@@ -54,14 +56,14 @@ def _fetch(name: str, target: Path) -> Path:
     kind, splits = SETS[name]
     try:
         target.parent.mkdir(parents=True, exist_ok=True)
-        scratch = Path(tempfile.mkdtemp(dir=target.parent, prefix=".fetching-"))
-        try:
-            for split, arguments in splits.items():
-                _unpack(getattr(datasets, kind)(scratch / "download", download=True, **arguments), scratch / split)
-            shutil.rmtree(scratch / "download", ignore_errors=True)
-            scratch.rename(target)
-        finally:
-            shutil.rmtree(scratch, ignore_errors=True)
+        with locked(target):  # one process downloads; the others wait for it
+            if target.is_dir():
+                return target
+            with scratch_folder(target.parent, _SCRATCH) as scratch:
+                for split, arguments in splits.items():
+                    _unpack(getattr(datasets, kind)(scratch / "download", download=True, **arguments), scratch / split)
+                shutil.rmtree(scratch / "download", ignore_errors=True)
+                scratch.rename(target)
     except (OSError, RuntimeError) as error:  # URLError is an OSError; torchvision raises RuntimeError on a bad archive
         if not target.is_dir():  # otherwise another process has downloaded it in the meantime
             raise DataError(f"{kind} can't be downloaded to {target}: {error}.") from None
