@@ -16,6 +16,7 @@ import torch
 from torch import Tensor
 
 from landmark_models import models
+from landmark_models.devices import available_cores
 from landmark_models.errors import LandmarkError, ModelError, PhotoError
 from landmark_models.networks.openvino_engine import openvino_body
 from landmark_models.networks.served import Outputs, ServedNetwork
@@ -177,7 +178,7 @@ class LandmarkClassifier:
         return self._predict_batches(photos, top_k, batch_size)
 
     def _predict_batches(self, photos: Iterable[Photo], top_k: int, batch_size: int) -> Iterator[Answer | PhotoError]:
-        with ThreadPoolExecutor(os.cpu_count()) as pool:
+        with ThreadPoolExecutor(available_cores()) as pool:
             remaining = iter(photos)
             while batch := list(islice(remaining, batch_size)):
                 inputs = list(pool.map(self._preprocess_or_error, batch))

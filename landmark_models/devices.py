@@ -4,18 +4,60 @@ import ctypes
 import os
 import platform
 import sys
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
+from contextlib import suppress
+from pathlib import Path, PurePosixPath
 from typing import Any
 
 import torch
 
 _BF16 = ("avx512_bf16", "bf16")  # bfloat16 instructions on x86 and on ARM, as torch.cpu calls them
+# how launchers call the number of processes they start on a machine: torchrun and accelerate, then those of MPI
+_LOCAL_PROCESSES = ("LOCAL_WORLD_SIZE", "MPI_LOCALNRANKS", "OMPI_COMM_WORLD_LOCAL_SIZE", "MV2_COMM_WORLD_LOCAL_SIZE")
 _M_TRIM_THRESHOLD, _M_MMAP_MAX = -1, -4  # malloc.h
 
 
-def available_cores() -> int:
-    """The number of CPU cores this process may use."""
-    return len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
+def available_cores(system: Path = Path("/")) -> int:
+    """The number of CPU cores this process may use: those it may run on, and no more than its cgroups' quotas allow.
+
+    `docker --cpus` and Kubernetes limits are quotas. A part of a core doesn't count, but there is at least one.
+    `system` is where `proc` and `sys` are.
+    """
+    cores = len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
+    return max(int(min([cores, *_cpu_quotas(system)])), 1)
+
+
+def own_cores() -> int:
+    """This process's share of `available_cores`, if a launcher started several processes on this machine."""
+    started = next((os.environ[name] for name in _LOCAL_PROCESSES if name in os.environ), "1")
+    return max(available_cores() // int(started), 1)
+
+
+def _cpu_quotas(system: Path) -> Iterator[float]:
+    """The quotas, in cores, of the cgroups that this process is in and of those above them, in version 1 or 2.
+
+    In a container, the paths of its cgroups may be the host's, which don't exist there: its own are at the top.
+    """
+    with suppress(OSError, ValueError):
+        for line in (system / "proc/self/cgroup").read_text().splitlines():
+            _, controllers, path = line.split(":", 2)
+            if controllers and "cpu" not in controllers.split(","):
+                continue
+            group = PurePosixPath(path.lstrip("/"))
+            for mounted in (f"sys/fs/cgroup/{controllers}", "sys/fs/cgroup/cpu", "sys/fs/cgroup/unified"):
+                for folder in (system / mounted / parent for parent in (group, *group.parents)):
+                    yield from _quota(folder)
+
+
+def _quota(group: Path) -> Iterator[float]:
+    """The quota of one cgroup, in cores, if it has one."""
+    with suppress(OSError, ValueError, ZeroDivisionError):  # "max" is no number: there is no limit
+        quota, period = (group / "cpu.max").read_text().split()
+        yield int(quota) / int(period)
+    with suppress(OSError, ValueError, ZeroDivisionError):
+        quota, period = ((group / f"cpu.cfs_{name}_us").read_text() for name in ("quota", "period"))
+        if int(quota) > 0:  # -1: there is no limit
+            yield int(quota) / int(period)
 
 
 def best_device() -> str:

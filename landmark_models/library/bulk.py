@@ -6,7 +6,6 @@ Photos are decoded in worker processes ahead of the model. Whatever is wrong wit
 """
 
 import itertools
-import os
 import sys
 import threading
 from collections.abc import Iterable, Iterator, Sequence
@@ -24,7 +23,7 @@ from tqdm.auto import tqdm
 
 from landmark_models import models
 from landmark_models.classifier import Answer, LandmarkClassifier
-from landmark_models.devices import available_cores, fast_precision
+from landmark_models.devices import fast_precision, own_cores
 from landmark_models.errors import LandmarkError
 from landmark_models.files import sha256
 from landmark_models.library.decoding import Decoded, Decoders
@@ -118,7 +117,7 @@ def tag_library(
     """
     check_sources(sources)
     state = _join_processes(sources)
-    with state.main_process_first():  # it downloads, the others find it in the cache
+    with state.local_main_process_first():  # it downloads, the others on its machine find it in the cache
         loaded = models.load(model)
     classifier = LandmarkClassifier(loaded, state.device)
     make_row = _RowMaker(out.suffix.lower() == ".csv", loaded, min_confidence, sidecars)
@@ -131,7 +130,7 @@ def tag_library(
         state.wait_for_everyone()
         done = journal.resume(make_row.job)
         state.wait_for_everyone()  # all count before any continues
-        _tag_remaining(sources, journal, classifier, make_row, state, done, workers or _cores())
+        _tag_remaining(sources, journal, classifier, make_row, state, done, workers or own_cores())
         journal.close()
         state.wait_for_everyone()
         summary = journal.finish() if state.is_main_process else None
@@ -150,13 +149,8 @@ def _join_processes(sources: Sequence[str]) -> PartialState:
     if state.num_processes > 1 and not can_be_read_twice(sources):
         raise LandmarkError("Standard input can't be shared by several processes: write the list to a file.")
     if state.device.type == "cpu":  # a launcher leaves each process one thread
-        torch.set_num_threads(_cores())
+        torch.set_num_threads(own_cores())
     return state
-
-
-def _cores() -> int:
-    """This process's share of the cores."""
-    return max(available_cores() // int(os.environ.get("LOCAL_WORLD_SIZE", "1")), 1)
 
 
 def _tag_remaining(

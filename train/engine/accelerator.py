@@ -23,7 +23,7 @@ from accelerate.state import AcceleratorState
 from accelerate.tracking import get_available_trackers
 from accelerate.utils import DistributedDataParallelKwargs, InitProcessGroupKwargs, LoggerType, set_seed
 
-from landmark_models.devices import available_cores, device_name, keep_freed_memory
+from landmark_models.devices import device_name, keep_freed_memory, own_cores
 from landmark_models.errors import LandmarkError
 from train.recipe import Recipe, RecipeError
 from train.run import RunFolder
@@ -63,7 +63,7 @@ def start_accelerator(
         _check_batch(recipe, accelerator.num_processes)
         set_seed(recipe.seed)
         if accelerator.device.type == "cpu":  # accelerate's launcher would leave each process a single thread
-            torch.set_num_threads(recipe.threads or max(available_cores() // accelerator.num_processes, 1))
+            torch.set_num_threads(recipe.threads or own_cores())
             keep_freed_memory()
         yield accelerator
     except BaseException:

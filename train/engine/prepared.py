@@ -11,7 +11,7 @@ from accelerate import Accelerator
 from torch import nn
 from torch.utils.data import DataLoader
 
-from landmark_models.devices import available_cores
+from landmark_models.devices import own_cores
 from landmark_models.preprocess import serving_transform
 from train.data import (
     AugmentedPhotos,
@@ -61,7 +61,7 @@ class TrainingPhotos:
         """
         # with unreadable ones, or resuming would need another cache
         files = [self.train.root / path for path in self.sizes]
-        with accelerator.main_process_first():
+        with accelerator.local_main_process_first():  # another machine may have a cache of its own
             cache = PhotoCache.open(files, short_side, progress=accelerator.is_local_main_process, strict=strict)
         for reason in cache.failures.values():
             accelerator.print(f"Left out: {reason}")
@@ -133,7 +133,7 @@ def find_training_photos(
 
 def worker_count(recipe: Recipe) -> int:
     """Number of loader processes for each training process."""
-    return min(max(available_cores() - 1, 1), 8) if recipe.workers is None else recipe.workers
+    return min(max(own_cores() - 1, 1), 8) if recipe.workers is None else recipe.workers
 
 
 @dataclass(frozen=True)
