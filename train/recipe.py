@@ -131,7 +131,7 @@ class Recipe:
     )
 
     mixed_precision: Literal["no", "bf16", "fp16"] = Field("no", description="Precision of the forward pass")
-    channels_last: bool = Field(True, description="Channels-last memory layout, faster on CPU and GPU")
+    channels_last: bool = Field(True, description="Channels-last memory layout, faster on CPU and GPU; not used on MPS")
     compile: bool = Field(False, description="Use torch.compile")
     workers: int | None = Field(None, ge=0, description="Processes that prepare photos; none: cores - 1, at most 8")
     threads: int | None = Field(None, ge=1, description="CPU threads of each process; none: its share of the cores")

@@ -3,7 +3,7 @@
 import json
 import shutil
 from collections.abc import Iterator, Mapping, Sequence
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from dataclasses import asdict
 from pathlib import Path
 from typing import Any
@@ -46,6 +46,9 @@ class RunFolder:
         self.validation = self.path / "validation.safetensors"  # what calibration is fitted on
         self.test = self.path / "test" / "metrics.json"  # figures that `train.evaluate` measured on the test split
         self.elsewhere = self.path / "elsewhere" / "metrics.json"  # likewise with `--as elsewhere`
+        self.logs = self.path / "logs"  # of trackers
+        self._split, self._environment = self.path / "split.json", self.path / "environment.json"
+        self._metrics = self.path / "metrics.jsonl"
         self.begun = False
         self.origin: dict[str, str] = {}
 
@@ -80,8 +83,7 @@ class RunFolder:
 
     def split(self) -> dict[str, Any] | None:
         """`split.json`, or None: labels, paths of `train` and `val`, their `bytes`, reasons for what is `left_out`."""
-        file = self.path / "split.json"
-        return _read_json(file) if file.is_file() else None
+        return _read_json(self._split) if self._split.is_file() else None
 
     @contextmanager
     def writing(self) -> Iterator[None]:
@@ -111,7 +113,7 @@ class RunFolder:
             LandmarkError: the run to resume started from other weights, with another teacher, or by another method.
         """
         self.origin = origin
-        file, environment = self.path / "environment.json", origin | environment
+        file, environment = self._environment, origin | environment
         if file.is_file():
             started = self.environment()
             for name, words in _ORIGIN.items():
@@ -122,12 +124,25 @@ class RunFolder:
                         "what it was started with."
                     )
             environment = started | {"resumed": [*started.get("resumed", []), environment]}
+        self.begun = True
         self.path.mkdir(parents=True, exist_ok=True)
         recipe.write(self.recipe)  # first, because it marks the folder as a run
         self.checkpoints.mkdir(exist_ok=True)
-        write_json(self.path / "split.json", split)
+        write_json(self._split, split)
         write_json(file, environment)
-        self.begun = True
+
+    def discard_unless_resumable(self) -> None:
+        """Remove what a run without a checkpoint, metrics or a model has written: there is nothing in it to lose."""
+        if any(self.checkpoints.glob("update-*")) or self.model.exists() or not self.recipe.is_file():
+            return
+        with suppress(OSError):
+            if self._metrics.is_file() and self._metrics.stat().st_size:
+                return
+            for folder in (self.checkpoints, self.logs):
+                shutil.rmtree(folder, ignore_errors=True)
+            for file in (self._metrics, self._split, self._environment, self.recipe):  # the mark of a run last
+                file.unlink(missing_ok=True)
+            self.path.rmdir()
 
     def save_model(
         self,
@@ -185,17 +200,16 @@ class RunFolder:
 
     def log(self, metrics: dict[str, Any]) -> None:
         """Append a line to `metrics.jsonl`."""
-        with (self.path / "metrics.jsonl").open("a", encoding="utf-8") as file:
+        with self._metrics.open("a", encoding="utf-8") as file:
             file.write(json.dumps(metrics) + "\n")
 
     def metrics(self) -> list[dict[str, Any]]:
         """The lines of `metrics.jsonl`, without one that was cut off while being written."""
-        file = self.path / "metrics.jsonl"
         try:
-            lines = file.read_text(encoding="utf-8").splitlines(keepends=True) if file.is_file() else []
-            return [json.loads(line) for line in lines if line.endswith("\n")]
+            text = self._metrics.read_text(encoding="utf-8") if self._metrics.is_file() else ""
+            return [json.loads(line) for line in text.splitlines(keepends=True) if line.endswith("\n")]
         except (OSError, ValueError) as error:
-            raise _unreadable(file, error) from None
+            raise _unreadable(self._metrics, error) from None
 
     def seconds(self) -> float:
         """Training time in seconds; a LandmarkError if no epoch has ended yet."""
@@ -212,7 +226,7 @@ class RunFolder:
 
     def environment(self) -> dict[str, Any]:
         """The content of `environment.json`: commit, versions, device, command."""
-        return _read_json(self.path / "environment.json")
+        return _read_json(self._environment)
 
     def measured(self) -> dict[str, Any]:
         """Figures on the test split, from a single crop.
@@ -239,7 +253,7 @@ class RunFolder:
     def forget_after(self, epoch: int) -> None:
         """Drop the metrics of later epochs, which will be trained again; 0 drops them all."""
         kept = [json.dumps(line) + "\n" for line in self.metrics() if line.get("epoch", 1) <= epoch]
-        write_text(self.path / "metrics.jsonl", "".join(kept))
+        write_text(self._metrics, "".join(kept))
 
 
 def duration(seconds: float) -> str:

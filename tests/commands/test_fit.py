@@ -14,6 +14,7 @@ from landmark_models.errors import LandmarkError
 from train.data import DataError
 from train.engine.network import build_network
 from train.engine.training import fit
+from train.engine.updates import Engine
 from train.recipe import Recipe, RecipeError
 from train.run import RunFolder
 
@@ -159,6 +160,124 @@ def test_mistakes_are_reported_in_a_sentence_and_leave_no_run(data, tmp_path):
     with pytest.raises(LandmarkError, match="not empty"):
         fit(tiny(), data, tmp_path / "run")
     assert (tmp_path / "run" / "thesis.txt").read_text() == "precious"
+
+
+# A network whose last batch normalisation sees one value for each photo and channel.
+SINGLE_VALUES = {"model": "test_resnet", "model_args": {}, "image_size": 32}
+
+
+@pytest.mark.parametrize(
+    "knobs", [{"batch_size": 1}, {"batch_size": 4, "gradient_accumulation_steps": 4}, {"batch_size": 1, "freeze": 1}]
+)
+def test_batch_normalisation_of_single_photos_is_refused_before_a_folder_is_written(knobs, shared_data, tmp_path):
+    recipe = tiny(**{**SINGLE_VALUES, **knobs}, epochs=1, warmup_epochs=0)
+    with pytest.raises(RecipeError, match=r"leaves a single photo at a time.*use batch_size=[28] or more"):
+        fit(recipe, shared_data, tmp_path / "run")
+    assert not (tmp_path / "run").exists()
+
+
+@pytest.mark.parametrize(
+    "knobs",
+    [
+        {"batch_size": 2},
+        {"batch_size": 17},  # 18 photos: the last batch of one is filled up
+        {"batch_size": 1, "freeze": "backbone", "augment": "classic"},  # frozen normalisation uses running statistics
+        {"batch_size": 1, "model": "landmark_cnn", "model_args": {"channels": [8], "depths": [1], "strides": [2], "norm": False}},
+    ],
+)  # fmt: skip
+def test_what_can_be_trained_on_few_photos_at_a_time_is(knobs, shared_data, tmp_path):
+    recipe = tiny(**{**SINGLE_VALUES, **knobs}, epochs=1, warmup_epochs=0, learning_rate=1e-3)
+    assert fit(recipe, shared_data, tmp_path / "run").metrics()
+
+
+@pytest.mark.parametrize("when", ["tracker", "memory", "diverged", "features", "interrupted", "full disk"])
+def test_a_run_that_fails_before_its_first_checkpoint_leaves_no_folder(when, data, pretrained, tmp_path, monkeypatch):
+    def failing(error):
+        def fail(*arguments, **options):
+            raise error
+
+        return fail
+
+    arguments = {"data": data, "output": tmp_path / "run"}
+    knobs, expected = {}, LandmarkError
+    with monkeypatch.context() as patch:
+        if when == "tracker":
+            patch.setattr("train.engine.training.start_trackers", failing(LandmarkError("A tracker can't be started")))
+        elif when == "memory":
+            patch.setattr(Engine, "train_batch", failing(RuntimeError("CUDA out of memory. Tried to allocate 1 GiB")))
+        elif when == "diverged":
+            knobs = {"learning_rate": 1e30}
+        elif when == "features":
+            patch.setattr("train.engine.linear_probe.backbone_features", failing(LandmarkError("features")))
+            knobs = {"model": "test_resnet", "model_args": {}, "image_size": 64, "freeze": "backbone", "augment": "none"}
+            arguments["pretrained_weights"] = pretrained
+        elif when == "interrupted":
+            patch.setattr(Engine, "train_batch", failing(KeyboardInterrupt()))
+            expected = KeyboardInterrupt
+        else:
+            patch.setattr("train.run.write_json", failing(OSError(28, "No space left on device")))
+        with pytest.raises(expected):
+            fit(tiny(epochs=1, warmup_epochs=0, **knobs), **arguments)
+    assert not (tmp_path / "run").exists()
+    fit(tiny(epochs=1, warmup_epochs=0), data, tmp_path / "run")
+
+
+def test_a_run_killed_before_its_first_checkpoint_begins_anew_with_a_mended_recipe(data, tmp_path):
+    run = RunFolder(tmp_path / "run")
+    run.begin(tiny(batch_size=16), {"weights_from": "x", "method": "epochs"}, {"labels": []}, {"device": "CPU"})
+    with pytest.raises(LandmarkError, match="continue it with --resume"):
+        fit(tiny(epochs=1, warmup_epochs=0), data, run.path)
+    again = fit(tiny(epochs=1, warmup_epochs=0), data, run.path, resume=True)
+    assert Recipe.read(again.recipe).batch_size == 8
+    assert "resumed" not in again.environment()
+
+
+def test_photos_from_elsewhere_that_cannot_be_used_are_refused_first(data, tmp_path):
+    for folder, reason in (("nowhere", "no data folder"), ("strange", "does not know")):
+        if folder == "strange":
+            shutil.copytree(data / "test" / "00.Red_Tower", tmp_path / folder / "Unknown_Palace")
+        with pytest.raises(DataError, match=reason):
+            fit(tiny(), data, tmp_path / "run", validation_from=tmp_path / folder)
+        assert not (tmp_path / "run").exists()
+
+
+@pytest.mark.parametrize(
+    ("variable", "value", "words"),
+    [
+        ("ACCELERATE_GRADIENT_ACCUMULATION_STEPS", "4", "gradient_accumulation_steps=1"),
+        ("ACCELERATE_MIXED_PRECISION", "bf16", "mixed_precision=no"),
+        ("ACCELERATE_DYNAMO_BACKEND", "INDUCTOR", "compile=false"),
+    ],
+)
+def test_settings_in_the_environment_change_no_recipe_and_are_named(
+    variable, value, words, run, shared_data, tmp_path, monkeypatch, capsys
+):
+    monkeypatch.setenv(variable, value)
+    again = fit(tiny(ema_decay=0.5), shared_data, tmp_path / "run")
+    assert f"{variable}={value} has no effect: the recipe decides, with {words}" in capsys.readouterr().out
+    assert all(torch.equal(weights(run)[name], weights(again)[name]) for name in weights(run))
+
+
+def test_what_the_launcher_always_sets_is_not_worth_a_word(shared_data, tmp_path, monkeypatch, capsys):
+    monkeypatch.setenv("ACCELERATE_MIXED_PRECISION", "no")
+    monkeypatch.setenv("ACCELERATE_DYNAMO_BACKEND", "NO")
+    fit(tiny(epochs=1, warmup_epochs=0, mixed_precision="bf16"), shared_data, tmp_path / "run")
+    assert "ACCELERATE" not in capsys.readouterr().out
+
+
+@pytest.mark.parametrize("way", ["DEEPSPEED", "FSDP", "MEGATRON_LM", "PARALLELISM_CONFIG"])
+def test_other_ways_to_share_out_a_training_are_refused(way, shared_data, tmp_path, monkeypatch):
+    monkeypatch.setenv(f"ACCELERATE_USE_{way}", "true")
+    with pytest.raises(LandmarkError, match=f"ACCELERATE_USE_{way} asks for .*unset the variable"):
+        fit(tiny(), shared_data, tmp_path / "run")
+    assert not (tmp_path / "run").exists()
+
+
+@pytest.mark.skipif(torch.cuda.is_available(), reason="it is for CPUs")
+def test_float16_is_refused_on_a_cpu_which_would_compute_in_float32(shared_data, tmp_path):
+    with pytest.raises(RecipeError, match="mixed_precision=fp16 needs a GPU; on this CPU use mixed_precision=bf16 or"):
+        fit(tiny(mixed_precision="fp16"), shared_data, tmp_path / "run")
+    assert not (tmp_path / "run").exists()
 
 
 def test_the_networks_own_dropout_stays_unless_the_recipe_says_otherwise():

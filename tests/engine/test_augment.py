@@ -1,3 +1,5 @@
+from types import SimpleNamespace
+
 import pytest
 import torch
 from helpers.photos import noisy_photo
@@ -5,6 +7,7 @@ from torchvision.transforms import v2
 
 from landmark_models.preprocess import serving_transform
 from train.engine.augment import DRAWS, BatchAugmentation, jitter_colors, shift, training_transform
+from train.engine.updates import Engine
 from train.recipe import Recipe
 
 HALF = ((0.5,) * 3, (0.5,) * 3)
@@ -115,3 +118,23 @@ def test_mixing_gives_smoothed_distributions():
     assert targets.shape == (8, 4)
     assert targets.sum(1).tolist() == pytest.approx([1] * 8)
     assert targets.min() >= 0.1 / 4 - 1e-6
+
+
+def augmented(part: int, process: int, **knobs) -> torch.Tensor:
+    """What a part of an update makes of a batch that is the same in all parts."""
+    accelerator = SimpleNamespace(process_index=process, device=torch.device("cpu"))
+    engine = SimpleNamespace(recipe=Recipe(), progress=SimpleNamespace(updates=3), accelerator=accelerator)
+    Engine._seed(engine, part)
+    augment = BatchAugmentation(Recipe(augment="none", **knobs), *HALF, 4)
+    ramp = torch.arange(8 * 3 * 16 * 16).reshape(8, 3, 16, 16) % 251
+    return augment(ramp.byte(), torch.arange(8) % 4, torch.zeros(8, DRAWS))[0]
+
+
+@pytest.mark.parametrize("other", [(1, 0), (2, 0), (0, 1)])  # a later part of the update, or another process
+def test_parts_of_an_update_erase_rectangles_of_their_own_and_mix_alike(other):
+    plain, first, second = augmented(0, 0), augmented(0, 0, random_erasing=0.5), augmented(*other, random_erasing=0.5)
+    assert not torch.equal((first != plain).any(1), (second != plain).any(1))
+    assert torch.equal(first, augmented(0, 0, random_erasing=0.5))
+    for knobs in ({"mixup": 0.4}, {"cutmix": 1.0}):
+        assert torch.equal(augmented(0, 0, **knobs), augmented(*other, **knobs))
+        assert not torch.equal(augmented(0, 0, **knobs), plain)

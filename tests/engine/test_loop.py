@@ -66,6 +66,8 @@ def test_too_little_memory_for_the_smallest_micro_batch_is_reported(data, tmp_pa
         fit(tiny(), data, tmp_path / "run")
     with pytest.raises(LandmarkError, match="isn't enough memory for 2 photos"):
         fit(tiny(mixup=0.2), data, tmp_path / "mixed")
+    with pytest.raises(LandmarkError, match="isn't enough memory for 2 photos"):  # one would have no variance
+        fit(tiny(model="test_resnet", model_args={}), data, tmp_path / "normalised")
 
 
 @pytest.mark.parametrize("value", [float("nan"), float("inf")])

@@ -8,7 +8,7 @@ from safetensors.torch import load_file, save_file
 
 from landmark_models import LandmarkClassifier, models
 from landmark_models.errors import LandmarkError, ModelError
-from train.engine.network import build_network, freeze, frozen_parameters, weights_from
+from train.engine.network import build_network, freeze, frozen_parameters, memory_layout, weights_from
 from train.engine.training import fit
 from train.recipe import Recipe, RecipeError
 
@@ -220,3 +220,10 @@ def test_a_run_is_resumed_only_with_the_weights_that_it_started_with(shared_data
     save_file(timm.create_model("test_resnet", num_classes=7).state_dict(), other)
     with pytest.raises(LandmarkError, match=r"its initial weights was model.safetensors, .* and is now other.saf"):
         fit(recipe(epochs=1, warmup_epochs=0), shared_data, tmp_path / "run", pretrained_weights=other, resume=True)
+
+
+@pytest.mark.parametrize(("device", "wanted"), [("cpu", True), ("cuda", True), ("mps", False)])
+def test_channels_last_is_not_used_on_mps_where_batch_normalisation_fails_in_it(device, wanted):
+    layout = memory_layout(recipe(), torch.device(device))
+    assert layout == (torch.channels_last if wanted else torch.contiguous_format)
+    assert memory_layout(recipe(channels_last=False), torch.device(device)) == torch.contiguous_format

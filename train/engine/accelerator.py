@@ -4,6 +4,7 @@ with start_accelerator(recipe) as accelerator:
     ...
 """
 
+import os
 import platform
 import shlex
 import subprocess
@@ -21,7 +22,13 @@ import torch
 from accelerate import Accelerator, DataLoaderConfiguration
 from accelerate.state import AcceleratorState
 from accelerate.tracking import get_available_trackers
-from accelerate.utils import DistributedDataParallelKwargs, InitProcessGroupKwargs, LoggerType, set_seed
+from accelerate.utils import (
+    DistributedDataParallelKwargs,
+    GradientAccumulationPlugin,
+    InitProcessGroupKwargs,
+    LoggerType,
+    set_seed,
+)
 
 from landmark_models.devices import device_name, keep_freed_memory, own_cores
 from landmark_models.errors import LandmarkError
@@ -29,6 +36,18 @@ from train.recipe import Recipe, RecipeError
 from train.run import RunFolder
 
 _PACKAGES = ("torch", "torchvision", "timm", "accelerate", "safetensors", "pillow", "numpy")
+# What accelerate reads from the environment, where its launcher puts its options and what its config file holds.
+_KNOBS = {
+    "ACCELERATE_GRADIENT_ACCUMULATION_STEPS": "gradient_accumulation_steps",
+    "ACCELERATE_MIXED_PRECISION": "mixed_precision",
+    "ACCELERATE_DYNAMO_BACKEND": "compile",
+}
+_OTHER_PARALLELISM = {
+    "ACCELERATE_USE_DEEPSPEED": "DeepSpeed",
+    "ACCELERATE_USE_FSDP": "FSDP",
+    "ACCELERATE_USE_MEGATRON_LM": "Megatron-LM",
+    "ACCELERATE_USE_PARALLELISM_CONFIG": "a parallelism config",
+}
 
 
 @contextmanager
@@ -41,26 +60,38 @@ def start_accelerator(
     put them into `tracker_folder`.
 
     Raises:
-        RecipeError: the batch can't be split evenly among the processes, or a tracker is unknown or not installed.
+        RecipeError: the batch can't be split evenly among the processes, the device lacks the precision, or a tracker
+            is unknown or not installed.
+        LandmarkError: the launcher asks for something other than sharing out each batch among the processes.
     """
     _check_trackers(log_with)
+    _check_launcher()
     AcceleratorState._reset_state()  # or a process could not train a second time at another precision
-    accelerator = Accelerator(
-        mixed_precision=recipe.mixed_precision,
-        gradient_accumulation_steps=recipe.gradient_accumulation_steps,
-        dataloader_config=DataLoaderConfiguration(non_blocking=True),
-        step_scheduler_with_optimizer=False,
-        log_with=list(log_with) or None,
-        project_dir=tracker_folder,
-        kwargs_handlers=[
-            # The others wait while the main process decodes the photos; PyTorch would give up after ten minutes.
-            InitProcessGroupKwargs(timeout=timedelta(hours=6)),
-            # While only the head is trained, the backbone's gradients never arrive.
-            DistributedDataParallelKwargs(find_unused_parameters=recipe.head_epochs > 0),
-        ],
-    )
+    try:
+        accelerator = Accelerator(
+            mixed_precision=recipe.mixed_precision,
+            # As an argument of its own, the number would give way to the one in the environment.
+            gradient_accumulation_plugin=GradientAccumulationPlugin(num_steps=recipe.gradient_accumulation_steps),
+            dynamo_backend="no",
+            dataloader_config=DataLoaderConfiguration(non_blocking=True),
+            step_scheduler_with_optimizer=False,
+            log_with=list(log_with) or None,
+            project_dir=tracker_folder,
+            kwargs_handlers=[
+                # The others wait while the main process decodes the photos; PyTorch would give up after ten minutes.
+                InitProcessGroupKwargs(timeout=timedelta(hours=6)),
+                # While only the head is trained, the backbone's gradients never arrive.
+                DistributedDataParallelKwargs(find_unused_parameters=recipe.head_epochs > 0),
+            ],
+        )
+    except ValueError as error:
+        raise RecipeError(f"Training can't start with mixed_precision={recipe.mixed_precision}: {error}") from None
     try:
         _check_batch(recipe, accelerator.num_processes)
+        if recipe.mixed_precision == "fp16" and accelerator.device.type == "cpu":  # accelerate would compute in float32
+            raise RecipeError("mixed_precision=fp16 needs a GPU; on this CPU use mixed_precision=bf16 or no.")
+        for sentence in _overruled(recipe):
+            accelerator.print(sentence)
         set_seed(recipe.seed)
         if accelerator.device.type == "cpu":  # accelerate's launcher would leave each process a single thread
             torch.set_num_threads(recipe.threads or own_cores())
@@ -74,6 +105,25 @@ def start_accelerator(
         accelerator.end_training()
     finally:
         accelerator.free_memory()  # or the loaders' workers would live on until garbage collection
+
+
+def _check_launcher() -> None:
+    for variable, name in _OTHER_PARALLELISM.items():
+        if os.environ.get(variable, "").lower() in ("true", "1", "yes"):
+            raise LandmarkError(
+                f"{variable} asks for {name}, but training only shares out each batch among the processes. Launch it "
+                "without that option of `accelerate launch`, or unset the variable; `accelerate config default` writes "
+                "a config file without it."
+            )
+
+
+def _overruled(recipe: Recipe) -> Iterator[str]:
+    """A sentence for each setting in the environment that differs from the recipe's, which counts."""
+    for variable, knob in _KNOBS.items():
+        asked, used = os.environ.get(variable, "no"), str(getattr(recipe, knob)).lower()
+        if asked.lower() not in ("no", used):
+            option = f"--{knob.replace('_', '-')}"
+            yield f"{variable}={asked} has no effect: the recipe decides, with {knob}={used} ({option} changes it)."
 
 
 def _check_trackers(names: Sequence[str]) -> None:
@@ -111,7 +161,7 @@ def start_trackers(accelerator: Accelerator, recipe: Recipe, run: RunFolder, upd
     name = {"name": run.path.resolve().name}
     arguments = {
         "tensorboard": {"purge_step": update + 1},
-        "wandb": {**name, "dir": str(run.path / "logs")},
+        "wandb": {**name, "dir": str(run.logs)},
         "trackio": name,
     }
     try:

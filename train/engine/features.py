@@ -25,7 +25,7 @@ from landmark_models.preprocess import serving_transform
 from train.data import AugmentedPhotos, PhotoCache, Photos, ServedPhotos
 from train.data.cache import default_cache_folder
 from train.engine.augment import DRAWS, training_transform
-from train.engine.network import head_parameters, served_arguments, weights_digest
+from train.engine.network import head_parameters, memory_layout, served_arguments, weights_digest
 from train.engine.prepared import Prepared, worker_count
 from train.recipe import Recipe
 
@@ -94,7 +94,7 @@ def _compute(
 ) -> Tensor:
     """The input of the network's classifier for each photo, `(N, D)`, in the order of the photos."""
     recipe, accelerator = prepared.recipe, prepared.accelerator
-    layout = torch.channels_last if recipe.channels_last else torch.contiguous_format
+    layout = memory_layout(recipe, accelerator.device)
     network: Any = prepared.network.eval().to(memory_format=layout)
     share = max(recipe.batch_size // accelerator.num_processes // recipe.gradient_accumulation_steps, 1)
     loader = DataLoader(photos, share, sampler=order, num_workers=worker_count(recipe))

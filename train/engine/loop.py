@@ -4,22 +4,21 @@ import time
 from collections.abc import Callable
 from typing import Any
 
-from accelerate import Accelerator
 from accelerate.utils import find_executable_batch_size
 from torch.utils.data import DataLoader
 
 from landmark_models.errors import LandmarkError
 from train.draw.curves import draw_curves
 from train.engine.checkpoints import Checkpoints
-from train.engine.network import served_arguments
+from train.engine.network import needs_pairs, served_arguments
+from train.engine.prepared import Prepared
 from train.engine.updates import Engine
-from train.recipe import Recipe
 from train.run import RunFolder
 
 _DRAWING_INTERVAL = 10.0  # seconds; drawing the curves takes longer than an epoch of a small network on few photos
 
 
-def retry_on_oom(recipe: Recipe, accelerator: Accelerator, train: Callable[[int], None]) -> None:
+def retry_on_oom(prepared: Prepared, train: Callable[[int], None]) -> None:
     """Call `train` with a process's micro-batch, and again with a smaller one whenever memory runs out.
 
     Each update still uses the recipe's whole batch, accumulated over more parts. With several processes this works if
@@ -28,12 +27,14 @@ def retry_on_oom(recipe: Recipe, accelerator: Accelerator, train: Callable[[int]
     Raises:
         LandmarkError: even the smallest micro-batch is too large.
     """
+    recipe, accelerator = prepared.recipe, prepared.accelerator
     share = recipe.batch_size // accelerator.num_processes
     size = share // recipe.gradient_accumulation_steps
-    least = 2 if recipe.mixup or recipe.cutmix else 1  # both mix photos in pairs
 
     def smaller() -> int:
         nonlocal size
+        # mixup and cutmix mix photos in pairs
+        least = 2 if recipe.mixup or recipe.cutmix or needs_pairs(prepared.network, recipe) else 1
         failed, size = size, next((n for n in range(size // 2, 0, -1) if share % n == 0 and n % least == 0), 0)
         if size == 0:
             raise LandmarkError(

@@ -2,6 +2,7 @@
 
 import hashlib
 from collections.abc import Collection
+from copy import deepcopy
 from difflib import get_close_matches
 from pathlib import Path
 from typing import Any
@@ -243,3 +244,30 @@ def freeze(network: nn.Module, frozen: Collection[str]) -> None:
         parameters = list(module.parameters())
         if parameters and not any(parameter.requires_grad for parameter in parameters):
             module.eval()
+
+
+def needs_pairs(network: nn.Module, recipe: Recipe) -> bool:
+    """Whether a single photo at a time is too few to train the network on.
+
+    Batch normalisation of a photo's only value in a channel, e.g. after global pooling, has no variance to divide by.
+    """
+    trial = deepcopy(network)
+    side = min(recipe.crop_side(epoch) for epoch in range(1, recipe.epochs + 1))
+    stages = {recipe.freeze, "backbone" if recipe.head_epochs else recipe.freeze}
+    with torch.random.fork_rng(devices=[]), torch.no_grad():
+        for frozen in stages:
+            freeze(trial, frozen_parameters(trial, frozen))
+            try:
+                trial(torch.zeros(1, 3, side, side))
+            except ValueError:  # as PyTorch checks the size of the batch
+                return True
+    return False
+
+
+def memory_layout(recipe: Recipe, device: torch.device) -> torch.memory_format:
+    """How images and weights lie in memory on a device in training.
+
+    Channels last is not used on MPS, where the backward pass of batch normalisation fails in some PyTorch versions
+    (github.com/pytorch/pytorch/issues/140902).
+    """
+    return torch.channels_last if recipe.channels_last and device.type != "mps" else torch.contiguous_format

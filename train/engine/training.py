@@ -9,6 +9,7 @@ from typing import Any
 import torch
 from accelerate import Accelerator
 from accelerate.utils import set_seed
+from torch import nn
 
 from landmark_models import LandmarkClassifier, models
 from landmark_models.errors import LandmarkError
@@ -19,12 +20,12 @@ from train.engine.augment import BatchAugmentation
 from train.engine.checkpoints import Checkpoints
 from train.engine.linear_probe import is_linear_probe, train_head
 from train.engine.loop import retry_on_oom, run_epochs
-from train.engine.network import build_network, weights_from
+from train.engine.network import build_network, needs_pairs, weights_from
 from train.engine.prepared import OWN_PHOTO, Prepared, TrainingPhotos, find_training_photos
 from train.engine.teacher import Teacher
 from train.engine.updates import Engine
 from train.engine.whitened_head import check_head, finish_run
-from train.measure.calibration import calibrate, describe_calibration
+from train.measure.calibration import calibrate, describe_calibration, photos_elsewhere
 from train.measure.predict import predict_logits
 from train.measure.rejection import find_negatives
 from train.recipe import Recipe, RecipeError
@@ -70,18 +71,28 @@ def fit(
     if weights:
         recipe = replace(recipe, pretrained=True)
     if recipe.overfit_batches:  # to see whether the network can learn these very pictures
-        recipe = replace(recipe, augment="none", random_erasing=0.0, mixup=0.0, cutmix=0.0)
-    with start_accelerator(recipe, log_with, run.path / "logs") as accelerator:
+        recipe = replace(recipe, augment="none", random_erasing=0.0, mixup=0.0, cutmix=0.0, ema_decay=None)
+    with start_accelerator(recipe, log_with, run.logs) as accelerator:
+        if resume and accelerator.is_main_process:
+            run.discard_unless_resumable()  # what was killed before its first checkpoint begins anew
+        accelerator.wait_for_everyone()
         photos = find_training_photos(recipe, data, run, resume, Path(exclude) if exclude else None, unlabelled)
+        if validation_from is not None:
+            photos_elsewhere(validation_from, photos.labels)
         guide = Teacher(teacher, recipe, photos.labels) if teacher else None
         prepared = prepare(recipe, photos, run, accelerator, weights, guide, feature_cache, strict)
         _report(prepared, exclude)
-        if prepared.origin["method"] == _CACHED_FEATURES:
-            _begin(prepared)
-            start_trackers(accelerator, recipe, run, 0)
-            train_head(prepared)
-        else:
-            _train_by_epochs(prepared, checkpointing_steps)
+        try:
+            if prepared.origin["method"] == _CACHED_FEATURES:
+                _begin(prepared)
+                start_trackers(accelerator, recipe, run, 0)
+                train_head(prepared)
+            else:
+                _train_by_epochs(prepared, checkpointing_steps)
+        except BaseException:
+            if run.begun:  # or its folder would stand in the way of the mended command
+                run.discard_unless_resumable()
+            raise
         _finish(prepared, negatives, validation_from)
     return run
 
@@ -125,6 +136,8 @@ def prepare(
             f"feature_views={recipe.feature_views} is for a linear head on cached features: it needs "
             "freeze=backbone, an augmentation, and neither dropout, erasing, mixing nor balanced sampling."
         )
+    if not probe:
+        _refuse_single_photos(recipe, network, accelerator.num_processes)
     origin = {"weights_from": weights_from(recipe, weights), "method": _CACHED_FEATURES if probe else _EPOCHS}
     cfg = network.pretrained_cfg
     sides = [recipe.image_size, required_side(cfg)]
@@ -138,6 +151,16 @@ def prepare(
     mixing = replace(recipe, label_smoothing=0.0) if teacher else recipe
     augmentation = BatchAugmentation(mixing, mean, std, len(photos.labels) + bool(teacher))
     return Prepared(recipe, run, accelerator, photos, cache, network, augmentation, weights, teacher, origin)
+
+
+def _refuse_single_photos(recipe: Recipe, network: nn.Module, processes: int) -> None:
+    parts = processes * recipe.gradient_accumulation_steps
+    if recipe.batch_size == parts and needs_pairs(network, recipe):
+        shared = f", shared among {parts} processes and accumulation steps," if parts > 1 else ""
+        raise RecipeError(
+            f"batch_size={recipe.batch_size}{shared} leaves a single photo at a time, and {recipe.model} has batch "
+            f"normalisation that needs two: use batch_size={2 * parts} or more{', or fewer parts' * (parts > 1)}."
+        )
 
 
 def _begin(prepared: Prepared) -> None:
@@ -169,7 +192,7 @@ def _train_by_epochs(prepared: Prepared, checkpointing_steps: int | None) -> Non
         run_epochs(engine, train_loader, val_loader, run, checkpoints, checkpointing_steps)
 
     try:
-        retry_on_oom(recipe, accelerator, attempt)
+        retry_on_oom(prepared, attempt)
     except KeyboardInterrupt:
         if folders := checkpoints.folders():
             accelerator.print(f"Run the same command with --resume to continue from {folders[0]}.")

@@ -27,7 +27,7 @@ from torchvision.transforms.v2 import functional
 from tqdm.auto import tqdm
 
 from landmark_models.errors import LandmarkError
-from train.engine.network import freeze, frozen_parameters
+from train.engine.network import freeze, frozen_parameters, memory_layout
 from train.engine.prepared import Prepared
 from train.engine.schedule import Schedule
 from train.recipe import Recipe, RecipeError
@@ -80,7 +80,7 @@ class Engine:
         self.recipe, self.accelerator, self.augmentation = prepared.recipe, prepared.accelerator, prepared.augmentation
         self.labels, self.updates_per_epoch = prepared.photos.labels, updates_per_epoch
         recipe, accelerator = self.recipe, self.accelerator
-        self.layout = torch.channels_last if recipe.channels_last else torch.contiguous_format
+        self.layout = memory_layout(recipe, accelerator.device)
         self.network = network = deepcopy(prepared.network).to(accelerator.device).to(memory_format=self.layout)
         self.teacher = prepared.teacher.to(accelerator.device, self.layout) if prepared.teacher else None
         self.frozen = frozen_parameters(network, recipe.freeze)
@@ -138,15 +138,16 @@ class Engine:
     def _seed(self, part: int) -> None:
         """Seed this part of an update with nothing but the recipe's seed and the part's place in the run.
 
-        So a resumed run needs no generator's state, and nothing else that draws numbers can shift it. Mixing draws the
-        same numbers in all parts and processes, as it would for an undivided batch; dropout draws different ones.
+        So a resumed run needs no generator's state, and nothing else that draws numbers can shift it. Mixing, which
+        draws from NumPy, draws the same numbers in all parts and processes, as it would for an undivided batch; random
+        erasing, which draws from Python, and dropout draw different ones.
         """
         place = [self.recipe.seed, self.progress.updates]
         common, own = (
             int(np.random.SeedSequence(entropy).generate_state(1)[0])
             for entropy in (place, [*place, part, self.accelerator.process_index])
         )
-        random.seed(common)
+        random.seed(own)
         np.random.seed(common)
         torch.default_generator.manual_seed(own)
         if self.accelerator.device.type == "cuda":

@@ -16,7 +16,7 @@ from landmark_models.errors import LandmarkError
 from landmark_models.files import write_json
 from landmark_models.models.folder import CONFIG_FILE
 from landmark_models.rejection import LOGIT_SCORES, KnownRule
-from train.data import DataError, find_photos
+from train.data import DataError, Photos, find_photos
 from train.measure.predict import Logits, predict_scores
 from train.measure.rejection import choose_rule, find_negatives, is_near, kind_of
 from train.run import RunFolder
@@ -137,10 +137,16 @@ def _choose_rule(
     return rule, {"rule_chosen_on": chosen_on, **figures}
 
 
+def photos_elsewhere(data: str | Path, labels: Sequence[str]) -> Photos:
+    """The photos in DATA's `test`, or in bare class folders; a DataError if there are none or their labels differ."""
+    photos = find_photos(data, "test", labels) or find_photos(data, "all", labels)
+    assert photos is not None  # `all` finds photos or raises
+    return photos
+
+
 def _scores_elsewhere(classifier: LandmarkClassifier, data: str | Path) -> tuple[dict[str, Tensor], Tensor]:
     """Every score of the photos in DATA's `test`, or in bare class folders, and whether the top label is right."""
-    photos = find_photos(data, "test", classifier.labels) or find_photos(data, "all", classifier.labels)
-    assert photos is not None  # `all` finds photos or raises
+    photos = photos_elsewhere(data, classifier.labels)
     scores, readable, predicted = _scores(classifier, photos.files(), data, "photos from elsewhere")
     if not readable:
         raise DataError(f"None of the {len(photos)} photos in {data} can be read.")
