@@ -1,4 +1,4 @@
-"""Atomic file writes, digests, and the recursive search for photos."""
+"""Text and JSON files, digests, and the recursive search for photos."""
 
 import hashlib
 import json
@@ -6,13 +6,16 @@ import os
 import re
 from collections import Counter
 from collections.abc import Iterator
-from contextlib import contextmanager
 from pathlib import Path
 from typing import Any, NamedTuple
 
+from landmark_models.atomic import PART, atomic_path
 from landmark_models.errors import reason
 
-PART = ".part"  # suffix of an unfinished file
+__all__ = [
+    "PART", "PHOTO_SUFFIXES", "Entry", "atomic_path", "find_photos_below", "is_photo_name", "is_system_folder",
+    "left_out_line", "sha256", "why_left_out", "write_json", "write_text",
+]  # fmt: skip
 
 # The names under which the formats that `open_photo` reads are found.
 PHOTO_SUFFIXES = frozenset(
@@ -53,18 +56,6 @@ _APPLE_ORIGINALS = ("originals", "masters")  # all else in there is made from th
 _THUMBNAIL_NAMES = ("synofile_thumb", "synophoto_thumb")  # Synology's, where copies of @eaDir were unpacked
 
 
-@contextmanager
-def atomic_path(file: Path) -> Iterator[Path]:
-    """A scratch path to write to, renamed to `file` when the block succeeds; otherwise `file` stays as it was."""
-    scratch = file.with_name(f".{file.name}{PART}")
-    scratch.unlink(missing_ok=True)  # left by a kill, or a link that would lead the content elsewhere
-    try:
-        yield scratch
-        scratch.replace(file)
-    finally:
-        scratch.unlink(missing_ok=True)
-
-
 def sha256(file: Path) -> str:
     """The SHA-256 of a file's content, as 64 hexadecimal digits."""
     with file.open("rb") as content:
@@ -72,13 +63,13 @@ def sha256(file: Path) -> str:
 
 
 def write_text(file: Path, content: str) -> None:
-    """Write a text file (UTF-8) atomically."""
+    """Write a text file (UTF-8) as `atomic_path` does."""
     with atomic_path(file) as scratch:
         scratch.write_text(content, encoding="utf-8", errors="surrogateescape")  # file names may not be UTF-8
 
 
 def write_json(file: Path, content: Any) -> None:
-    """Write a JSON file atomically."""
+    """Write a JSON file as `atomic_path` does."""
     write_text(file, json.dumps(content, indent=1) + "\n")
 
 
