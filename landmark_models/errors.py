@@ -2,6 +2,7 @@
 
 import os
 import sys
+import warnings
 from collections.abc import Callable
 
 
@@ -27,6 +28,8 @@ def run_command(command: Callable[[], object]) -> None:
 
     Of several processes that a launcher started on a machine, all but the first also print which one they are.
     """
+    # Pillow warns about odd metadata and about large images; here a photo is either read or refused with a sentence.
+    warnings.filterwarnings("ignore", module=r"PIL\.")
     try:
         command()
     except LandmarkError as error:

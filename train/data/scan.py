@@ -12,7 +12,6 @@ from typing import Any
 import numpy as np
 import torch
 from numpy.typing import NDArray
-from PIL import Image
 from torch import Tensor
 from torch.utils.data import DataLoader, Dataset
 from tqdm.auto import tqdm
@@ -21,7 +20,7 @@ from landmark_models.classifier import LandmarkClassifier
 from landmark_models.devices import available_cores, best_device
 from landmark_models.errors import PhotoError, reason
 from landmark_models.files import sha256, write_json, write_text
-from landmark_models.photo import open_photo
+from landmark_models.photo import read_photo
 from train.data import DataError
 from train.data.duplicates import Picture, find_pairs, groups
 from train.data.folders import SPLITS, Photos, find_photos
@@ -111,11 +110,9 @@ class _Photos(Dataset[_Description | str]):
     def __getitem__(self, index: int) -> _Description | str:
         file = self.files[index]
         try:
-            image = open_photo(file, self.min_side)
+            image, _, size, _ = read_photo(file, self.min_side)
         except PhotoError as error:
             return str(error)
-        with Image.open(file) as original:  # open_photo may have decoded it at a reduced size
-            size = original.size
         return _Description(Picture.of(image, sha256(file)), min(size), size[0] * size[1], self.transform(image))
 
 

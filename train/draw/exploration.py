@@ -12,12 +12,12 @@ from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
-from PIL import ExifTags, Image, ImageOps
+from PIL import Image, ImageOps
 from torch import Tensor
 from tqdm.auto import tqdm
 
 from landmark_models.files import atomic_path
-from landmark_models.photo import open_photo
+from landmark_models.photo import open_photo, photo_size
 from landmark_models.text import for_terminal
 from train.data import PhotoCache, Photos
 from train.data.scan import KINDS, Scan
@@ -90,14 +90,7 @@ def findings_section(found: Scan, data: Path, output: Path) -> dict[str, Any]:
 
 def photo_sizes(photos: Photos) -> NDArray[np.int64]:
     """Width and height of each photo when it is upright, px, `(N, 2)`, from the headers of the files alone."""
-    open_photo(photos.files()[0], 1)  # registers the formats that Pillow doesn't know by itself
-    sizes = []
-    for file in tqdm(photos.files(), desc="sizes", unit="photo", leave=False):
-        with Image.open(file) as image:
-            stored = image.format != "TIFF"  # for TIFF, Pillow already gives the size of the upright photo
-            turned = stored and image.getexif().get(ExifTags.Base.Orientation) in (5, 6, 7, 8)
-            sizes.append(image.size[::-1] if turned else image.size)
-    return np.array(sizes)
+    return np.array([photo_size(file) for file in tqdm(photos.files(), desc="sizes", unit="photo", leave=False)])
 
 
 def sizes_section(splits: Mapping[str, Photos], image_size: int, output: Path) -> dict[str, Any]:

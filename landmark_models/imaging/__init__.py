@@ -1,0 +1,1 @@
+"""How `landmark_models.photo` opens a stranger's file: its container, its damage, its pixels, its position."""
