@@ -11,7 +11,11 @@ def for_markdown(text: str) -> str:
 
 def for_terminal(text: str) -> str:
     """Text for a terminal; control characters in it are shown as the replacement character."""
-    return "".join(character if character.isprintable() else "\N{REPLACEMENT CHARACTER}" for character in text)
+    printed = "\u200c\u200d"  # joiners without width, which spelling needs in Arabic and Indic scripts
+    return "".join(
+        character if character.isprintable() or character in printed else "\N{REPLACEMENT CHARACTER}"
+        for character in text
+    )
 
 
 def for_spreadsheet(text: str) -> str:

@@ -31,7 +31,7 @@ from landmark_models.library.journal import Journal
 from landmark_models.library.listing import can_be_read_twice, check_sources, find_entries, written_path
 from landmark_models.library.rows import Row, Summary
 from landmark_models.library.sidecars import Sidecars
-from landmark_models.tagging.tags import CSV_COLUMNS, Tags
+from landmark_models.tagging.tags import CSV_COLUMNS, NO_RECORD, Tags
 from landmark_models.text import for_spreadsheet
 
 COLUMNS = (
@@ -65,9 +65,9 @@ class _RowMaker:
     def __call__(self, photo: Decoded, answer: Answer | None) -> Row:
         path = written_path(photo.entry.path)
         error = photo.error.replace(photo.entry.path, path)
-        tags = Tags.of(self._judged(answer), photo.position) if answer is not None else None
+        tags = Tags.of(answer, photo.position, self.min_confidence) if answer is not None else None
         sidecar = None
-        if self.sidecars and tags and tags.recognised:
+        if self.sidecars and tags and tags.known:
             try:
                 sidecar = self.sidecars.write(photo.entry.path, tags)
             except Exception as failure:  # an existing file may be crafted to break whatever reads it
@@ -81,14 +81,8 @@ class _RowMaker:
             row = dict.fromkeys(COLUMNS, "") | (tags.row(path) if tags else {"path": path})
             return row | cells | {"error": for_spreadsheet(error)}
         gps = dict(zip(("latitude", "longitude"), photo.position, strict=True)) if photo.position else None
-        record = {"path": path, "size": size, **(tags.record() if tags else {"name": None}), "gps": gps}
-        return record | ({"sidecar": sidecar} if self.sidecars else {}) | self.origin | {"error": error or None}
-
-    def _judged(self, answer: Answer) -> Answer:
-        """The answer, not known if its score is below the minimum."""
-        if not answer.known or answer[0].score >= self.min_confidence:
-            return answer
-        return Answer(answer, False, f"Its score is below the minimum of {self.min_confidence:.0%}")
+        record = {"path": path, "size": size, **(tags.record() if tags else NO_RECORD), "gps": gps}
+        return record | {"sidecar": sidecar} | self.origin | {"error": error or None}
 
 
 def tag_library(

@@ -12,13 +12,14 @@ from html import escape
 from importlib.resources import files
 from pathlib import Path, PurePath
 from typing import Any
+from unicodedata import normalize
 
 from jinja2 import Environment
 
 from landmark_models.classifier import LandmarkClassifier
 from landmark_models.errors import PhotoError
 from landmark_models.photo import photo_position, thumbnail
-from landmark_models.tagging.tags import CSV_COLUMNS, Tags
+from landmark_models.tagging.tags import CSV_COLUMNS, NO_RECORD, Tags
 from landmark_models.text import for_spreadsheet
 
 EMPTY_CARD = "<p class='hint'>The answer will appear here.</p>"
@@ -60,7 +61,7 @@ def as_csv(results: Iterable[PhotoResult]) -> str:
 def as_jsonl(results: Iterable[PhotoResult]) -> str:
     """A line of JSON for each photo: `path`, the fields of `Tags.record`, `error`."""
     records = (
-        {"path": result.name, **(result.tags.record() if result.tags else {}), "error": result.error or None}
+        {"path": result.name, **(result.tags.record() if result.tags else NO_RECORD), "error": result.error or None}
         for result in results
     )
     return "".join(json.dumps(record) + "\n" for record in records)
@@ -69,7 +70,7 @@ def as_jsonl(results: Iterable[PhotoResult]) -> str:
 def as_sidecars(results: Iterable[PhotoResult], camera_position: bool = False) -> bytes:
     """A zip archive with an XMP sidecar, PHOTO.EXT.xmp, for each photo that was recognised.
 
-    A second photo of the same name gets a number. `camera_position` is that of `Tags.xmp`.
+    A second photo of the same name, whatever its case, gets a number. `camera_position` is that of `Tags.xmp`.
     """
     content, used = io.BytesIO(), set[str]()
     with zipfile.ZipFile(content, "w", zipfile.ZIP_DEFLATED) as archive:
@@ -78,10 +79,10 @@ def as_sidecars(results: Iterable[PhotoResult], camera_position: bool = False) -
                 continue
             name = base = PurePath(result.name.replace("\\", "/")).name or "photo"
             number = 1
-            while name in used:
+            while (key := normalize("NFC", name).casefold()) in used:  # Windows and macOS would unpack only one of them
                 number += 1
                 name = f"{number}-{base}"
-            used.add(name)
+            used.add(key)
             entry = zipfile.ZipInfo(f"{name}.xmp", date_time=(1980, 1, 1, 0, 0, 0))  # nothing about the server
             archive.writestr(entry, result.tags.xmp(camera_position), zipfile.ZIP_DEFLATED)
     return content.getvalue()
@@ -97,7 +98,7 @@ def card_html(result: PhotoResult) -> str:
 def table_html(results: Sequence[PhotoResult]) -> str:
     """A table of many photos with the answer to each, or why it can't be read, and downloads of them all."""
     downloads = {
-        "csv": as_csv(results),
+        "csv": "\ufeff" + as_csv(results),  # the byte order mark tells Excel that it is UTF-8
         "jsonl": as_jsonl(results),
         "sidecars": as_sidecars(results),
         "sidecars_with_positions": as_sidecars(results, camera_position=True),

@@ -97,8 +97,9 @@ class Handlers:
 
         Returns:
             `landmarkAnnotations` in the form of Google Cloud Vision; `known`, whether the photo shows a landmark that
-            the model knows; `verdict`, the same as a sentence, with how often such answers were right; `hashtags` and
-            `altText`; `name` and `place`, null if no landmark was recognised; `distanceKm` and `agrees`, null if the
+            the model knows; `reason`, why not: "model", or "position" if it was taken elsewhere; `verdict`, the same as
+            a sentence, with how often such answers were right; `hashtags` and `altText`; `label`, the most likely;
+            `name` and `place`, null if no landmark is known; `distanceKm` and `agrees`, null if the
             photo has no GPS position.
         """
         with _photo_errors_shown(), self._open(photo) as file:

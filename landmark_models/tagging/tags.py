@@ -18,11 +18,16 @@ from landmark_models.text import for_spreadsheet, for_terminal
 CONTRADICTION_KM = 50.0  # from the photo's own position to the landmark
 
 CSV_COLUMNS = (
-    "path", "name", "label", "score", "known", "verdict", "place", "country", "latitude", "longitude", "wikidata",
-    "hashtags", "agrees", "error",
+    "path", "name", "label", "score", "known", "reason", "verdict", "place", "country", "latitude", "longitude",
+    "wikidata", "hashtags", "agrees", "error",
 )  # fmt: skip
 
 _EARTH_RADIUS_KM = 6371.0088  # mean, IUGG
+_JOINERS = "\u200c\u200d"  # zero-width, which isn't nothing in Arabic and Indic scripts
+# Apostrophes and what stands for them (Hawaiian, Arabic, Armenian and Hebrew), the Catalan point, invisible characters.
+_VANISHING = re.compile(
+    "['`\u00b4\u00b7\u02bb-\u02bf\u055a\u05f3\u05f4\u2018\u2019\u2032\uff07\u00ad\u200e\u200f\u2060\ufeff]"
+)
 
 
 def distance_km(here: tuple[float, float], there: tuple[float, float]) -> float:
@@ -35,21 +40,29 @@ def distance_km(here: tuple[float, float], there: tuple[float, float]) -> float:
     return 2 * _EARTH_RADIUS_KM * math.asin(min(1.0, math.sqrt(a)))
 
 
+# Why no landmark counts as known, and what all rows about it say.
+MODEL, CONFIDENCE, POSITION = "model", "confidence", "position"
+
+
 @dataclass(frozen=True)
 class Tags:
     """The tags of one photo, from its predictions, most likely first, and the position in its own metadata.
 
-    `known` is whether it shows a landmark the model knows, and `verdict` says so in words; both are the `Answer`'s. A
-    label without an entry in the gazetteer is used as the name.
+    `model_knows` is whether the model takes it for one of its landmarks, and `verdict` says so in words; both are the
+    `Answer`'s. A score below `min_confidence` (0..1) doesn't count. A label without an entry in the gazetteer is used
+    as the name.
     """
 
     predictions: tuple[Prediction, ...]
     photo_position: tuple[float, float] | None = None
-    known: bool = True
+    model_knows: bool = True
     verdict: str = ""
+    min_confidence: float = 0.0
 
     @classmethod
-    def of(cls, answer: Answer, photo_position: tuple[float, float] | None = None) -> "Tags":
+    def of(
+        cls, answer: Answer, photo_position: tuple[float, float] | None = None, min_confidence: float = 0.0
+    ) -> "Tags":
         """The tags for an answer and the photo's own latitude and longitude, if it has them.
 
         Raises:
@@ -57,7 +70,7 @@ class Tags:
         """
         if not answer:
             raise ValueError("There are no predictions to make tags of.")
-        return cls(tuple(answer), photo_position, answer.known, answer.verdict)
+        return cls(tuple(answer), photo_position, answer.known, answer.verdict, min_confidence)
 
     @property
     def best(self) -> Prediction:
@@ -65,7 +78,7 @@ class Tags:
 
     @property
     def landmark(self) -> Landmark | None:
-        """What the gazetteer knows of the most likely landmark, recognised or not."""
+        """What the gazetteer knows of the most likely landmark, known or not."""
         return find(self.best.label)
 
     def named(self, count: int) -> dict[str, float]:
@@ -78,19 +91,42 @@ class Tags:
         return scores
 
     @property
-    def recognised(self) -> bool:
-        """Whether the most likely landmark counts: the model knows one, and the photo wasn't taken elsewhere."""
-        return self.known and self.agrees is not False
+    def reason(self) -> str | None:
+        """Why no landmark counts as known; None if one does.
+
+        `MODEL`: the photo shows none of the model's landmarks; `CONFIDENCE`: the score is below the minimum;
+        `POSITION`: the photo's own position is too far from the landmark.
+        """
+        if not self.model_knows:
+            return MODEL
+        if self.best.score < self.min_confidence:
+            return CONFIDENCE
+        return POSITION if self.agrees is False else None
 
     @property
-    def name(self) -> str:
-        """The proper name of the most likely landmark."""
+    def known(self) -> bool:
+        """Whether the photo counts as showing a landmark: the model knows it, and nothing speaks against it."""
+        return self.reason is None
+
+    @property
+    def recognised(self) -> bool:
+        """The same as `known`."""
+        return self.known
+
+    @property
+    def nearest(self) -> str:
+        """The proper name of the most likely landmark, known or not."""
         return self.landmark.name if self.landmark else self.best.label
 
     @property
-    def place(self) -> str:
-        """Its place and country, e.g. "Agra, Uttar Pradesh, India"; empty if the gazetteer has no entry."""
-        return f"{self.landmark.place}, {self.landmark.country_name}" if self.landmark else ""
+    def name(self) -> str | None:
+        """The proper name of the landmark; None if none is known."""
+        return self.nearest if self.known else None
+
+    @property
+    def place(self) -> str | None:
+        """Its place and country, e.g. "Agra, Uttar Pradesh, India"; None if they or the landmark aren't known."""
+        return f"{self.landmark.place}, {self.landmark.country_name}" if self.known and self.landmark else None
 
     @property
     def distance_km(self) -> float | None:
@@ -108,29 +144,31 @@ class Tags:
     @property
     def contradicted(self) -> bool:
         """Whether the model knows a landmark here, but the photo was taken elsewhere."""
-        return self.known and self.agrees is False
+        return self.reason == POSITION
 
     @property
     def statement(self) -> str:
-        """The answer in words, without a full stop: the verdict, unless the photo's own position contradicts it."""
-        if self.contradicted:
-            return f"Looks like {self.name}, but the photo was taken {self.distance_km:,.0f} km from it"
+        """The answer in words, without a full stop: the verdict, unless something else speaks against it."""
+        if self.reason == POSITION:
+            return f"Looks like {self.nearest}, but the photo was taken {self.distance_km:,.0f} km from it"
+        if self.reason == CONFIDENCE:
+            return f"Its score is below the minimum of {self.min_confidence:.0%}"
         return self.verdict
 
     @property
     def hashtags(self) -> list[str]:
-        """Hashtags of the recognised landmark, the most specific first, without duplicates."""
-        if not self.recognised:
+        """Hashtags of the landmark, the most specific first, without duplicates; none if no landmark is known."""
+        if not self.known:
             return []
-        words = self.landmark.hashtags if self.landmark else (_hashtag(self.best.label),)
+        words = self.landmark.hashtags if self.landmark else (hashtag(self.best.label),)
         return [f"#{word}" for word in dict.fromkeys(words) if word]
 
     @property
     def alt_text(self) -> str:
         """What the photo shows, in a sentence for somebody who can't see it."""
-        if not self.recognised:
+        if not self.known:
             return "A photo in which no landmark was recognised."
-        name, landmark = for_terminal(self.name), self.landmark
+        name, landmark = for_terminal(self.nearest), self.landmark
         return f"Photo of {name}, {landmark.kind} in {self.place}." if landmark else f"Photo of {name}."
 
     def annotations(self) -> dict[str, Any]:
@@ -138,34 +176,42 @@ class Tags:
         return {"landmarkAnnotations": [_annotation(prediction) for prediction in self.predictions]}
 
     def record(self) -> dict[str, Any]:
-        """The answer as JSON: `annotations`, known, name, place, verdict, hashtags, alt text, distance, and `agrees`.
+        """The answer as JSON, with the keys of `NO_RECORD`.
 
-        The verdict is the `statement`. Name and place are None if no landmark was recognised, the last two if the photo
-        has no position of its own.
+        `landmarkAnnotations` are the `annotations`, `label` is the most likely landmark's. `reason` says why `known` is
+        false. Name and place are None if no landmark is known, `distanceKm` and `agrees` if the photo has no position
+        of its own. `verdict` is the `statement`.
         """
-        return self.annotations() | {
-            "known": self.known,
-            "name": self.name if self.recognised else None,
-            "place": self.place if self.recognised else None,
-            "verdict": self.statement,
-            "hashtags": self.hashtags,
-            "altText": self.alt_text,
-            "distanceKm": None if self.distance_km is None else round(self.distance_km),
-            "agrees": self.agrees,
-        }
+        return (
+            NO_RECORD
+            | self.annotations()
+            | {
+                "label": self.best.label,
+                "known": self.known,
+                "reason": self.reason,
+                "name": self.name,
+                "place": self.place,
+                "verdict": self.statement,
+                "hashtags": self.hashtags,
+                "altText": self.alt_text,
+                "distanceKm": None if self.distance_km is None else round(self.distance_km),
+                "agrees": self.agrees,
+            }
+        )
 
     def row(self, path: str) -> dict[str, str]:
-        """A row of a CSV file with `CSV_COLUMNS`; spreadsheets won't take any cell for a formula.
+        """A row of a CSV file with `CSV_COLUMNS`, as `record` has it; spreadsheets won't take any cell for a formula.
 
         The position is that of the landmark, not of the camera.
         """
-        landmark = self.landmark if self.recognised else None
+        landmark = self.landmark if self.known else None
         cells = {
             "path": path,
-            "name": self.name if self.recognised else "",
+            "name": self.name or "",
             "label": self.best.label,
             "score": f"{self.best.score:.4f}",
             "known": str(self.known).lower(),
+            "reason": self.reason or "",
             "verdict": self.statement,
             "place": landmark.place if landmark else "",
             "country": landmark.country if landmark else "",
@@ -181,22 +227,42 @@ class Tags:
     def xmp(self, camera_position: bool = False, existing: bytes | None = None) -> str:
         """An XMP sidecar: keywords, description, and the landmark as the location shown (IPTC).
 
-        With `camera_position`, a photo without a position of its own gets the landmark's as the camera's. Everything in
-        an `existing` sidecar is kept.
+        With `camera_position`, a photo without a position of its own gets the landmark's as the camera's. In an
+        `existing` sidecar, what earlier calls have added is replaced, and all else is kept; the text is to be encoded
+        as that one is.
 
         Raises:
             LandmarkError: `existing` isn't XMP that can be read safely.
         """
-        landmark = self.landmark if self.recognised else None
-        names = [self.name, *(tag.removeprefix("#") for tag in self.hashtags)] if self.recognised else []
+        landmark = self.landmark if self.known else None
+        names = [self.nearest, *(tag.removeprefix("#") for tag in self.hashtags)] if self.known else []
         camera = landmark.position if landmark and camera_position and not self.photo_position else None
         return sidecar([for_terminal(name) for name in names], self.alt_text, landmark, camera, existing)
 
 
-def _hashtag(label: str) -> str:
-    """A label as one word of letters and digits, e.g. "PalaceOfTheMist"."""
-    plain = unicodedata.normalize("NFC", label)
-    return "".join(word[:1].upper() + word[1:] for word in re.findall(r"\w+", plain.replace("_", " ")))
+# The answer to a photo that has none, with the keys of `Tags.record`.
+NO_RECORD: dict[str, Any] = {
+    "landmarkAnnotations": [], "label": None, "known": None, "reason": None, "name": None, "place": None,
+    "verdict": None, "hashtags": [], "altText": None, "distanceKm": None, "agrees": None,
+}  # fmt: skip
+
+
+def hashtag(label: str) -> str:
+    """A label as one word of letters, their marks and digits, e.g. "StPetersBasilica".
+
+    The marks of every script belong to the word, and so do the joiners between letters that Persian and Sinhala need.
+    An apostrophe goes without ending the word that it is in.
+    """
+    text = _VANISHING.sub("", unicodedata.normalize("NFC", label))
+    words = [""]
+    for character in text:
+        if character.isalnum():
+            words[-1] += character if words[-1] else character.title()  # upper() gives Georgian the wrong capitals
+        elif words[-1] and (character in _JOINERS or unicodedata.category(character).startswith("M")):
+            words[-1] += character
+        else:
+            words.append("")
+    return "".join(word.rstrip(_JOINERS) for word in words)
 
 
 def _annotation(prediction: Prediction) -> dict[str, Any]:

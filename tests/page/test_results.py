@@ -1,6 +1,9 @@
+import base64
 import csv
+import dataclasses
 import io
 import json
+import re
 import zipfile
 
 import pytest
@@ -44,7 +47,9 @@ def test_json_lines_hold_what_the_endpoint_says(tagged):
     assert records[0]["landmarkAnnotations"][0]["description"] == "Red Tower"
     assert records[0]["verdict"] == tagged[0].tags.verdict
     assert records[0]["error"] is None
-    assert records[1] == {"path": "letter.jpg", "error": tagged[1].error}
+    assert (records[1]["path"], records[1]["error"]) == ("letter.jpg", tagged[1].error)
+    assert (records[1]["known"], records[1]["name"], records[1]["hashtags"]) == (None, None, [])
+    assert len({tuple(record) for record in records}) == 1  # the same keys
 
 
 def test_sidecars_stay_in_their_folder_and_none_is_lost(tagged):
@@ -55,6 +60,20 @@ def test_sidecars_stay_in_their_folder_and_none_is_lost(tagged):
         recognised = [result for result in tagged if result.tags and result.tags.recognised]
         assert len(set(names)) == len(names) == len(recognised)
         assert archive.read(names[0]).startswith(b"<?xpacket")
+
+
+def test_sidecars_of_names_that_differ_only_in_case_or_accents_form_do_not_collide(tagged):
+    names = ["IMG_1.JPG", "img_1.jpg", "caf\u00e9.jpg", "cafe\u0301.jpg"]
+    results = [dataclasses.replace(tagged[0], name=name) for name in names]
+    with zipfile.ZipFile(io.BytesIO(as_sidecars(results))) as archive:
+        assert archive.namelist() == [
+            "IMG_1.JPG.xmp", "2-img_1.jpg.xmp", "caf\u00e9.jpg.xmp", "2-cafe\u0301.jpg.xmp",
+        ]  # fmt: skip
+
+
+def test_the_csv_file_that_is_saved_is_utf_8_for_excel_too(tagged):
+    files = re.findall(r"href='data:text/csv[^,]*;base64,([^']+)'", table_html(tagged))
+    assert [base64.b64decode(file)[:8] for file in files] == [b"\xef\xbb\xbfpath,"]
 
 
 def test_the_table_shows_them_escaped(tagged):

@@ -5,6 +5,7 @@ import re
 import shutil
 import subprocess
 import xml.etree.ElementTree as ElementTree
+from unicodedata import normalize
 
 import pytest
 from helpers.answers import VERDICTS, tags_of
@@ -13,7 +14,7 @@ from helpers.programs import absent
 from PIL import Image
 
 from landmark_models import Answer, Prediction, open_photo, photo_position
-from landmark_models.tagging.tags import CSV_COLUMNS, Tags, distance_km
+from landmark_models.tagging.tags import CSV_COLUMNS, NO_RECORD, Tags, distance_km
 
 AGRA, PARIS = (27.175, 78.0421), (48.8583, 2.2945)
 TAJ = [Prediction("Taj Mahal", 0.97), Prediction("Humayun s Tomb", 0.02)]
@@ -22,11 +23,27 @@ STRANGE = [Prediction("=<img src=x onerror=alert(1)>\x07", 0.95)]
 
 def test_hashtags_are_the_most_specific_first_and_none_twice():
     assert tags_of(TAJ).hashtags == ["#TajMahal", "#Agra", "#UttarPradesh", "#India"]
-    assert tags_of([Prediction("palace_of the mist's", 0.9)]).hashtags == ["#PalaceOfTheMistS"]
-    assert tags_of([Prediction("東京タワー", 0.9)]).hashtags == ["#東京タワー"]
     assert tags_of([Prediction("!!!", 0.9)]).hashtags == []
     with pytest.raises(ValueError, match="no predictions"):
         Tags.of(Answer([]))
+
+
+@pytest.mark.parametrize(
+    ("label", "word"),
+    [
+        ("palace_of the mist's", "PalaceOfTheMists"), ("St. Peter\u2019s Basilica", "StPetersBasilica"),
+        ("Château d'If", "ChâteauDIf"), ("Cafe\u0301 Central", "CaféCentral"), ("Kawaiaha\u02bbo", "Kawaiahao"),
+        ("Paral\u00b7lel", "Parallel"), ("東京タワー", "東京タワー"), ("ताज महल", "ताजमहल"), ("วัดพระแก้ว", "วัดพระแก้ว"),
+        ("தஞ்சைப் பெருவுடையார்", "தஞ்சைப்பெருவுடையார்"), ("সুন্দরবন", "সুন্দরবন"), ("হাওড়া ব্রিজ", "হাওড়াব্রিজ"),
+        ("تخت\u200cجمشید", "تخت\u200cجمشید"), ("ශ්\u200dරී පාදය", "ශ්\u200dරීපාදය"),
+        ("თბილისის ტაძარი", "თბილისისტაძარი"), ("צה\u05f4ל", "צהל"),
+    ],
+)  # fmt: skip
+def test_a_hashtag_and_the_keyword_are_the_whole_word_in_every_script(label, word):
+    tags = tags_of([Prediction(label, 0.9)])
+    assert tags.hashtags == [f"#{normalize('NFC', word)}"]
+    assert f"<rdf:li>{normalize('NFC', word)}</rdf:li>" in tags.xmp()
+    assert "\ufffd" not in tags.xmp()
 
 
 def test_the_alt_text_says_what_it_is_without_hedging():
@@ -66,6 +83,7 @@ def test_the_photos_own_position_confirms_or_contradicts_an_answer():
     assert (near.agrees, near.recognised) == (True, True)
     assert near.distance_km < 1
     assert (far.agrees, far.recognised) == (False, False)
+    assert (far.known, far.reason, far.name, far.place, far.nearest) == (False, "position", None, None, "Taj Mahal")
     assert (none.agrees, none.distance_km) == (None, None)
     assert tags_of(STRANGE, PARIS).agrees is None
 
@@ -118,6 +136,26 @@ def test_a_photo_from_within_a_large_landmark_does_not_contradict_it():
         assert tags_of([Prediction(label, 0.99)], here).agrees, label
     assert tags_of([Prediction("Grand Canyon", 0.99)], (36.012, -113.811)).agrees
     assert not tags_of([Prediction("Grand Canyon", 0.99)], PARIS).agrees
+
+
+@pytest.mark.parametrize(
+    ("tags", "reason"),
+    [
+        (tags_of(TAJ), None), (tags_of(TAJ, AGRA), None), (tags_of(TAJ, PARIS), "position"),
+        (tags_of([Prediction("Taj Mahal", 0.2)], PARIS), "model"),
+        (Tags.of(Answer(TAJ, True, VERDICTS[True]), PARIS, min_confidence=0.98), "confidence"),
+    ],
+)  # fmt: skip
+def test_known_has_one_meaning_and_a_field_says_why_not(tags, reason):
+    known = reason is None
+    record, row = tags.record(), tags.row("a.jpg")
+    assert (tags.known, record["known"], row["known"]) == (known, known, str(known).lower())
+    assert (tags.reason, record["reason"], row["reason"]) == (reason, reason, reason or "")
+    for has_name in (tags.name, record["name"], row["name"], record["hashtags"], record["place"], "Taj" in tags.xmp()):
+        assert bool(has_name) == known
+    assert (record["label"], row["label"]) == ("Taj Mahal", "Taj Mahal")
+    assert record.keys() == NO_RECORD.keys()
+    assert ("minimum of 98%" in tags.statement) == (reason == "confidence")
 
 
 def test_candidates_have_their_proper_names_and_none_is_lost():
