@@ -182,7 +182,10 @@ def test_batch_normalisation_of_single_photos_is_refused_before_a_folder_is_writ
         {"batch_size": 2},
         {"batch_size": 17},  # 18 photos: the last batch of one is filled up
         {"batch_size": 1, "freeze": "backbone", "augment": "classic"},  # frozen normalisation uses running statistics
-        {"batch_size": 1, "model": "landmark_cnn", "model_args": {"channels": [8], "depths": [1], "strides": [2], "norm": False}},
+        {
+            "batch_size": 1, "model": "landmark_cnn",
+            "model_args": {"channels": [8], "depths": [1], "strides": [2], "norm": False},
+        },
     ],
 )  # fmt: skip
 def test_what_can_be_trained_on_few_photos_at_a_time_is(knobs, shared_data, tmp_path):
@@ -209,7 +212,13 @@ def test_a_run_that_fails_before_its_first_checkpoint_leaves_no_folder(when, dat
             knobs = {"learning_rate": 1e30}
         elif when == "features":
             patch.setattr("train.engine.linear_probe.backbone_features", failing(LandmarkError("features")))
-            knobs = {"model": "test_resnet", "model_args": {}, "image_size": 64, "freeze": "backbone", "augment": "none"}
+            knobs = {
+                "model": "test_resnet",
+                "model_args": {},
+                "image_size": 64,
+                "freeze": "backbone",
+                "augment": "none",
+            }
             arguments["pretrained_weights"] = pretrained
         elif when == "interrupted":
             patch.setattr(Engine, "train_batch", failing(KeyboardInterrupt()))
