@@ -5,37 +5,36 @@ LANDMARK_NAMESPACE=owner python app.py
 """
 
 import os
+import signal
 import sys
-import tempfile
 from typing import Annotated
 
 # A Space with ZeroGPU has a GPU only while a function needs one; models move to it at the start.
 if ZERO_GPU := bool(os.environ.get("SPACES_ZERO_GPU")):
     import spaces  # before anything that touches CUDA
 
+from landmark_models.errors import LandmarkError, run_command
+from landmark_models.page.environment import check_address, has_screen, provide_caches, requested_port
 from landmark_models.page.uploads import keep_sweeping, upload_folder
 
 # Read by gradio. Uploads get a folder of their own, since everything old in it is deleted.
 os.environ.setdefault("GRADIO_ANALYTICS_ENABLED", "False")
-UPLOADS = upload_folder(os.environ.get("GRADIO_TEMP_DIR") or tempfile.gettempdir())
+try:
+    UPLOADS = upload_folder(os.environ.get("GRADIO_TEMP_DIR"))
+    requested_port()
+except LandmarkError as error:
+    sys.exit(f"Error: {error}")
 os.environ["GRADIO_TEMP_DIR"] = str(UPLOADS)
+provide_caches(UPLOADS.parent / "cache")
 
 import typer
 
-from landmark_models import LandmarkError, models
+from landmark_models import models
 from landmark_models.devices import best_device
-from landmark_models.errors import run_command
 from landmark_models.page.facts import example_photos
 from landmark_models.page.fetching import guard_fetching
 from landmark_models.page.layout import LAUNCH_OPTIONS, build
 from landmark_models.page.serving import Serving
-
-
-def has_screen() -> bool:
-    """Whether a browser can be opened here: not on a Space, nor on a server without a display."""
-    if os.environ.get("SPACE_ID"):
-        return False
-    return sys.platform in ("darwin", "win32") or bool(os.environ.get("DISPLAY") or os.environ.get("WAYLAND_DISPLAY"))
 
 
 def main(
@@ -57,6 +56,8 @@ def main(
 
     It opens even if the model isn't available: the last copy that worked serves then, else the embedded model.
     """
+    signal.signal(signal.SIGTERM, lambda *_: sys.exit(128 + signal.SIGTERM))  # so that the uploads are removed
+    check_address(port)
     serving = Serving(model or None, namespace or None, best_device(), keep_checking=not ZERO_GPU)
     classifier, why = serving.current
     source = classifier.source
@@ -69,9 +70,8 @@ def main(
     page = build(serving, examples, spaces.GPU if ZERO_GPU else None)
     try:
         page.launch(server_port=port, inbrowser=has_screen(), footer_links=["api"], **LAUNCH_OPTIONS)
-    except OSError:
-        taken = f"port {port} is" if port else "ports 7860 to 7959 are"
-        raise LandmarkError(f"The page can't be opened: {taken} taken; choose another with --port.") from None
+    except OSError as error:
+        raise LandmarkError(f"The page can't be opened: {error}") from None
 
 
 if __name__ == "__main__":

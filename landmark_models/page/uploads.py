@@ -1,9 +1,12 @@
 """Uploads: the folder they are kept in, which files count as uploaded, and when they are deleted."""
 
+import atexit
 import contextlib
+import errno
 import filecmp
-import getpass
+import logging
 import os
+import shutil
 import stat
 import tempfile
 import threading
@@ -12,25 +15,91 @@ from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
-from landmark_models.errors import PhotoError
+from filelock import FileLock, Timeout
+
+from landmark_models.errors import LandmarkError, PhotoError, reason
 
 LIFETIME = 1800  # seconds that an upload stays on the server, until the next sweep after that
 SWEEP_INTERVAL = 600  # seconds
 
+_PREFIX = "page-"  # of the folders, beside each other
+_LOCK_TIMEOUT = 10.0  # seconds
+_log = logging.getLogger(__name__)
+_held_locks: list[FileLock] = []  # a lock ends with its process
 
-def upload_folder(parent: str | os.PathLike[str]) -> Path:
-    """A folder for uploads that only this user can read and whose whole content may be deleted.
 
-    It is the same one at the next start, so that leftovers of a killed page are swept too.
+def upload_folder(parent: str | os.PathLike[str] | None = None) -> Path:
+    """A new folder, by default among the temporary files, for uploads that only this user can read and whose whole content may be deleted.
+
+    It belongs to this process alone and is removed when that ends. Folders of this user's pages that were killed are
+    removed first, since nobody else would. The folder above it is this user's alone, too.
+
+    Raises:
+        LandmarkError: nowhere can a folder be made.
     """
-    folder = Path(parent) / f"landmark-page-{getpass.getuser()}"
-    with contextlib.suppress(OSError):
-        folder.mkdir(mode=0o700, parents=True, exist_ok=True)
-        state = folder.lstat()
-        if stat.S_ISDIR(state.st_mode) and (not hasattr(os, "getuid") or state.st_uid == os.getuid()):
-            folder.chmod(0o700)
-            return folder
-    return Path(tempfile.mkdtemp(prefix="landmark-page-"))  # that name is taken by a link or by somebody else's folder
+    try:
+        try:
+            shared = _private_folder(Path(parent or tempfile.gettempdir()))
+        except OSError:  # not writable, or not ours
+            shared = Path(tempfile.mkdtemp(prefix="landmark-pages-"))
+        try:
+            folder = _folder_beside_others(shared)
+        except NotImplementedError:  # no file locks there, so no page can tell which folders are abandoned
+            folder = Path(tempfile.mkdtemp(prefix="unlocked-", dir=shared))
+    except OSError as error:
+        raise LandmarkError(
+            f"There is no folder that uploads could be written to ({reason(error)}): set TMPDIR to one."
+        ) from None
+    atexit.register(_remove_own, folder, os.getpid())
+    return folder
+
+
+def _private_folder(parent: Path) -> Path:
+    """This user's own folder in a parent; an `OSError` if its name is taken by a link or by somebody else."""
+    user = f"-{os.getuid()}" if hasattr(os, "getuid") else ""  # a container's user may have no name
+    folder = parent / f"landmark-pages{user}"
+    folder.mkdir(mode=0o700, parents=True, exist_ok=True)
+    state = folder.lstat()
+    if not stat.S_ISDIR(state.st_mode) or (user and state.st_uid != os.getuid()):
+        raise NotADirectoryError(f"{folder} is somebody else's.")
+    folder.chmod(0o700)
+    return folder
+
+
+def _folder_beside_others(parent: Path) -> Path:
+    """A new, locked folder; those whose lock nobody holds are removed."""
+    with FileLock(parent / ".lock", timeout=_LOCK_TIMEOUT):  # or a folder might be removed before it is locked
+        for other in parent.glob(f"{_PREFIX}*"):
+            if other.is_dir() and not other.is_symlink():
+                _remove_if_abandoned(other)
+        folder = Path(tempfile.mkdtemp(prefix=_PREFIX, dir=parent))
+        lock = _lock_of(folder)
+        lock.acquire(blocking=False)
+        _held_locks.append(lock)
+    return folder
+
+
+def _lock_of(folder: Path) -> FileLock:
+    # A lock rather than the process's number: containers that share a folder may all be process 1.
+    return FileLock(folder.with_name(f"{folder.name}.lock"))
+
+
+def _remove_if_abandoned(folder: Path) -> None:
+    lock = _lock_of(folder)
+    try:
+        lock.acquire(blocking=False)
+    except Timeout:
+        return  # its page still runs
+    shutil.rmtree(folder, ignore_errors=True)  # follows no links
+    lock.release()
+    Path(lock.lock_file).unlink(missing_ok=True)
+
+
+def _remove_own(folder: Path, process: int) -> None:
+    if os.getpid() == process:  # not in a process that was forked from the page
+        shutil.rmtree(folder, ignore_errors=True)
+        with contextlib.suppress(OSError):
+            Path(_lock_of(folder).lock_file).unlink()
 
 
 def uploaded_file(photo: Any, folder: Path) -> Path:
@@ -65,23 +134,31 @@ def sweep(folder: Path, keep: Sequence[Path] = (), older_than: float = LIFETIME)
     in seconds.
     """
     limit = time.time() - older_than
-    for file in sorted(folder.rglob("*"), reverse=True):  # a folder comes after its content
-        with contextlib.suppress(OSError):
-            is_example = any(file.name == photo.name and filecmp.cmp(file, photo, shallow=False) for photo in keep)
-            if is_example or file.lstat().st_mtime >= limit:
-                continue
-            if file.is_dir() and not file.is_symlink():
-                file.rmdir()  # fails while the folder holds something
-            else:
-                file.unlink()
+    for parent, folders, names in os.walk(folder, topdown=False):
+        for file in (Path(parent, name) for name in [*names, *folders]):
+            try:
+                is_example = any(file.name == photo.name and filecmp.cmp(file, photo, shallow=False) for photo in keep)
+                if is_example or file.lstat().st_mtime >= limit:
+                    continue
+                if file.is_dir() and not file.is_symlink():
+                    file.rmdir()
+                else:
+                    file.unlink()
+            except OSError as error:
+                # Another sweep was faster, or the folder still holds something.
+                if error.errno not in (errno.ENOENT, errno.ENOTEMPTY, errno.EEXIST):
+                    _log.warning("An old upload can't be deleted: %s", error)
 
 
 def keep_sweeping(folder: Path, keep: Sequence[Path]) -> None:
-    """Sweep now and every `SWEEP_INTERVAL` seconds, in the background."""
+    """Sweep now and every `SWEEP_INTERVAL` seconds, in the background, whatever happens to a sweep."""
 
     def run() -> None:
         while True:
-            sweep(folder, keep)
+            try:
+                sweep(folder, keep)
+            except Exception:
+                _log.exception("A sweep of old uploads failed; the next one comes in %d s.", SWEEP_INTERVAL)
             time.sleep(SWEEP_INTERVAL)
 
     threading.Thread(target=run, name="sweep", daemon=True).start()

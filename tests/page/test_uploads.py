@@ -1,6 +1,11 @@
 import asyncio
 import http.server
+import os
+import shutil
 import socket
+import subprocess
+import sys
+import tempfile
 import threading
 import time
 from pathlib import Path
@@ -12,7 +17,7 @@ from gradio_client import handle_file
 from gradio_client.exceptions import AppError
 from helpers.pages import post
 
-from landmark_models import LandmarkClassifier, PhotoError
+from landmark_models import LandmarkClassifier, LandmarkError, PhotoError
 from landmark_models.page import fetching, uploads
 from landmark_models.page.facts import GRADIO_EXAMPLES, gradio_examples
 
@@ -147,18 +152,69 @@ def test_public_addresses_are_accepted():
     assert fetching._is_public("2001:4860:4860::8888")
 
 
-def test_the_folder_for_uploads_is_the_pages_own(tmp_path):
+UPLOAD_FOLDER = "import sys; from landmark_models.page.uploads import upload_folder; print(upload_folder(sys.argv[1]))"
+
+
+def another_page(parent: Path, end: str, **options) -> subprocess.Popen:
+    """A process with an upload folder of its own, whose path it prints before it ends, or doesn't."""
+    command = [sys.executable, "-c", f"{UPLOAD_FOLDER}; sys.stdout.flush(); {end}", str(parent)]
+    return subprocess.Popen(command, stdin=subprocess.PIPE, stdout=subprocess.PIPE, text=True, **options)
+
+
+def test_each_page_has_a_folder_of_its_own_and_those_of_dead_pages_are_removed(tmp_path):
     folder = uploads.upload_folder(tmp_path)
-    assert folder.parent == tmp_path
     assert folder.stat().st_mode & 0o777 == 0o700
-    assert uploads.upload_folder(tmp_path) == folder
-    folder.rmdir()
-    (tmp_path / "home").mkdir()
-    folder.symlink_to(tmp_path / "home")  # by somebody who wants it swept
+    assert folder.parent.stat().st_mode & 0o777 == 0o700
+    (tmp_path / "precious").write_text("")
+    with another_page(tmp_path, "sys.stdin.read()") as running:
+        running_folder = Path(running.stdout.readline().strip())
+        (folder / "photo.jpg").write_text("")
+        (running_folder / "photo.jpg").write_text("")
+        with another_page(tmp_path, "import os; os.kill(os.getpid(), 9)") as killed:
+            killed_folder = Path(killed.stdout.readline().strip())
+        (killed_folder / "photo.jpg").write_text("")
+        (killed_folder / "link").symlink_to(tmp_path)
+        last = uploads.upload_folder(tmp_path)
+        assert len({folder, running_folder, killed_folder, last}) == 4
+        assert not killed_folder.exists()
+        assert (folder / "photo.jpg").exists()
+        assert (running_folder / "photo.jpg").exists()
+        running.stdin.close()
+        running.wait()
+    assert not running_folder.exists()  # it ended in peace, and cleared up
+    assert (tmp_path / "precious").exists()
+
+
+def test_a_folder_that_is_a_link_or_somebody_elses_is_left_alone(tmp_path):
+    shared = uploads.upload_folder(tmp_path).parent
+    shutil.rmtree(shared)
+    (tmp_path / "home" / "page-1").mkdir(parents=True)
+    shared.symlink_to(tmp_path / "home")  # by somebody who wants it swept
     other = uploads.upload_folder(tmp_path)
-    assert other != folder
+    assert not other.is_relative_to(tmp_path)
     assert other.stat().st_mode & 0o777 == 0o700
+    assert (tmp_path / "home" / "page-1").is_dir()
     other.rmdir()
+
+
+@pytest.mark.skipif(not hasattr(os, "setuid") or os.getuid() != 0, reason="only root may become a user without a name")
+def test_a_user_without_a_name_or_a_home_gets_a_folder_too():
+    script = (
+        "import os, sys; from landmark_models.page.uploads import upload_folder\n"
+        "os.setgroups([]); os.setgid(54321); os.setuid(54321); print(upload_folder(sys.argv[1]))"
+    )
+    with tempfile.TemporaryDirectory() as folder:
+        Path(folder).chmod(0o777)
+        done = subprocess.run([sys.executable, "-c", script, folder], capture_output=True, text=True, env={})
+        assert done.stderr == ""
+        assert Path(done.stdout.strip()).parent == Path(folder, "landmark-pages-54321")
+
+
+def test_where_nothing_can_be_written_a_sentence_says_so(tmp_path, monkeypatch):
+    (tmp_path / "file").write_text("")
+    monkeypatch.setattr(tempfile, "tempdir", str(tmp_path / "file"))
+    with pytest.raises(LandmarkError, match="no folder that uploads could be written to"):
+        uploads.upload_folder(tmp_path / "file")
 
 
 def test_a_sweep_takes_old_files_and_empty_folders_and_follows_no_link(tmp_path):
@@ -170,3 +226,44 @@ def test_a_sweep_takes_old_files_and_empty_folders_and_follows_no_link(tmp_path)
     uploads.sweep(folder, older_than=-1)
     assert list(folder.iterdir()) == []
     assert (tmp_path / "precious").is_file()
+
+
+def test_a_sweep_survives_folders_that_vanish_while_it_walks(tmp_path, monkeypatch):
+    for index in range(20):
+        (tmp_path / f"hash-{index}").mkdir()
+        (tmp_path / f"hash-{index}" / "photo.jpg").write_text("")
+    scandir = os.scandir
+
+    def vanishing(path):
+        if "hash-" in str(path):
+            shutil.rmtree(path)  # another sweep, an administrator, a cleaner of temporary files
+        return scandir(path)
+
+    monkeypatch.setattr(os, "scandir", vanishing)
+    uploads.sweep(tmp_path, older_than=-1)
+    monkeypatch.undo()
+    assert list(tmp_path.iterdir()) == []
+
+
+def test_sweeping_goes_on_after_a_failure_and_reports_it(tmp_path, monkeypatch, caplog):
+    rounds, enough = [], threading.Event()
+
+    def fail(*_):
+        rounds.append(1)
+        if len(rounds) == 3:
+            enough.set()
+        raise RuntimeError("a disk that is gone")
+
+    monkeypatch.setattr(uploads, "sweep", fail)
+    monkeypatch.setattr(uploads, "SWEEP_INTERVAL", 0.01)
+    uploads.keep_sweeping(tmp_path, [])
+    assert enough.wait(10)
+    monkeypatch.setattr(uploads, "sweep", lambda *_: sys.exit())  # ends the thread
+    assert "a disk that is gone" in caplog.text
+
+
+def test_an_upload_that_cannot_be_deleted_is_reported(tmp_path, monkeypatch, caplog):
+    (tmp_path / "photo.jpg").write_text("")
+    monkeypatch.setattr(Path, "unlink", lambda *_: (_ for _ in ()).throw(PermissionError(13, "no", "photo.jpg")))
+    uploads.sweep(tmp_path, older_than=-1)
+    assert "An old upload can't be deleted" in caplog.text
