@@ -18,11 +18,11 @@ if TYPE_CHECKING:
 
 def open_exported(model: str | Path) -> "Subject | None":
     """The file of `train.export` that this names; None if it names a MODEL."""
-    from landmark_models.models import EMBEDDED, PREFIX
+    from landmark_models.models import EMBEDDED, on_hub
     from train.hub import SUFFIXES
     from train.hub.exported_model import exported_subject
 
-    is_model = str(model) in EMBEDDED or str(model).startswith(PREFIX) or Path(model).is_dir()
+    is_model = str(model) in EMBEDDED or on_hub(str(model)) or Path(model).is_dir()
     return None if is_model or Path(model).suffix not in SUFFIXES else exported_subject(model)
 
 

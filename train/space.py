@@ -23,7 +23,9 @@ def command(
     ] = "zero-a10g",
 ) -> None:
     """Put the page on the Hugging Face Hub as a Space. Log in with `hf auth login`, or set HF_TOKEN."""
-    if model and not model.startswith("hf-hub:"):
+    from landmark_models.models import on_hub
+
+    if model and not on_hub(model):
         raise LandmarkError(f"A Space serves a model from the Hub, hf-hub:owner/name, not {model}; publish it first.")
 
     from train.hub.spaces import publish_space

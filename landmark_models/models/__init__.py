@@ -1,6 +1,6 @@
 """Model folders: write, check and build them, load them from disk or the Hub, choose the best, explain failures."""
 
 from landmark_models.models.folder import save
-from landmark_models.models.hub import EMBEDDED, PREFIX, TAG, Best, LoadedModel, best, examples, load
+from landmark_models.models.hub import EMBEDDED, PREFIX, TAG, Best, LoadedModel, best, examples, load, on_hub, repo_id
 
-__all__ = ["EMBEDDED", "PREFIX", "TAG", "Best", "LoadedModel", "best", "examples", "load", "save"]
+__all__ = ["EMBEDDED", "PREFIX", "TAG", "Best", "LoadedModel", "best", "examples", "load", "on_hub", "repo_id", "save"]

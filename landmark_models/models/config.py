@@ -35,6 +35,7 @@ def read_config(file: Path, source: str) -> dict[str, Any]:
         raise ModelError(f"{name} can't be read: {error}") from None
     if not isinstance(config, dict):
         raise ModelError(f"{name} isn't a mapping.")
+    config = _in_todays_form(config)
     if not isinstance(config.get("architecture"), str) or not isinstance(config.get("pretrained_cfg"), dict):
         raise ModelError(f"{name} lacks the architecture or pretrained_cfg that timm writes.")
     if not all(isinstance(config.setdefault(block, {}), dict) for block in ("landmark", "model_args")):
@@ -42,6 +43,21 @@ def read_config(file: Path, source: str) -> dict[str, Any]:
     _check_labels(config, name)
     _check_landmark(config["landmark"], name)
     _check_preprocessing(config["pretrained_cfg"], source)
+    return config
+
+
+def _in_todays_form(config: dict[str, Any]) -> dict[str, Any]:
+    """A config in timm's present form; the older one had all in one mapping, the labels as `labels`."""
+    if "pretrained_cfg" not in config and "architecture" in config:
+        own: dict[str, Any] = {
+            key: config.pop(key) for key in ("architecture", "model_args", "landmark") if key in config
+        }
+        config = {**own, "pretrained_cfg": config}
+    cfg = config.get("pretrained_cfg")
+    named = [block.get(key) for block in (config, cfg) if isinstance(block, dict) for key in ("label_names", "labels")]
+    if isinstance(cfg, dict) and (labels := next((names for names in named if names is not None), None)):
+        config["label_names"] = labels
+        config.setdefault("num_classes", cfg.get("num_classes", len(labels)))
     return config
 
 

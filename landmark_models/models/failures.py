@@ -1,11 +1,15 @@
 """Failed calls to the Hugging Face Hub: which are worth retrying, and what to tell a person."""
 
+import logging
 import threading
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from concurrent.futures import Future
+from contextlib import contextmanager
 from typing import TypeVar
+from urllib.parse import urlsplit
 
+from huggingface_hub import HfApi
 from huggingface_hub.errors import (
     GatedRepoError,
     HfHubHTTPError,
@@ -20,6 +24,7 @@ from huggingface_hub.errors import (
 _ATTEMPTS = 3
 _FIRST_WAIT = 1.0  # seconds
 _MAX_WAIT = 60.0  # seconds that the Hub may ask us to wait before the next attempt
+_QUICK = 3.0  # seconds; a connection that takes longer to fail isn't tried again, so that a person hears of it soon
 _HTTPError = HfHubHTTPError.__bases__[0]  # httpx.HTTPError in huggingface_hub 1.x, httpx2.HTTPError in 2.x
 
 _LOG_IN = "Run `hf auth login`, or set HF_TOKEN."
@@ -37,7 +42,7 @@ _BY_STATUS = {
 _BY_TYPE: dict[type[BaseException], str] = {  # the first that matches
     HFValidationError: "that isn't a valid repository name. {error}",
     LocalTokenNotFoundError: f"you are not logged in to the Hub. {_LOG_IN}",
-    TimeoutError: "the Hub does not answer. Try again later.",
+    TimeoutError: "the Hub does not answer at {endpoint}. Try again later.",
     OfflineModeIsEnabled: "HF_HUB_OFFLINE is set.",
     GatedRepoError: f"it is gated. Ask for access on its page. Then: {_LOG_IN}",
     RepositoryNotFoundError: f"there is none of that name, or it is private. If it is: {_LOG_IN}",
@@ -50,19 +55,44 @@ _T = TypeVar("_T")
 def with_retries(call: Callable[[], _T]) -> _T:
     """Call the Hub, and retry transient failures: 429, 5xx, a lost connection.
 
-    For the calls that huggingface_hub itself makes only once.
+    For the calls that huggingface_hub itself makes only once. What it prints of each failed attempt is left out: the
+    last failure is reported in a sentence.
     """
-    for attempt in range(1, _ATTEMPTS):
-        try:
-            return call()
-        except Exception as error:
-            retried_already = isinstance(error, LocalEntryNotFoundError)
-            if retried_already or not is_transient(error):
-                raise
-            response = getattr(_cause(error), "response", None)
-            wait = response.headers.get("Retry-After", "") if response is not None else ""
-            time.sleep(min(float(wait), _MAX_WAIT) if wait.isdigit() else _FIRST_WAIT * 2 ** (attempt - 1))
-    return call()
+    with _quiet():
+        for attempt in range(1, _ATTEMPTS):
+            started = time.monotonic()
+            try:
+                return call()
+            except Exception as error:
+                retried_already = isinstance(error, LocalEntryNotFoundError)
+                slow = _status(_cause(error)) is None and time.monotonic() - started > _QUICK
+                if retried_already or slow or not is_transient(error):
+                    raise
+                response = getattr(_cause(error), "response", None)
+                wait = response.headers.get("Retry-After", "") if response is not None else ""
+                time.sleep(min(float(wait), _MAX_WAIT) if wait.isdigit() else _FIRST_WAIT * 2 ** (attempt - 1))
+        return call()
+
+
+@contextmanager
+def _quiet() -> Iterator[None]:
+    """Keep huggingface_hub's warnings about failed attempts in this thread from being printed."""
+    logger, thread = logging.getLogger("huggingface_hub.utils._http"), threading.get_ident()
+
+    def is_shown(record: logging.LogRecord) -> bool:
+        return record.thread != thread or record.levelno > logging.WARNING
+
+    logger.addFilter(is_shown)
+    try:
+        yield
+    finally:
+        logger.removeFilter(is_shown)
+
+
+def endpoint() -> str:
+    """The Hub's address, as HF_ENDPOINT has it, without any user and password in it."""
+    parts = urlsplit(HfApi().endpoint)
+    return parts._replace(netloc=parts.netloc.rpartition("@")[2]).geturl()
 
 
 def in_background(call: Callable[[], _T]) -> Future[_T]:
@@ -103,6 +133,12 @@ def is_transient(error: BaseException) -> bool:
     return isinstance(cause, _HTTPError | TimeoutError) or "Consistency check" in str(cause)
 
 
+def is_local(error: BaseException) -> bool:
+    """Whether not the Hub but this machine failed, such as its disk, or the Hub may not be asked."""
+    cause = _cause(error)
+    return isinstance(cause, OSError) and not isinstance(cause, _HTTPError)
+
+
 def describe_failure(what: str, error: BaseException) -> str:
     """A sentence for any error of huggingface_hub: what failed, why, and what to do. It never contains a token."""
     cause = _cause(error)
@@ -110,5 +146,5 @@ def describe_failure(what: str, error: BaseException) -> str:
     text = (str(cause).strip() or type(cause).__name__).replace("\n", " ")[:300]
     why = next((why for kind, why in _BY_TYPE.items() if isinstance(cause, kind)), None) or _BY_STATUS.get(status or 0)
     if why is None and status is None and isinstance(cause, _HTTPError):
-        why = "the Hub can't be reached ({error}). Is the network up?"
-    return f"{what}: {(why or '{error}').format(status=status, error=text)}"
+        why = "the Hub can't be reached at {endpoint} ({error}). Is the network up?"
+    return f"{what}: {(why or '{error}').format(status=status, error=text, endpoint=endpoint())}"

@@ -12,22 +12,31 @@ from functools import partial
 from pathlib import Path
 from typing import Any
 
-from huggingface_hub import HfApi, hf_hub_download, try_to_load_from_cache
-from huggingface_hub.errors import OfflineModeIsEnabled
+from huggingface_hub import HfApi, ModelInfo, constants, get_session, hf_hub_download, try_to_load_from_cache
+from huggingface_hub.errors import RevisionNotFoundError
+from huggingface_hub.file_download import repo_folder_name
 from torch import nn
 
 from landmark_models.errors import ModelError
 from landmark_models.models.config import CONFIG_FILE, MAX_CONFIG_BYTES, read_config
-from landmark_models.models.failures import describe_failure, in_background, is_transient, with_retries
+from landmark_models.models.failures import (
+    describe_failure,
+    endpoint,
+    in_background,
+    is_local,
+    is_transient,
+    with_retries,
+)
 from landmark_models.models.folder import MAX_WEIGHTS_BYTES, WEIGHTS_FILE, build, read_statistics
 from landmark_models.networks.statistics import MAX_STATISTICS_BYTES, STATISTICS_FILE, FeatureStatistics
 
 # The models that come with the package, by name.
 EMBEDDED = {name: Path(__file__).parents[1] / name for name in ("default", "compact")}
 PREFIX = "hf-hub:"
+_OLD_PREFIX = "hf_hub:"  # what timm wrote at first, and still takes
 TAG = "landmark-classification"  # of the models on the Hub that `best` compares
 
-_TIMEOUT = 10.0  # seconds that the Hub has to answer a request
+_TIMEOUT = 8.0  # seconds that the Hub has to answer a request
 _LIST_TIMEOUT = 60.0  # seconds that listing models may take, with all retries
 _ATTEMPTS = 3
 _MAX_EXAMPLES = 6
@@ -65,17 +74,29 @@ class LoadedModel:
         return dict(self.config["landmark"])
 
 
+def on_hub(model: str) -> bool:
+    """Whether a MODEL names a repository on the Hub."""
+    return model.startswith((PREFIX, _OLD_PREFIX))
+
+
+def repo_id(model: str) -> str:
+    """The `owner/name` of a MODEL on the Hub."""
+    return model[len(PREFIX) :].partition("@")[0]
+
+
 def load(model: str | os.PathLike[str] = "default", *, cached_only: bool = False) -> LoadedModel:
     """Load a MODEL: `default`, `compact`, a model folder, a run folder (its `model/`), `hf-hub:owner/name[@revision]`.
 
-    Only `config.json` and safetensors files are ever read; nothing is executed or unpickled. If the Hub can't be
-    reached, or with `cached_only`, the copy of that revision that was loaded last is used.
+    A revision is a branch, a tag, or a commit, which may be shortened. Only `config.json` and safetensors files are
+    ever read; nothing is executed or unpickled. If the Hub can't be reached, if the cache can't be written, or with
+    `cached_only`, the copy of that revision that was loaded last is used.
 
     Raises:
         ModelError: it does not exist, can't be downloaded, exceeds a limit, or its files don't fit together.
     """
     source = os.fspath(model)
-    if source.startswith(PREFIX):
+    if on_hub(source):
+        source = PREFIX + source[len(PREFIX) :]
         folder, note = _download(source.removeprefix(PREFIX), cached_only)
         revision: str | None = folder.name
     else:
@@ -106,9 +127,10 @@ def _download(name: str, cached_only: bool) -> tuple[Path, str]:
             try:
                 return with_retries(partial(_download_now, repo_id, revision)), ""
             except Exception as error:
-                if not (is_transient(error) or isinstance(error, OfflineModeIsEnabled)):
+                if not (is_transient(error) or is_local(error)):
                     raise
                 failure = describe_failure(f"{PREFIX}{name} can't be downloaded", error)
+        revision = _cached_commit(repo_id, revision) or revision
         files = [try_to_load_from_cache(repo_id, file, revision=revision) for file in (CONFIG_FILE, WEIGHTS_FILE)]
     except ModelError:
         raise
@@ -119,6 +141,19 @@ def _download(name: str, cached_only: bool) -> tuple[Path, str]:
     return Path(str(files[0])).parent, failure
 
 
+def _is_short_commit(revision: str) -> bool:
+    return re.fullmatch(r"[0-9a-f]{7,39}", revision) is not None
+
+
+def _cached_commit(repo_id: str, revision: str) -> str | None:
+    """The one commit in the cache that a shortened one stands for."""
+    if not _is_short_commit(revision):
+        return None
+    snapshots = Path(constants.HF_HUB_CACHE, repo_folder_name(repo_id=repo_id, repo_type="model"), "snapshots")
+    commits = [folder.name for folder in snapshots.glob(f"{revision}*")]
+    return commits[0] if len(commits) == 1 else None
+
+
 def _download_now(repo_id: str, revision: str) -> Path:
     """Check what a repository contains, then download exactly that commit.
 
@@ -126,11 +161,15 @@ def _download_now(repo_id: str, revision: str) -> Path:
     place.
     """
     for _ in range(_ATTEMPTS):
-        commit, _, has_statistics = check_repository(repo_id, revision)
+        # Looking up a host's name has no timeout of its own.
+        commit, _, has_statistics = in_background(partial(check_repository, repo_id, revision)).result(1.1 * _TIMEOUT)
         for name in (WEIGHTS_FILE, *[STATISTICS_FILE] * has_statistics):
             hf_hub_download(repo_id, name, revision=commit)
         folder = Path(hf_hub_download(repo_id, CONFIG_FILE, revision=commit)).parent
-        if revision == commit or Path(hf_hub_download(repo_id, CONFIG_FILE, revision=revision)).parent == folder:
+        by_name = folder
+        if not commit.startswith(revision):
+            by_name = Path(hf_hub_download(repo_id, CONFIG_FILE, revision=revision)).parent
+        if by_name == folder:
             return folder
     raise ModelError(f"{PREFIX}{repo_id} changes faster than it can be downloaded; name one of its commits.")
 
@@ -141,7 +180,7 @@ def check_repository(repo_id: str, revision: str | None = None) -> tuple[str, in
     Raises:
         ModelError: a file is missing or too large.
     """
-    info = HfApi().model_info(repo_id, revision=revision, files_metadata=True, timeout=_TIMEOUT)
+    info = _info(repo_id, revision)
     sizes = {sibling.rfilename: sibling.size or 0 for sibling in info.siblings or []}
     limits = {CONFIG_FILE: MAX_CONFIG_BYTES, WEIGHTS_FILE: MAX_WEIGHTS_BYTES, STATISTICS_FILE: MAX_STATISTICS_BYTES}
     for name, limit in limits.items():
@@ -152,6 +191,21 @@ def check_repository(repo_id: str, revision: str | None = None) -> tuple[str, in
     return str(info.sha), sizes[WEIGHTS_FILE], STATISTICS_FILE in sizes
 
 
+def _info(repo_id: str, revision: str | None) -> ModelInfo:
+    """What the Hub says about a repository at a revision, with the sizes of its files."""
+    ask = partial(HfApi().model_info, repo_id, files_metadata=True, timeout=_TIMEOUT)
+    try:
+        return ask(revision=revision)
+    except RevisionNotFoundError:
+        if not _is_short_commit(revision or ""):
+            raise
+        commits = [commit.commit_id for commit in HfApi().list_repo_commits(repo_id)]
+        matches = [commit for commit in commits if commit.startswith(str(revision))]
+        if len(matches) != 1:
+            raise
+        return ask(revision=matches[0])
+
+
 def examples(source: str, revision: str | None = None) -> list[Path]:
     """The example photos that come with a MODEL, `examples/*.jpg`; none if the Hub doesn't send them within seconds.
 
@@ -160,16 +214,16 @@ def examples(source: str, revision: str | None = None) -> list[Path]:
     if revision is None:
         folder = EMBEDDED.get(source, Path(source))
         return sorted((folder / "examples").glob("*.jpg"))[:_MAX_EXAMPLES]
-    repo_id = source.removeprefix(PREFIX).partition("@")[0]
+    name = repo_id(source)
 
     def download() -> list[Path]:
-        info = HfApi().model_info(repo_id, revision=revision, files_metadata=True, timeout=_TIMEOUT)
-        names = [file.rfilename for file in info.siblings or [] if (file.size or 0) <= _MAX_EXAMPLE_BYTES]
-        chosen = sorted(name for name in names if re.fullmatch(r"examples/[^/]+\.jpg", name))[:_MAX_EXAMPLES]
-        return [Path(hf_hub_download(repo_id, name, revision=revision)) for name in chosen]
+        info = HfApi().model_info(name, revision=revision, files_metadata=True, timeout=_TIMEOUT)
+        files = [file.rfilename for file in info.siblings or [] if (file.size or 0) <= _MAX_EXAMPLE_BYTES]
+        chosen = sorted(file for file in files if re.fullmatch(r"examples/[^/]+\.jpg", file))[:_MAX_EXAMPLES]
+        return [Path(hf_hub_download(name, file, revision=revision)) for file in chosen]
 
     try:
-        return in_background(download).result(_TIMEOUT)
+        return in_background(partial(with_retries, download)).result(_TIMEOUT)
     except Exception:  # the page works without them
         return []
 
@@ -201,6 +255,9 @@ def best(namespace: str) -> Best:
         ModelError: the Hub can't be reached, or no model there can be compared.
     """
     try:
+        # The listing's own retries take half a minute where the Hub can't be reached at all.
+        reach = partial(get_session().head, endpoint(), timeout=_TIMEOUT)
+        in_background(partial(with_retries, reach)).result(1.1 * _TIMEOUT)
         listing = in_background(partial(with_retries, lambda: list(HfApi().list_models(author=namespace, filter=TAG))))
         names = sorted(model.id for model in listing.result(_LIST_TIMEOUT))
     except Exception as error:

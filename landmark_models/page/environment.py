@@ -20,7 +20,8 @@ def provide_caches(folder: Path) -> None:
 
     It must run before they are imported. Models that lie in a read-only cache are still used from there.
     """
-    cache = Path(os.environ.get("XDG_CACHE_HOME") or os.path.expanduser("~/.cache"))
+    # Unlike this function, Path.expanduser raises where the home isn't known.
+    cache = Path(os.environ.get("XDG_CACHE_HOME") or os.path.expanduser("~/.cache"))  # noqa: PTH111
     if not _is_writable(cache):
         if (hub := cache / "huggingface").is_dir():
             os.environ.setdefault("HF_HOME", str(hub))

@@ -22,7 +22,8 @@ _LIMITS = (
 
 def model_facts(classifier: LandmarkClassifier, why: str) -> str:
     """Facts about a model and, after them, why it is the one that serves."""
-    name = f"Model **{for_markdown(classifier.source.removeprefix(models.PREFIX).partition('@')[0])}**"
+    source = classifier.source
+    name = f"Model **{for_markdown(models.repo_id(source) if models.on_hub(source) else source)}**"
     if classifier.source in models.EMBEDDED:
         name = "The embedded model" if classifier.source == "default" else f"The embedded model {classifier.source}"
     revision = f", revision `{classifier.revision[:12]}`," if classifier.revision else ""

@@ -16,7 +16,7 @@ from landmark_models import models
 from landmark_models.classifier import LandmarkClassifier
 from landmark_models.errors import LandmarkError, ModelError
 from landmark_models.files import write_json
-from landmark_models.models.failures import in_background
+from landmark_models.models.failures import endpoint, in_background
 
 HUB_TIMEOUT = 10.0  # seconds that a start waits for the Hub
 CHECK_INTERVAL = 3 * 3600.0  # seconds between two checks for a newer model
@@ -35,7 +35,7 @@ class Serving:
 
     A model on the Hub is loaded in the background. If that takes longer than `HUB_TIMEOUT` or fails, the last copy that
     answered serves, else the embedded model. The Hub is checked again every few hours; a new model takes over once it
-    has answered a photo.
+    has answered a photo. A model on this machine is there or isn't, so nothing stands in for it.
 
     Args:
         model: a MODEL; without it, the `namespace` decides.
@@ -43,6 +43,9 @@ class Serving:
         device: the device to run models on.
         keep_checking: whether later checks may change the model. Otherwise the first one stays, and the starting thread
             itself moves it to the device, as a Space with ZeroGPU requires.
+
+    Raises:
+        ModelError: a model that isn't on the Hub can't be loaded, or doesn't answer.
     """
 
     def __init__(
@@ -57,15 +60,18 @@ class Serving:
         self._current: Served | None = None
         self._lock = threading.Lock()
         self._closed = threading.Event()
-        on_hub = model.startswith(models.PREFIX) if model else bool(namespace)
+        on_hub = models.on_hub(model) if model else bool(namespace)
+        if not on_hub:
+            self._current = Served(_local(model, device) if model else _embedded(device), "")
+            return
         loading, late = in_background(self._load), False
         try:
-            loading.exception(HUB_TIMEOUT if on_hub else None)
+            loading.exception(HUB_TIMEOUT)
         except TimeoutError:
             late = True
-            self._fall_back(f"The Hub has not answered within {HUB_TIMEOUT:.0f} s.")
+            self._fall_back(f"The Hub has not answered within {HUB_TIMEOUT:.0f} s at {endpoint()}.")
         succeeded = not late and self._adopt(loading)
-        if on_hub and keep_checking:
+        if keep_checking:
             arguments = [loading if late else None, succeeded]
             threading.Thread(target=self._watch, args=arguments, name="model-watch", daemon=True).start()
 
@@ -88,9 +94,10 @@ class Serving:
 
     def _load(self) -> tuple[models.LoadedModel, str]:
         """Load the model that should serve; the text says why it should."""
-        if self._model or not self._namespace:
-            loaded = models.load(self._model or "default")
+        if self._model:
+            loaded = models.load(self._model)
             return loaded, loaded.note
+        assert self._namespace, "what is on the Hub has a name there"
         best = models.best(self._namespace)
         loaded = models.load(best.model)
         why = f"It is the only model of {self._namespace} with test figures."
@@ -111,7 +118,7 @@ class Serving:
             self._fall_back(str(error))
             return False
         except Exception as error:  # whatever a stranger's model raises as it is moved to a device or computes
-            self._fall_back(f"{self._request} can't serve: {str(error)[:300] or type(error).__name__}.")
+            self._fall_back(_cannot_serve(self._request, error))
             return False
         with self._lock:
             self._current = Served(classifier, why)
@@ -132,12 +139,26 @@ class Serving:
     def _last_good_copy(self) -> LandmarkClassifier | None:
         """The copy in the cache of the model that last served this request, if it still answers."""
         model = _record().get(self._request)
-        if not isinstance(model, str) or not model.startswith(models.PREFIX):
+        if not isinstance(model, str) or not models.on_hub(model):
             return None
         try:
             return _tested(LandmarkClassifier(models.load(model, cached_only=True), self._device))
         except Exception:  # the copy is gone or damaged; the embedded model is neither
             return None
+
+
+def _local(model: str, device: str | torch.device) -> LandmarkClassifier:
+    loaded = models.load(model)
+    try:
+        return _tested(LandmarkClassifier(loaded, device))
+    except LandmarkError:
+        raise
+    except Exception as error:  # whatever a model raises as it is moved to a device or computes
+        raise ModelError(_cannot_serve(model, error)) from None
+
+
+def _cannot_serve(model: str, error: Exception) -> str:
+    return f"{model} can't serve: {str(error)[:300] or type(error).__name__}."
 
 
 def _embedded(device: str | torch.device) -> LandmarkClassifier:

@@ -29,10 +29,11 @@ _held_locks: list[FileLock] = []  # a lock ends with its process
 
 
 def upload_folder(parent: str | os.PathLike[str] | None = None) -> Path:
-    """A new folder, by default among the temporary files, for uploads that only this user can read and whose whole content may be deleted.
+    """A new folder for uploads that only this user can read and whose whole content may be deleted.
 
     It belongs to this process alone and is removed when that ends. Folders of this user's pages that were killed are
-    removed first, since nobody else would. The folder above it is this user's alone, too.
+    removed first, since nobody else would. The folder above it, which lies in `parent` or else among the temporary
+    files, is this user's alone, too.
 
     Raises:
         LandmarkError: nowhere can a folder be made.

@@ -346,6 +346,14 @@ def paths_info(call: Call, repo: Repo, rev: str) -> Answer:
     return Answer([entry for entry in entries if entry])
 
 
+@route("GET", "/api/{type}/{repo}/commits/{rev}")
+def commits(call: Call, repo: Repo, rev: str) -> Answer:
+    def entry(commit: Commit) -> dict[str, Any]:
+        return {"id": commit.id, "authors": [], "date": commit.date, "title": commit.title, "message": ""}
+
+    return call.page([entry(commit) for commit in repo.history(rev)])
+
+
 @route("GET", "/api/{type}/{repo}/refs")
 def refs(call: Call, repo: Repo) -> Answer:
     def entries(kind: str, names: dict[str, str]) -> list[dict[str, str]]:

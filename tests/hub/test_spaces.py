@@ -7,6 +7,7 @@ import yaml
 
 from landmark_models import LandmarkError
 from train.hub.spaces import publish_space, serving_requirements, write_space
+from train.space import command
 
 
 @pytest.fixture(scope="module")
@@ -57,3 +58,10 @@ def test_what_a_space_serves_is_one_of_its_variables(hub_server, owner, capsys):
     with pytest.raises(LandmarkError, match="hf-hub:no/model can't be served"):
         publish_space(f"{owner}/third", model="hf-hub:no/model")
     assert ("space", f"{owner}/third") not in hub_server.repos
+
+
+def test_a_space_takes_timms_older_prefix_and_refuses_a_folder(tmp_path):
+    write_space(tmp_path / "space", model="hf_hub:alice/net@v1")
+    assert yaml.safe_load((tmp_path / "space" / "README.md").read_text().split("---")[1])["models"] == ["alice/net"]
+    with pytest.raises(LandmarkError, match="publish it first"):
+        command("alice/page", model="runs/first")

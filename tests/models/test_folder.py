@@ -66,6 +66,23 @@ def test_timm_alone_loads_our_folder_with_labels(tmp_path):
     assert np.allclose(np.load(tmp_path / "logits.npy"), ours, atol=1e-5)
 
 
+def test_timms_older_form_of_a_config_loads(folder):
+    """All at the top, the labels as `labels`, as `nateraw`'s and timm's own first repositories have it."""
+    images = torch.randn(2, 3, 40, 40)
+    expected = models.load(folder)
+    config = json.loads((folder / "config.json").read_text())
+    flat = config["pretrained_cfg"] | {key: config[key] for key in ("architecture", "model_args", "num_classes")}
+    for labels in ({"labels": expected.labels}, {"label_names": expected.labels}):
+        (folder / "config.json").write_text(json.dumps(flat | labels))
+        loaded = models.load(folder)
+        assert loaded.labels == expected.labels
+        assert loaded.pretrained_cfg["input_size"] == expected.pretrained_cfg["input_size"]
+        assert torch.equal(loaded.network(images), expected.network(images))
+    (folder / "config.json").write_text(json.dumps(flat))
+    with pytest.raises(ModelError, match="label_names"):
+        models.load(folder)
+
+
 def test_a_run_and_its_model_folder_are_the_same_model(run):
     assert models.load(run.path).labels == models.load(run.model).labels == ["Red Tower", "Green Bridge", "Blue Lake"]
 

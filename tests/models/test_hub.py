@@ -1,6 +1,7 @@
 import json
 import shutil
 import time
+from pathlib import Path
 
 import huggingface_hub.constants
 import pytest
@@ -39,8 +40,24 @@ def test_a_revision_stays_the_same_model(hub_server, owner, folder):
         loaded = models.load(f"hf-hub:{owner}/net{name}")
         assert loaded.revision == commit
         assert torch.equal(loaded.network(PHOTOS), before) == (commit == first)
-    with pytest.raises(ModelError, match="no such revision"):
-        models.load(f"hf-hub:{owner}/net@never")
+    for nothing in ("never", "0123456", first[:6]):
+        with pytest.raises(ModelError, match="no such revision"):
+            models.load(f"hf-hub:{owner}/net@{nothing}")
+
+
+def test_a_shortened_commit_is_that_commit_also_without_the_hub(hub_server, owner, folder):
+    first = hub_server.commit(f"{owner}/net", files(folder))
+    shift(folder)
+    hub_server.commit(f"{owner}/net", files(folder))
+    assert models.load(f"hf-hub:{owner}/net@{first[:7]}").revision == first
+    hub_server.down()
+    assert models.load(f"hf-hub:{owner}/net@{first[:12]}").revision == first
+
+
+def test_timms_older_prefix_means_the_same(hub_server, owner, folder):
+    hub_server.commit(f"{owner}/net", files(folder))
+    assert models.load(f"hf_hub:{owner}/net").source == f"hf-hub:{owner}/net"
+    assert models.load(f"hf_hub:{owner}/net@main").source == f"hf-hub:{owner}/net@main"
 
 
 def test_a_pickle_alone_is_refused_before_anything_is_downloaded(hub_server, owner, folder):
@@ -102,6 +119,54 @@ def test_without_the_hub_the_copy_that_was_downloaded_serves_and_says_so(hub_ser
     with pytest.raises(ModelError, match="HF_HUB_OFFLINE is set"):
         models.load(f"hf-hub:{owner}/other")
     assert models.load(f"hf-hub:{owner}/net", cached_only=True).revision == commit
+
+
+def test_a_cache_that_cannot_be_written_serves_the_copy_in_it_and_says_why(hub_server, owner, folder):
+    commit = hub_server.commit(f"{owner}/net", files(folder))
+    models.load(f"hf-hub:{owner}/net")
+    locks = Path(huggingface_hub.constants.HF_HUB_CACHE, ".locks", f"models--{owner}--net")
+    shutil.rmtree(locks)
+    locks.write_text("")  # nothing more can be downloaded, whoever runs this test
+    assert models.load(f"hf-hub:{owner}/net").note == ""
+    hub_server.commit(f"{owner}/net", {"README.md": b"# New words"})
+    loaded = models.load(f"hf-hub:{owner}/net")
+    assert loaded.revision == commit
+    assert "can't be downloaded: " in loaded.note
+
+
+def test_a_hub_that_cannot_be_reached_is_named_in_one_sentence_and_nothing_else_is_printed(
+    hub_server, owner, caplog, capfd, monkeypatch
+):
+    monkeypatch.setattr("huggingface_hub.utils._http.time", time)
+    hub_server.down()
+    started = time.monotonic()
+    for call in (lambda: models.load(f"hf-hub:{owner}/net"), lambda: models.best(owner)):
+        with pytest.raises(ModelError, match=f"the Hub can't be reached at {hub_server.url} ") as caught:
+            call()
+        assert "\n" not in str(caught.value)
+    assert time.monotonic() - started < 10
+    assert caplog.text == ""
+    assert capfd.readouterr() == ("", "")
+
+
+def test_a_failed_attempt_is_not_printed(hub_server, owner, folder, caplog):
+    hub_server.commit(f"{owner}/net", files(folder))
+    hub_server.fail("config.json", status=503, times=2)
+    assert models.load(f"hf-hub:{owner}/net").note == ""
+    assert caplog.text == ""
+
+
+def test_a_connection_that_is_slow_to_fail_is_not_tried_again(monkeypatch):
+    tries = []
+
+    def slow():
+        tries.append(1)
+        raise TimeoutError
+
+    monkeypatch.setattr(failures, "_QUICK", -1.0)
+    with pytest.raises(TimeoutError):
+        failures.with_retries(slow)
+    assert len(tries) == 1
 
 
 @pytest.mark.parametrize("where", ["/api/models/", "config.json", "/cdn/"])

@@ -28,14 +28,29 @@ def free_port() -> int:
 
 
 @pytest.mark.slow
-@pytest.mark.parametrize("wish", ["a model that is not there", "a namespace while the Hub is down"])
-def test_the_command_opens_the_page_whatever_the_model(wish, hub_server, tmp_path):
-    port, options, environment = free_port(), ["--model", tmp_path / "nothing"], {}
-    if wish == "a namespace while the Hub is down":
-        hub_server.down()
-        options, environment = [], {"LANDMARK_NAMESPACE": "alice", "HF_HUB_OFFLINE": "0"}
+def test_a_mistyped_model_ends_the_start_with_a_sentence(tmp_path):
+    command = [sys.executable, "app.py", "--model", tmp_path / "nothing"]
+    done = subprocess.run(command, capture_output=True, text=True)
+    assert (done.returncode, done.stdout) == (1, "")
+    assert done.stderr.startswith("Error: There is no model folder")
+    assert len(done.stderr.splitlines()) == 1
+
+
+def test_without_a_folder_for_uploads_the_start_ends_with_a_sentence(tmp_path):
+    (tmp_path / "file").write_text("")
+    environment = {**os.environ, "GRADIO_TEMP_DIR": f"{tmp_path}/file", "TMPDIR": f"{tmp_path}/file"}
+    script = f"import tempfile; tempfile.tempdir = {str(tmp_path / 'file')!r}; import app"
+    done = subprocess.run([sys.executable, "-c", script], capture_output=True, text=True, env=environment)
+    assert (done.returncode, done.stdout) == (1, "")
+    assert done.stderr.startswith("Error: There is no folder that uploads could be written to")
+
+
+@pytest.mark.slow
+def test_the_command_opens_the_page_while_the_hub_is_down(hub_server):
+    hub_server.down()
+    port, environment = free_port(), {"LANDMARK_NAMESPACE": "alice", "HF_HUB_OFFLINE": "0"}
     server = subprocess.Popen(
-        [sys.executable, "app.py", "--port", str(port), *options],
+        [sys.executable, "app.py", "--port", str(port)],
         stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True, env={**os.environ, **environment},
     )  # fmt: skip
     try:
@@ -55,3 +70,4 @@ def test_the_command_opens_the_page_whatever_the_model(wish, hub_server, tmp_pat
     assert output.startswith("Serving the embedded model. ")
     assert "So the embedded model serves." in output
     assert "Traceback" not in complaints
+    assert "Retrying" not in complaints

@@ -45,7 +45,7 @@ def test_a_forbidden_port_is_not_called_taken(monkeypatch):
         raise PermissionError(errno.EACCES, os.strerror(errno.EACCES))
 
     monkeypatch.setattr(socket.socket, "bind", forbid)
-    with pytest.raises(LandmarkError, match="may not open port 80 .*choose one above 1023"):
+    with pytest.raises(LandmarkError, match=r"may not open port 80 .*choose one above 1023"):
         check_address(80)
 
 

@@ -32,7 +32,7 @@ def write_space(folder: Path, model: str | None = None, namespace: str | None = 
     shutil.copytree(_ROOT / "landmark_models", folder / "landmark_models", ignore=ignored)
     (folder / "requirements.txt").write_text(serving_requirements(), encoding="utf-8")
     data = RepoCard.load(_ROOT / "README.md").data
-    name = _repo(model) if model else None
+    name = models.repo_id(model) if model else None
     data.models = [name] if name else None
     served = "the model that comes with it"
     if name:
@@ -41,11 +41,6 @@ def write_space(folder: Path, model: str | None = None, namespace: str | None = 
         served = f"the best landmark model of [{namespace}](https://huggingface.co/{namespace})"
     card = RepoCard.from_template(data, str(_TEMPLATE), title=data.title, served=served)
     (folder / "README.md").write_text(str(card), encoding="utf-8")
-
-
-def _repo(model: str) -> str:
-    """The `owner/name` of a MODEL on the Hub."""
-    return model.removeprefix(models.PREFIX).partition("@")[0]
 
 
 def serving_requirements() -> str:
@@ -77,7 +72,7 @@ def publish_space(
     is_private = False
     if model:
         try:
-            is_private = bool(with_retries(partial(HfApi().model_info, _repo(model))).private)
+            is_private = bool(with_retries(partial(HfApi().model_info, models.repo_id(model))).private)
         except Exception as error:
             raise LandmarkError(describe_failure(f"{model} can't be served", error)) from None
     with tempfile.TemporaryDirectory() as scratch:

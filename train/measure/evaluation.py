@@ -136,7 +136,7 @@ def _recording_run(about: dict[str, str], output: str | Path, tta: TTA | None, k
     """
     model = about["model"]
     run = RunFolder(model)  # but a MODEL's name is meant even if a folder has it
-    is_run = model not in models.EMBEDDED and not model.startswith(models.PREFIX) and run.recipe.is_file()
+    is_run = model not in models.EMBEDDED and not models.on_hub(model) and run.recipe.is_file()
     recorded = is_run and not tta and (kind is Kind.elsewhere or about["split"] == "test")
     if is_run and not recorded and Path(output).resolve() == run.test.parent.resolve():
         raise DataError(f"{output} is for the run's plain figures on its test split; name another folder for these.")
