@@ -6,10 +6,7 @@ accelerate launch -m train.distill train/recipes/default.yaml --teacher runs/lar
 import inspect
 from typing import Any
 
-import typer
-
-from landmark_models.errors import run_command
-from train import fit
+from train import fit, options
 
 
 def command(**arguments: Any) -> None:
@@ -26,4 +23,4 @@ command.__signature__ = inspect.Signature(_parameters)  # type: ignore[attr-defi
 command.__annotations__ = fit.command.__annotations__
 
 if __name__ == "__main__":
-    run_command(lambda: typer.run(command))
+    options.run_in_each_process(command)

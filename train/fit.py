@@ -5,9 +5,6 @@ accelerate launch -m train.fit train/recipes/default.yaml --data photos/ --outpu
 python -m train.fit train/recipes/default.yaml --data photos/ --output runs/quick --epochs 3
 """
 
-import typer
-
-from landmark_models.errors import run_command
 from train import options
 from train.recipe import Recipe
 
@@ -61,4 +58,4 @@ def command(
 
 
 if __name__ == "__main__":
-    run_command(lambda: typer.run(command))
+    options.run_in_each_process(command)

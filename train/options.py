@@ -1,13 +1,17 @@
 """The command-line options that several commands share: where things are, and one for each knob of the recipe."""
 
 import inspect
+import os
+import sys
+import time
 from collections.abc import Callable
 from functools import wraps
 from pathlib import Path
 from typing import Annotated, Any
 
-from typer import Argument, Option
+from typer import Argument, Option, Typer
 
+from landmark_models.errors import LandmarkError, run_command
 from train.recipe import allowed_values, knob_schemas
 
 RecipeFile = Annotated[Path, Argument(help="A YAML recipe, e.g. train/recipes/default.yaml.")]
@@ -70,6 +74,34 @@ _PANELS = {  # title of each panel of knobs, under the first knob in it
     "epochs": "Knobs: optimization",
     "mixed_precision": "Knobs: machine and files",
 }
+
+
+_PATIENCE = 20  # seconds in which the first process should have failed, too, and the launcher ended this one
+
+
+def run_in_each_process(command: Callable[..., None]) -> None:
+    """Run a command that a launcher may have started in several processes, as `run_command` does.
+
+    If all of them make the same mistake, only the first one says so: the others wait before they speak, and the
+    launcher ends them when the first one fails.
+    """
+    app = Typer(add_completion=False)
+    app.command()(command)
+    run_command(app if os.environ.get("RANK", "0") == "0" else lambda: _wait_before_speaking(app))
+
+
+def _wait_before_speaking(app: Typer) -> None:
+    try:
+        app(standalone_mode=False)
+    except LandmarkError:
+        time.sleep(_PATIENCE)
+        raise
+    except Exception as error:
+        if not hasattr(error, "exit_code"):  # then it isn't a mistake on the command line
+            raise
+        time.sleep(_PATIENCE)
+        print(f"Process {os.environ['RANK']}: {error}", file=sys.stderr)
+        raise SystemExit(error.exit_code) from None
 
 
 def with_knobs(command: Callable[..., None]) -> Callable[..., None]:

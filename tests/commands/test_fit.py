@@ -11,6 +11,8 @@ from helpers.runs import TINY, launch, tiny, weights
 
 from landmark_models import models
 from landmark_models.errors import LandmarkError
+from train import fit as fit_command
+from train import options
 from train.data import DataError
 from train.engine.network import build_network
 from train.engine.training import fit
@@ -164,6 +166,7 @@ def test_mistakes_are_reported_in_a_sentence_and_leave_no_run(data, tmp_path):
 
 # A network whose last batch normalisation sees one value for each photo and channel.
 SINGLE_VALUES = {"model": "test_resnet", "model_args": {}, "image_size": 32}
+PLAIN = {"channels": [8], "depths": [1], "strides": [2], "norm": False}  # without normalisation
 
 
 @pytest.mark.parametrize(
@@ -182,12 +185,9 @@ def test_batch_normalisation_of_single_photos_is_refused_before_a_folder_is_writ
         {"batch_size": 2},
         {"batch_size": 17},  # 18 photos: the last batch of one is filled up
         {"batch_size": 1, "freeze": "backbone", "augment": "classic"},  # frozen normalisation uses running statistics
-        {
-            "batch_size": 1, "model": "landmark_cnn",
-            "model_args": {"channels": [8], "depths": [1], "strides": [2], "norm": False},
-        },
+        {"batch_size": 1, "model": "landmark_cnn", "model_args": PLAIN},
     ],
-)  # fmt: skip
+)
 def test_what_can_be_trained_on_few_photos_at_a_time_is(knobs, shared_data, tmp_path):
     recipe = tiny(**{**SINGLE_VALUES, **knobs}, epochs=1, warmup_epochs=0, learning_rate=1e-3)
     assert fit(recipe, shared_data, tmp_path / "run").metrics()
@@ -212,13 +212,7 @@ def test_a_run_that_fails_before_its_first_checkpoint_leaves_no_folder(when, dat
             knobs = {"learning_rate": 1e30}
         elif when == "features":
             patch.setattr("train.engine.linear_probe.backbone_features", failing(LandmarkError("features")))
-            knobs = {
-                "model": "test_resnet",
-                "model_args": {},
-                "image_size": 64,
-                "freeze": "backbone",
-                "augment": "none",
-            }
+            knobs = {**SINGLE_VALUES, "freeze": "backbone", "augment": "none"}
             arguments["pretrained_weights"] = pretrained
         elif when == "interrupted":
             patch.setattr(Engine, "train_batch", failing(KeyboardInterrupt()))
@@ -359,9 +353,31 @@ def test_two_processes_train_as_one_does(data, tmp_path):
 
     refused = launch(recipe, data, tmp_path / "two", 2)
     assert refused.returncode != 0
-    assert sum(line.startswith("Error: ") for line in refused.stderr.splitlines()) == 1
+    assert refused.stderr.count("already holds a run") == 1
+    misspelt = launch(recipe, data, tmp_path / "two", 2, "--epoch", "3")
+    assert misspelt.stderr.count("No such option") == 1
     resumed = launch(recipe, data, tmp_path / "two", 1, "--resume")  # fewer processes may go on with it
     assert resumed.returncode == 0, resumed.stderr
+
+
+@pytest.mark.parametrize(
+    ("words", "status", "said"),
+    [
+        (["--data", "nowhere", "--output", "out", "nowhere.yaml"], 1, "Process 1: There is no recipe nowhere.yaml"),
+        (["--data", "nowhere", "--output", "out", "r.yaml", "--epoch", "3"], 2, "Process 1: No such option: --epoch"),
+    ],
+)
+def test_later_processes_leave_it_to_the_first_to_say_what_is_wrong(words, status, said, monkeypatch, capsys):
+    monkeypatch.setenv("RANK", "1")
+    monkeypatch.setenv("LOCAL_RANK", "1")
+    monkeypatch.setattr("sys.argv", ["fit.py", *words])
+    waited = []
+    monkeypatch.setattr("train.options.time.sleep", lambda seconds: waited.append(capsys.readouterr()))
+    with pytest.raises(SystemExit) as end:
+        options.run_in_each_process(fit_command.command)
+    assert end.value.code == status
+    assert [before.out + before.err for before in waited] == [""]
+    assert said in capsys.readouterr().err
 
 
 def test_strict_ends_on_the_first_unreadable_photo(data, tmp_path):
