@@ -44,6 +44,7 @@ class RunFolder:
         self.model = self.path / "model"
         self.trained = self.path / "trained"  # the model as the epochs left it, where the last step changes it
         self.validation = self.path / "validation.safetensors"  # what calibration is fitted on
+        self.rule_photos = self.path / "rule_photos.json"  # digests of the other photos that its rule was chosen on
         self.test = self.path / "test" / "metrics.json"  # figures that `train.evaluate` measured on the test split
         self.elsewhere = self.path / "elsewhere" / "metrics.json"  # likewise with `--as elsewhere`
         self.logs = self.path / "logs"  # of trackers

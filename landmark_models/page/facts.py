@@ -37,7 +37,7 @@ def model_facts(classifier: LandmarkClassifier, why: str) -> str:
         facts.append("It has no test figures.")
     if elsewhere := classifier.landmark.get("elsewhere"):
         facts += _on_photos_from_elsewhere(elsewhere)
-    if classifier.landmark.get("calibration"):
+    if (calibration := classifier.landmark.get("calibration")) and "not_fitted" not in calibration:
         facts.append("Of its answers to photos of these landmarks with a score of 80 %, about 80 in 100 are right.")
     else:
         facts.append("Its scores are not calibrated: they do not say how often it is right.")

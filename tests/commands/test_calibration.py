@@ -1,5 +1,4 @@
 import json
-import re
 import shutil
 
 import pytest
@@ -18,6 +17,7 @@ from train.data import DataError
 from train.engine.training import fit
 from train.measure.calibration import (
     calibrate,
+    describe_calibration,
     expected_calibration_error,
     fit_temperature,
     perfect_calibration_error,
@@ -46,8 +46,62 @@ def test_the_temperature_undoes_over_and_under_confidence(sharpness):
     assert sharpness == 1.0 or after < before / 3
 
 
-def test_the_temperature_stays_finite_where_all_are_right():
-    assert fit_temperature(10 * torch.eye(4), torch.arange(4)) >= 0.1
+@pytest.mark.parametrize("count", [8, 80, 800])
+@pytest.mark.parametrize("margin", [2.0, 30.0])
+def test_the_temperature_reaches_no_bound_where_all_are_right(count, margin):
+    logits = margin * torch.eye(4).repeat(count // 4, 1)
+    temperature = fit_temperature(logits, torch.arange(count) % 4)
+    assert 0.1 < temperature < 10
+    share = (logits / temperature).softmax(1).amax(1).mean().item()
+    assert share == pytest.approx(1 - 0.75 / (count + 2), abs=1e-3)  # one photo more may be wrong
+
+
+def of_a_run(copied: RunFolder, logits: torch.Tensor, targets: torch.Tensor) -> dict:
+    """What calibrating finds if these are the outputs for a run's validation photos."""
+    copied.keep_validation(logits, targets)
+    return calibrate(copied)
+
+
+def test_a_fitted_temperature_makes_the_error_smaller(copied):
+    result = of_a_run(copied, *sample(400, 3, sharpness=4.0))
+    assert result["temperature"] == pytest.approx(4, rel=0.3)
+    assert "not_fitted" not in result["calibration"]
+    assert result["calibration"]["ece"] < result["calibration"]["ece_before"]
+
+
+def bad_mistake() -> tuple[torch.Tensor, torch.Tensor]:
+    """Logits of 60 photos with confidences that are right on average, but one mistake is very sure of itself."""
+    logits, targets = sample(60, 3, sharpness=1.0)
+    logits[0], targets[0] = torch.tensor([40.0, 0, 0]), 1
+    return logits, targets
+
+
+@pytest.mark.parametrize(
+    ("outputs", "why"),
+    [
+        (sample(24, 3, sharpness=4.0), "24 validation photos are too few"),
+        ((-5 * torch.eye(3).repeat(20, 1), torch.arange(60) % 3), "is not between 0.1 and 10"),
+        (bad_mistake(), "would raise the expected calibration error on the validation photos from"),
+    ],
+    ids=["too few", "at a bound", "worse"],
+)
+def test_a_temperature_that_would_not_help_stays_one_and_the_run_says_why(copied, outputs, why):
+    result = of_a_run(copied, *outputs)
+    assert result["temperature"] == LandmarkClassifier.load(copied.path).temperature == 1.0
+    assert result["calibration"]["ece"] == result["calibration"]["ece_before"]
+    assert why in result["calibration"]["not_fitted"]
+    assert f"The temperature stays 1: {result['calibration']['not_fitted']}." in describe_calibration(result)
+    assert "largest logit is at least" in describe_calibration(result)
+
+
+def test_figures_tell_how_many_of_the_negatives_chose_the_rule(copied, negatives, shared_data, tmp_path):
+    calibrate(copied, negatives)
+    Image.effect_noise((48, 48), 90).save(negatives / "new.png")
+    found = evaluate(copied.path, shared_data, "test", tmp_path / "out", negatives=negatives)["rejection"]
+    assert (found["far"]["n"], found["chose_the_rule"]) == (7, 6)
+    calibrate(copied)
+    found = evaluate(copied.path, shared_data, "test", tmp_path / "out", negatives=negatives)["rejection"]
+    assert found["chose_the_rule"] == 0
 
 
 def test_the_error_is_the_distance_of_confidence_and_accuracy():
@@ -130,18 +184,15 @@ def test_a_strange_rule_is_refused(run, tmp_path, block):
         LandmarkClassifier.load(folder)
 
 
-def test_every_run_ends_calibrated(run):
+def test_every_run_ends_with_a_rule_and_says_if_its_temperature_is_not_fitted(run):
     config = json.loads((run.model / "config.json").read_text())["landmark"]
     classifier = LandmarkClassifier.load(run.path)
     kept = load_file(run.validation)
     assert kept["logits"].shape == (6, 3)
-    assert (
-        config["temperature"]
-        == classifier.temperature
-        == pytest.approx(fit_temperature(kept["logits"], kept["targets"]))
-    )
+    assert config["temperature"] == classifier.temperature == 1.0
     assert config["known"] == {"score": classifier.known_rule.score, "threshold": classifier.known_rule.threshold}
     assert config["calibration"]["n"] == 6
+    assert config["calibration"]["not_fitted"] == "6 validation photos are too few to fit one on (50 would do)"
 
 
 @pytest.fixture
@@ -254,7 +305,7 @@ def test_an_answer_says_whether_it_is_known(copied, photo):
 def test_the_command_says_what_it_found(copied, negatives):
     result = invoke(calibration.command, copied.path, "--negatives", negatives)
     assert result.exit_code == 0, result.output
-    assert re.search(r"Calibrated on 6 validation photos: temperature \d\.\d+", result.output)
+    assert "The temperature stays 1: 6 validation photos are too few" in " ".join(result.output.split())
     assert "0 of 6 far ones" in " ".join(result.output.split())
     with pytest.raises(SystemExit, match="1"):
         run_command(lambda: calibration.command(copied.path / "nowhere"))

@@ -80,6 +80,37 @@ def test_a_runs_test_figures_go_into_the_run_and_its_model(own_run, shared_data,
     assert LandmarkClassifier.load(own_run).landmark["test"] == block  # other splits leave it alone
 
 
+@pytest.mark.parametrize("kind", list(Kind))
+def test_photos_that_made_the_model_are_counted_and_their_figures_not_recorded(
+    own_run, shared_data, tmp_path, kind, capsys
+):
+    before = (own_run / "model" / "config.json").read_bytes()
+    metrics = evaluate(own_run, shared_data, "train", tmp_path / "out", kind=kind)
+    assert metrics["used"] == {"train": 18, "val": 6}
+    warning = "Of these 24 photos, 18 trained this model and 6 chose or calibrated it: its figures on them are too good"
+    assert f"Warning: {warning}" in capsys.readouterr().out
+    assert warning in (tmp_path / "out" / "report" / "index.html").read_text()
+    assert (own_run / "model" / "config.json").read_bytes() == before
+    assert not (own_run / "elsewhere").exists()
+
+
+def test_photos_that_made_the_model_are_found_among_others_and_only_those(own_run, data, tmp_path, capsys):
+    shutil.rmtree(data / "test")
+    for folder in (data / "train").iterdir():
+        for photo in sorted(folder.iterdir())[2:]:
+            photo.write_bytes(photo.read_bytes() + b"\0")  # other photos of the same names
+    assert sum(evaluate(own_run, data, "train", tmp_path / "out")["used"].values()) == 6
+    capsys.readouterr()
+    metrics = evaluate(own_run / "model", data, "train", tmp_path / "out")  # not the run, which knows its photos
+    assert metrics["used"] == {}
+    assert "If the model was trained on this train split" in capsys.readouterr().out
+
+
+def test_figures_from_elsewhere_never_replace_the_test_figures(own_run, shared_data, tmp_path):
+    with pytest.raises(DataError, match="name another folder"):
+        evaluate(own_run, shared_data, "test", own_run / "test", kind=Kind.elsewhere)
+
+
 def test_the_digest_distinguishes_test_sets(own_run, data, tmp_path):
     first = evaluate(own_run, data, "test", tmp_path / "a")["digest"]
     assert evaluate(own_run, data, "test", tmp_path / "a")["digest"] == first

@@ -47,7 +47,7 @@ def test_the_page_opens_offline_with_everything_it_shows(report):
     for name in re.findall(r'src="\./([^"]+)"', page):
         assert (report / "report" / name).is_file(), name
     assert {"reliability.png", "answered.png"} <= {f.name for f in (report / "report").iterdir()}
-    for heading in ("Confidence", "Most confused", "Most confident mistakes", "Classes", "weighted f1"):
+    for heading in ("Confidence", "Most confused", "Most confident mistakes", "Classes", "weighted F1"):
         assert heading in page
     rows = list(csv.reader((report / "report" / "confusion.csv").read_text().splitlines()))
     assert sorted(rows[0][1:]) == sorted(name.partition(".")[2].replace("_", " ") for name in COLORS)

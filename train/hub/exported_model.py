@@ -113,7 +113,8 @@ def exported_subject(file: str | Path) -> Subject:
         return Logits(torch.cat(rows), torch.tensor(scores), None, readable, failures)
 
     rule, device = KnownRule(threshold=0.5), torch.device("cpu")
-    return Subject(model.labels, model.temperature, rule, device, predict, lambda: speeds[-1], has_options=False)
+    speed_of = "one photo at a time, with its decoding"
+    return Subject(model.labels, model.temperature, rule, device, predict, lambda: speeds[-1], speed_of, False)
 
 
 def photo_tensor(photo: str | Path) -> Tensor:

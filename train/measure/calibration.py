@@ -18,28 +18,48 @@ from landmark_models.models.folder import CONFIG_FILE
 from landmark_models.rejection import LOGIT_SCORES, KnownRule
 from train.data import DataError, Photos, find_photos
 from train.measure.predict import Logits, predict_scores
-from train.measure.rejection import choose_rule, find_negatives, is_near, kind_of
+from train.measure.rejection import choose_rule, find_negatives, is_near, kind_of, score_words
+from train.measure.reuse import note_rule_photos
 from train.run import RunFolder
 
 BINS = 15
+_LEAST, _MOST = 0.1, 10.0  # temperatures
+_FEWEST = 50  # photos to fit a temperature on; a few photos that are all right, or one bad mistake, say too little
 
 
-def fit_temperature(logits: Tensor, targets: Tensor, least: float = 0.1) -> float:
+def fit_temperature(logits: Tensor, targets: Tensor, least: float = _LEAST) -> float:
     """The temperature, from `least` to 10, that minimises the mean cross entropy of logits `(N, classes)`.
 
-    See Guo et al. (2017).
+    See Guo et al. (2017). If all photos are right, the lower the better; then a share of 1 / (N + 2) of each target
+    goes to the other classes, which is what the rule of succession expects of another photo (Platt 1999).
     """
+    all_right = bool((logits.argmax(1) == targets).all())
+    smoothing = 1 / (len(targets) + 2) if all_right else 0.0
     logarithm = torch.zeros((), dtype=torch.float64, requires_grad=True)
     optimizer = torch.optim.LBFGS([logarithm], max_iter=100, line_search_fn="strong_wolfe")
 
     def closure() -> Tensor:
         optimizer.zero_grad()
-        loss = nn.functional.cross_entropy(logits.double() / logarithm.exp(), targets)
+        loss = nn.functional.cross_entropy(logits.double() / logarithm.exp(), targets, label_smoothing=smoothing)
         loss.backward()
         return loss
 
     optimizer.step(closure)
-    return float(np.clip(logarithm.exp().item(), least, 10))  # without a limit it tends to 0 if all photos are right
+    return float(np.clip(logarithm.exp().item(), least, _MOST))
+
+
+def _checked_temperature(logits: Tensor, targets: Tensor) -> tuple[float, str | None]:
+    """The fitted temperature, or 1 and why it stays 1."""
+    if len(targets) < _FEWEST:
+        return 1.0, f"{len(targets)} validation photos are too few to fit one on ({_FEWEST} would do)"
+    temperature = fit_temperature(logits, targets)
+    if not _LEAST < temperature < _MOST:
+        return 1.0, f"the one that fits the validation photos best is not between {_LEAST} and {_MOST:.0f}"
+    before, after = (expected_calibration_error(scaled, targets) for scaled in (logits, logits / temperature))
+    if after > before:
+        error = f"expected calibration error on the validation photos from {100 * before:.2f} to {100 * after:.2f} %"
+        return 1.0, f"{temperature:.3f}, fitted by the likelihood, would raise the {error}"
+    return temperature, None
 
 
 def expected_calibration_error(logits: Tensor, targets: Tensor) -> float:
@@ -82,7 +102,8 @@ def calibrate(
 
     The rule is chosen with `negatives`, a folder of photos that show none of the landmarks, with a folder for each
     kind; and on DATA from elsewhere (its `test`, or bare classes) instead of the validation photos, if that is given.
-    Returns `temperature`, `known` (the rule), and `calibration` (the figures on the validation photos).
+    Returns `temperature`, `known` (the rule), and `calibration` (the figures on the validation photos). The temperature
+    stays 1, and `calibration` says why under `not_fitted`, if the photos are too few, or if it would make things worse.
 
     Raises:
         LandmarkError: the run has no validation outputs or too few of them, or no photo can be read. Nothing is
@@ -95,13 +116,15 @@ def calibrate(
             f"{count} validation photos are fewer than two for each of the {classes} classes, too few to calibrate on: "
             "use a larger val_fraction, or more photos."
         )
-    temperature = fit_temperature(logits, targets)
+    temperature, why_not = _checked_temperature(logits, targets)
     calibrated = logits / temperature
-    figures = {
+    figures: dict[str, Any] = {
         "n": count,
         "ece_before": expected_calibration_error(logits, targets),
         "ece": expected_calibration_error(calibrated, targets),
     }
+    if why_not:
+        figures["not_fitted"] = why_not
     scores = {name: score(calibrated) for name, score in LOGIT_SCORES.items()} | kept_scores
     right = logits.argmax(1) == targets
     rule, chosen = _choose_rule(run, temperature, scores, right, negatives, validation_from)
@@ -122,11 +145,13 @@ def _choose_rule(
     """The rule, and what it was chosen on with how well it does there: the validation photos, or those given."""
     chosen_on: dict[str, Any] = {"data": "validation", "n": len(right)}
     others, near = None, None
+    elsewhere: list[Path] = []
+    files: list[Path] = []
     if negatives is not None or validation_from is not None:
         classifier = LandmarkClassifier.load(run.path, best_device(), "torch")
         classifier.served.temperature = temperature
         if validation_from is not None:
-            scores, right = _scores_elsewhere(classifier, validation_from)
+            scores, right, elsewhere = _scores_elsewhere(classifier, validation_from)
             chosen_on = {"data": Path(validation_from).resolve().name, "n": len(right)}
         if negatives is not None:
             files = find_negatives(negatives)
@@ -134,6 +159,7 @@ def _choose_rule(
             near = torch.tensor([is_near(kind_of(files[index], negatives)) for index in readable])
             chosen_on["negatives"] = Path(negatives).resolve().name
     rule, figures = choose_rule(scores, right, others, near)
+    note_rule_photos(run, elsewhere=elsewhere, negatives=files)
     return rule, {"rule_chosen_on": chosen_on, **figures}
 
 
@@ -144,13 +170,13 @@ def photos_elsewhere(data: str | Path, labels: Sequence[str]) -> Photos:
     return photos
 
 
-def _scores_elsewhere(classifier: LandmarkClassifier, data: str | Path) -> tuple[dict[str, Tensor], Tensor]:
-    """Every score of the photos in DATA's `test`, or in bare class folders, and whether the top label is right."""
+def _scores_elsewhere(classifier: LandmarkClassifier, data: str | Path) -> tuple[dict[str, Tensor], Tensor, list[Path]]:
+    """Every score of the photos that `photos_elsewhere` finds, whether each one's top label is right, and the files."""
     photos = photos_elsewhere(data, classifier.labels)
     scores, readable, predicted = _scores(classifier, photos.files(), data, "photos from elsewhere")
     if not readable:
         raise DataError(f"None of the {len(photos)} photos in {data} can be read.")
-    return scores, predicted == torch.tensor(photos.take(readable).targets)
+    return scores, predicted == torch.tensor(photos.take(readable).targets), photos.files()
 
 
 def _scores(
@@ -182,10 +208,15 @@ def describe_calibration(result: dict[str, Any]) -> str:
     figures, rule = result["calibration"], result["known"]
     chosen_on = figures["rule_chosen_on"]
     where = "these" if chosen_on["data"] == "validation" else f"{chosen_on['n']} photos of {chosen_on['data']}"
+    if why_not := figures.get("not_fitted"):
+        fitted = f"The temperature stays 1: {why_not}. "
+    else:
+        fitted = (
+            f"Calibrated on {figures['n']} validation photos: temperature {result['temperature']:.3f}, expected "
+            f"calibration error {100 * figures['ece_before']:.2f} % before, {100 * figures['ece']:.2f} % after. "
+        )
     text = (
-        f"Calibrated on {figures['n']} validation photos: temperature {result['temperature']:.3f}, expected "
-        f"calibration error {100 * figures['ece_before']:.2f} % before, {100 * figures['ece']:.2f} % after. "
-        f"A photo is named if its {rule['score']} is at least {rule['threshold']:.3f}: "
+        f"{fitted}A photo is named if its {score_words(rule['score'])} is at least {rule['threshold']:.3f}: "
         f"{100 * figures['true_accepts']:.1f} % of {where}"
     )
     if "others" not in figures:

@@ -22,6 +22,7 @@ from train.measure.corruptions import robustness_figures
 from train.measure.figures import figures, named_figures, read_sources, source_figures
 from train.measure.predict import Logits, Subject, served_model
 from train.measure.rejection import find_negatives, rejection_figures
+from train.measure.reuse import describe_used, used_photos
 from train.measure.tables import metrics_tables, title_of, write_predictions
 from train.run import RunFolder
 
@@ -57,7 +58,13 @@ def evaluate(
     chosen, excluded = _choose_photos(data, split, subject.labels, exclude)
     sources = read_sources(chosen.root)
     about = {"model": str(model), "data": Path(data).resolve().name, "split": split, "digest": _digest(chosen)}
-    run = _recording_run(about, output, tta, kind)
+    own = _own_run(model)
+    run = _recording_run(own, about, output, tta, kind)
+    used, warning = _used(own, chosen, split)
+    if used:
+        run = None
+    if warning:
+        print(f"Warning: {warning}")
 
     outputs = subject.predict(chosen.files(), batch_size, tta, title=f"evaluating {split}")
     photos, left_out = _leave_out(chosen, outputs.failures, data)
@@ -66,15 +73,31 @@ def evaluate(
     right = outputs.logits.argmax(1) == torch.tensor(photos.targets)
     metrics = _figures(subject, outputs, photos, right, calibrated=tta is None)
     if negatives is not None:
-        metrics["rejection"] = rejection_figures(subject, outputs.scores, others, negatives)
+        metrics["rejection"] = rejection_figures(subject, outputs.scores, others, negatives, own)
     if robustness:
         metrics["robustness"] = robustness_figures(subject, photos, batch_size)
     speed = round(subject.photos_per_second(), 1)
     metrics |= {"per_source": source_figures(photos, sources, right), **about, "tta": tta}
-    metrics |= {"device": device_name(subject.device), "photos_per_second": speed}
-    metrics |= {"left_out": left_out, "excluded": excluded}
-    _write(Path(output), run, kind, metrics, photos, outputs.logits)
+    metrics |= {"device": device_name(subject.device), "photos_per_second": speed, "speed_of": subject.speed_of}
+    metrics |= {"left_out": left_out, "excluded": excluded, "used": used}
+    _write(Path(output), run, kind, metrics, photos, outputs.logits, warning)
     return metrics
+
+
+def _own_run(model: str | Path) -> RunFolder | None:
+    """The run that a MODEL is, if it is one; a MODEL's name is meant even if a folder has it."""
+    run = RunFolder(model)
+    is_run = str(model) not in models.EMBEDDED and not models.on_hub(str(model)) and run.recipe.is_file()
+    return run if is_run else None
+
+
+def _used(run: RunFolder | None, photos: Photos, split: str) -> tuple[dict[str, int], str]:
+    """How many of the photos the run itself used, if any, and what to say about it."""
+    if run is None:
+        known = split in ("train", "val")
+        return {}, known * f"If the model was trained on this {split} split, its figures on it are too good."
+    used = used_photos(run, photos)
+    return (used, describe_used(used, len(photos))) if any(used.values()) else ({}, "")
 
 
 def _choose_negatives(
@@ -128,21 +151,21 @@ def _digest(photos: Photos) -> str:
     return digest.hexdigest()
 
 
-def _recording_run(about: dict[str, str], output: str | Path, tta: TTA | None, kind: Kind) -> RunFolder | None:
+def _recording_run(
+    run: RunFolder | None, about: dict[str, str], output: str | Path, tta: TTA | None, kind: Kind
+) -> RunFolder | None:
     """The run that records these figures, if the model is one and they are plain figures of its test split.
 
     A DataError if the output is a file, or a run's own folder for plain figures, or if the run has test figures of
     other data, because then these photos are from elsewhere.
     """
-    model = about["model"]
-    run = RunFolder(model)  # but a MODEL's name is meant even if a folder has it
-    is_run = model not in models.EMBEDDED and not models.on_hub(model) and run.recipe.is_file()
-    recorded = is_run and not tta and (kind is Kind.elsewhere or about["split"] == "test")
-    if is_run and not recorded and Path(output).resolve() == run.test.parent.resolve():
+    recorded = not tta and (kind is Kind.elsewhere or about["split"] == "test")
+    own_output = recorded and kind is Kind.test
+    if run and not own_output and Path(output).resolve() == run.test.parent.resolve():
         raise DataError(f"{output} is for the run's plain figures on its test split; name another folder for these.")
     if Path(output).exists() and not Path(output).is_dir():
         raise DataError(f"The output {output} is a file; name a folder.")
-    if recorded and kind is Kind.test and run.test.is_file():
+    if run and recorded and kind is Kind.test and run.test.is_file():
         before = json.loads(run.test.read_text(encoding="utf-8"))
         if before.get("data") != about["data"] and before.get("digest") != about["digest"]:
             raise DataError(
@@ -150,17 +173,24 @@ def _recording_run(about: dict[str, str], output: str | Path, tta: TTA | None, k
                 "Record photos from elsewhere with --as elsewhere; if the test split has changed, remove "
                 f"{run.test.parent} first."
             )
-    return run if recorded else None
+    return run if run and recorded else None
 
 
 def _write(
-    output: Path, run: RunFolder | None, kind: Kind, metrics: dict[str, Any], photos: Photos, logits: Tensor
+    output: Path,
+    run: RunFolder | None,
+    kind: Kind,
+    metrics: dict[str, Any],
+    photos: Photos,
+    logits: Tensor,
+    warning: str,
 ) -> None:
     folders = {output.resolve()}
     if run:
         folders.add((run.test if kind is Kind.test else run.elsewhere).parent.resolve())
         _record(run.model / CONFIG_FILE, kind, metrics)
-    summary = f"{metrics['n']} photos, {metrics['device']}, {metrics['photos_per_second']} photos/s."
+    speed = f"{metrics['photos_per_second']} photos/s ({metrics['speed_of']})"
+    summary = f"{metrics['n']} photos; {speed} on {metrics['device']}. {warning}".strip()
     try:
         for folder in folders:
             folder.mkdir(parents=True, exist_ok=True)

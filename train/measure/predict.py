@@ -24,6 +24,7 @@ from landmark_models.rejection import KnownRule
 from train.measure import TTA
 
 Change = Callable[[Image.Image], Image.Image]
+_SPEED_BATCH = 32  # photos at a time when the speed is measured
 _VIEWS: dict[TTA | None, int] = {None: 1, TTA.flip: 2, TTA.crops: 10}
 
 
@@ -144,6 +145,7 @@ class Subject:
     device: torch.device
     predict: Callable[..., Logits]  # takes files and the options of `predict_logits`
     photos_per_second: Callable[[], float]  # its speed, once it has predicted something
+    speed_of: str = f"the network alone, in float32 and batches of {_SPEED_BATCH}"
     has_options: bool = True  # whether it takes several views of a photo, photos of other things, and corrupted photos
 
 
@@ -160,7 +162,7 @@ def served_model(model: str | Path) -> Subject:
     )
 
 
-def inference_speed(classifier: LandmarkClassifier, batch_size: int = 32, seconds: float = 1.0) -> float:
+def inference_speed(classifier: LandmarkClassifier, batch_size: int = _SPEED_BATCH, seconds: float = 1.0) -> float:
     """Photos per second of the network alone, on batches in memory."""
     images = torch.rand(batch_size, *classifier.pretrained_cfg["input_size"])
     classifier.logits(images)

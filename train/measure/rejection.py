@@ -15,10 +15,25 @@ from landmark_models.rejection import KnownRule
 from train.data import DataError, photos_below
 from train.measure.figures import share
 from train.measure.predict import Subject
+from train.measure.reuse import rule_photos_among
+from train.run import RunFolder
 
 FAR_AIM, NEAR_AIM = 0.03, 0.08  # the largest shares of far and of near negatives that the rule may accept
 _TRUE_ACCEPTS = 0.95  # the share of validation photos to accept, where there are no negatives
+_SCORES = {
+    "max_softmax": "largest probability",
+    "max_logit": "largest logit",
+    "standardized_max_logit": "standardised largest logit",
+    "whitened_cosine": "whitened cosine to the nearest class mean",
+    "nearest_mean": "cosine to the nearest class mean",
+    "fdbd": "distance to the decision boundaries",
+}
 _NEAR_KINDS = ("other_landmarks", "streets_buildings")
+
+
+def score_words(name: str) -> str:
+    """The name of a rule's score in words."""
+    return _SCORES.get(name, name.replace("_", " "))
 
 
 def is_near(kind: str) -> bool:
@@ -90,16 +105,22 @@ def choose_rule(
 
 
 def rejection_figures(
-    subject: Subject, scores: Tensor, negatives: Sequence[Path], folder: str | Path
+    subject: Subject, scores: Tensor, negatives: Sequence[Path], folder: str | Path, run: RunFolder | None = None
 ) -> dict[str, Any]:
     """How well the model's rule separates photos of landmarks from negatives of each kind.
 
     `scores` are those of photos of landmarks, `(N,)`; `negatives` are what `find_negatives` found in the `folder`.
+    Those that chose the rule of the `run` are counted, because figures on them are too good.
     """
     outputs = subject.predict(negatives, title="negatives")
     for failure in outputs.failures.values():
         print(f"Left out: {failure}")
-    kinds = [kind_of(negatives[index], folder) for index in outputs.readable]
+    readable = [negatives[index] for index in outputs.readable]
+    kinds = [kind_of(file, folder) for file in readable]
+    if reused := rule_photos_among(run, readable) if run else 0:
+        print(
+            f"Warning: {reused} of the {len(readable)} photos in {folder} chose the rule: figures on them are too good."
+        )
 
     def part(members: list[bool]) -> dict[str, Any]:
         chosen = outputs.scores[torch.tensor(members)]
@@ -116,6 +137,7 @@ def rejection_figures(
         "kinds": {kind: part([other == kind for other in kinds]) for kind in sorted(set(kinds))},
         **{name: part(members) for name, members in groups.items() if any(members)},
         "left_out": len(outputs.failures),
+        "chose_the_rule": reused,
     }
 
 

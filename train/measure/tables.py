@@ -9,6 +9,7 @@ from torch import Tensor
 from landmark_models.text import for_spreadsheet
 from train.data import Photos
 from train.draw.output import Table, write_csv
+from train.measure.rejection import score_words
 
 _CALIBRATION_ERRORS = {
     "ece": "as served",
@@ -22,7 +23,7 @@ def metrics_tables(metrics: dict[str, Any]) -> list[Table]:
     """The tables of an evaluation, the classes last."""
     rows = [[f"top-{k}", _percent(metrics[f"top{k}"]), _interval(metrics[f"top{k}_ci95"])] for k in (1, 3, 5)]
     names = ("macro_precision", "macro_recall", "macro_f1", "weighted_precision", "weighted_recall", "weighted_f1")
-    rows += [[name.replace("_", " "), _percent(metrics[name]), ""] for name in names]
+    rows += [[name.replace("_", " ").replace("f1", "F1"), _percent(metrics[name]), ""] for name in names]
     tables = [Table("Figures", ["", "%", "95 % interval"], rows)]
     if "ece" in metrics:
         rows = [[words, _percent(metrics[key])] for key, words in _CALIBRATION_ERRORS.items() if key in metrics]
@@ -37,7 +38,8 @@ def metrics_tables(metrics: dict[str, Any]) -> list[Table]:
             [kind or "(no kind)", str(p["n"]), _percent(p["share"]), _interval(p["share_ci95"]), _percent(p["auroc"])]
             for kind, p in (rejection["kinds"] | groups).items()
         ]
-        title = f"Photos of anything else, by {rejection['score']} of at least {rejection['threshold']:.3f}"
+        rule = f"{score_words(rejection['score'])} of at least {rejection['threshold']:.3f}"
+        title = f"Photos of anything else, by a {rule}"
         tables.append(Table(title, ["kind", "photos", "named, %", "95 % interval", "AUROC, %"], rows))
     for key, title in (("robustness", "Corrupted photos"), ("per_source", "Sources")):
         if parts := metrics.get(key):
