@@ -10,11 +10,14 @@ import typer
 
 from landmark_models import __version__
 from landmark_models.errors import LandmarkError, PhotoError, run_command
-from landmark_models.text import for_terminal
+from landmark_models.text import SCORE_NOTE, for_terminal, percent
 
 if TYPE_CHECKING:
+    from collections.abc import Iterable, Sequence
+
     from landmark_models.classifier import Answer
     from landmark_models.library.rows import Summary
+    from landmark_models.tagging.tags import Tags
 
 app = typer.Typer(
     help="Tell which landmark is in a photo, and tag photos with it.",
@@ -54,22 +57,36 @@ def predict(
     from landmark_models.classifier import LandmarkClassifier
 
     classifier = LandmarkClassifier.load(model, engine="cached")
-    answers = list(zip(photos, classifier.predict_many(photos, top_k), strict=True))
+    answers = _tagged(classifier.predict_many(photos, top_k), photos)
     if as_json:
         records: list[dict[str, Any]] = [
-            {"path": path, "predictions": [], "known": None, "error": str(answer)}
-            if isinstance(answer, PhotoError)
-            else {"path": path, "predictions": list(map(vars, answer)), "known": answer.known, "error": None}
-            for path, answer in answers
-        ]
+            {"path": path, "predictions": [], "known": None, "reason": None, "error": str(tags)}
+            if isinstance(tags, PhotoError)
+            else {
+                "path": path, "predictions": list(map(vars, tags.predictions)), "known": tags.known,
+                "reason": tags.reason, "error": None,
+            }
+            for path, tags in zip(photos, answers, strict=True)
+        ]  # fmt: skip
         typer.echo(json.dumps(records, indent=2, ensure_ascii=True))
     else:
-        _print_table(answers)
-    if any(isinstance(answer, PhotoError) for _, answer in answers):
+        _print_table(photos, answers)
+    if any(isinstance(tags, PhotoError) for tags in answers):
         raise typer.Exit(1)
 
 
-def _print_table(answers: "list[tuple[str, Answer | PhotoError]]") -> None:
+def _tagged(answers: "Iterable[Answer | PhotoError]", photos: list[str]) -> "list[Tags | PhotoError]":
+    """The tags of each photo, for which its own position counts, too, or why it can't be read."""
+    from landmark_models.photo import photo_position
+    from landmark_models.tagging.tags import Tags
+
+    return [
+        answer if isinstance(answer, PhotoError) else Tags.of(answer, photo_position(photo))
+        for answer, photo in zip(answers, photos, strict=True)
+    ]
+
+
+def _print_table(photos: list[str], answers: "Sequence[Tags | PhotoError]") -> None:
     from rich.console import Console
     from rich.markup import escape
     from rich.table import Column, Table
@@ -79,17 +96,22 @@ def _print_table(answers: "list[tuple[str, Answer | PhotoError]]") -> None:
         return escape(for_terminal(text))
 
     # When piped, a table is 80 characters wide; a path that doesn't fit continues on the next line.
-    table = Table(Column("photo", overflow="fold"), Column("landmark", overflow="fold"), "score")
-    for path, answer in answers:
-        if isinstance(answer, PhotoError):
-            table.add_row(plain(path), plain(str(answer)), "-", style="red", end_section=True)
+    table = Table(Column("photo", overflow="fold"), Column("landmark", overflow="fold"), Column("score", no_wrap=True))
+    for path, tags in zip(photos, answers, strict=True):
+        if isinstance(tags, PhotoError):
+            table.add_row(plain(path), plain(str(tags)), "-", style="red", end_section=True)
             continue
-        for rank, candidate in enumerate(answer):
-            name, label = "" if rank else plain(path), plain(candidate.label)
-            if not answer.known:
-                label = f"[dim]{label if rank else f'not recognised (nearest: {label})'}[/dim]"
-            table.add_row(name, label, f"{candidate.score:.1%}", end_section=rank == len(answer) - 1)
-    Console().print(table)
+        scores = tags.named(len(tags.predictions))
+        for rank, (name, score) in enumerate(scores.items()):
+            text = plain(name)
+            if not tags.known:
+                why = plain(tags.statement) if tags.contradicted else f"nearest: {text}"
+                text = f"[dim]{text if rank else f'not recognised ({why})'}[/dim]"
+            table.add_row("" if rank else plain(path), text, percent(score, 1), end_section=rank == len(scores) - 1)
+    console = Console()
+    console.print(table)
+    if any(not isinstance(tags, PhotoError) and not (tags.known or tags.contradicted) for tags in answers):
+        console.print(SCORE_NOTE)
 
 
 @app.command()
@@ -164,6 +186,7 @@ def info(model: ModelOption = "default") -> None:
     """Show a model's size, measured accuracy and landmarks."""
     from landmark_models.classifier import LandmarkClassifier
     from landmark_models.networks.served import parameter_count
+    from landmark_models.tagging.gazetteer import search
 
     classifier = LandmarkClassifier.load(model, engine="cached")
     parameters = parameter_count(classifier.network)
@@ -172,14 +195,15 @@ def info(model: ModelOption = "default") -> None:
     typer.echo(f"test {_measured(test)}" if test else "not tested")
     if elsewhere := classifier.landmark.get("elsewhere"):
         typer.echo(f"photos from elsewhere: {_measured(elsewhere)}")
-    typer.echo(f"{len(classifier.labels)} landmarks: " + ", ".join(map(for_terminal, classifier.labels)))
+    names = [for_terminal(row["name"]) for row in search(classifier.labels)]
+    typer.echo(f"{len(names)} landmarks: {', '.join(names)}")
 
 
 def _measured(figures: dict[str, Any]) -> str:
     """A block of figures from the model's config, in one line."""
     low, high = figures["top1_ci95"]
-    interval = f"95 % interval {low:.1%} to {high:.1%}, n = {figures['n']}, {for_terminal(figures['data'])}"
-    text = f"top-1 {figures['top1']:.1%} ({interval})"
+    interval = f"95% interval {percent(low, 1)} to {percent(high, 1)}"
+    text = f"top-1 {percent(figures['top1'], 1)} ({interval}, n = {figures['n']}, {for_terminal(figures['data'])})"
     if named := figures.get("named"):
         text += f"; named {named['named']} of {named['photos']}, {named['right']} of them correctly"
     return text

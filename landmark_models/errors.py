@@ -1,9 +1,12 @@
 """Exceptions for what a person can fix, and how a command reports them."""
 
+import errno
+import io
 import os
 import sys
 import warnings
 from collections.abc import Callable
+from typing import NoReturn
 
 
 class LandmarkError(Exception):
@@ -26,16 +29,46 @@ def reason(error: BaseException) -> str:
 def run_command(command: Callable[[], object]) -> None:
     """Run a command line; a `LandmarkError` becomes one sentence on standard error and exit status 1.
 
-    Of several processes that a launcher started on a machine, all but the first also print which one they are.
+    Of several processes that a launcher started on a machine, all but the first also print which one they are. Text
+    that the output's encoding lacks is printed as escapes. A reader that stops early, such as `head`, ends the command
+    with status 1.
     """
+    for stream in (sys.stdout, sys.stderr):
+        if isinstance(stream, io.TextIOWrapper):
+            stream.reconfigure(errors="backslashreplace")
     # Pillow warns about odd metadata and about large images; here a photo is either read or refused with a sentence.
     warnings.filterwarnings("ignore", module=r"PIL\.")
     try:
-        command()
-    except LandmarkError as error:
-        rank = os.environ.get("LOCAL_RANK", "0")
-        print(f"Error: {error}" if rank == "0" else f"Process {rank}: {error}", file=sys.stderr)
+        try:
+            command()
+        finally:
+            _flush()
+    except BrokenPipeError:
         raise SystemExit(1) from None
+    except LandmarkError as error:
+        _fail(str(error))
+    except OSError as error:
+        if error.errno != errno.ENOSPC:
+            raise
+        _fail(f"The output can't be written: {reason(error)}.")
     except KeyboardInterrupt:
         print("Stopped.", file=sys.stderr)
         raise SystemExit(130) from None
+
+
+def _fail(sentence: str) -> NoReturn:
+    rank = os.environ.get("LOCAL_RANK", "0")
+    print(f"Error: {sentence}" if rank == "0" else f"Process {rank}: {sentence}", file=sys.stderr)
+    raise SystemExit(1) from None
+
+
+def _flush() -> None:
+    """Write what was printed, while it can still be reported if that fails."""
+    try:
+        if sys.stdout is not None:
+            sys.stdout.flush()
+    except OSError:
+        nowhere = os.open(os.devnull, os.O_WRONLY)
+        os.dup2(nowhere, sys.stdout.fileno())  # or Python would try again, and complain, as it ends
+        os.close(nowhere)
+        raise

@@ -1,6 +1,6 @@
 """The two functions that the field's best-known coursework asks for, with the embedded model or another.
 
-predict_landmarks("holiday.jpg", 3)  # ['Taj Mahal', 'Humayun s Tomb', 'charminar']
+predict_landmarks("holiday.jpg", 3)  # ['Taj Mahal', "Humayun's Tomb", 'Charminar']
 suggest_locations("holiday.jpg")  # a figure: the photo, and where it may have been taken
 """
 
@@ -9,8 +9,9 @@ from typing import TYPE_CHECKING
 
 from landmark_models.classifier import LandmarkClassifier
 from landmark_models.errors import LandmarkError
-from landmark_models.photo import Photo, open_photo, photo_position
+from landmark_models.photo import Photo, read_photo
 from landmark_models.tagging.tags import Tags
+from landmark_models.text import percent
 
 if TYPE_CHECKING:
     from matplotlib.figure import Figure
@@ -26,14 +27,15 @@ def _classifier(model: str) -> LandmarkClassifier:
 
 
 def predict_landmarks(img_path: Photo, k: int = 3, model: str = "default") -> list[str]:
-    """The labels of the `k` most likely landmarks in a photo, most likely first.
+    """The proper names of the `k` most likely landmarks in a photo, most likely first.
 
     Raises:
         ModelError: the MODEL can't be loaded.
         PhotoError: the photo can't be read.
         ValueError: `k` is below 1.
     """
-    return [candidate.label for candidate in _classifier(model).predict(img_path, k)]
+    answer = _classifier(model).predict(img_path, k)
+    return list(Tags.of(answer).named(len(answer)))
 
 
 def suggest_locations(img_path: Photo, model: str = "default") -> "Figure":
@@ -49,13 +51,18 @@ def suggest_locations(img_path: Photo, model: str = "default") -> "Figure":
     except ImportError:
         raise LandmarkError("suggest_locations draws with matplotlib: run `pip install matplotlib`.") from None
 
-    image = open_photo(img_path, _SIDE)
-    tags = Tags.of(_classifier(model).predict(image, 3), photo_position(img_path))
-    names = [f"{name} ({score:.0%})" for name, score in tags.named(3).items()]
+    classifier = _classifier(model)
+    photo = read_photo(img_path, max(_SIDE, classifier.min_side))
+    tags = Tags.of(classifier.predict(photo.image, 3), photo.position)
+    names = [f"{name} ({percent(score)})" for name, score in tags.named(3).items()]
     figure = Figure(figsize=(7, 6), layout="constrained")
     axes = figure.subplots()
-    axes.imshow(image)
+    axes.imshow(photo.image)
     axes.axis("off")
-    question = f"Is this {', or '.join(names)}?"
-    axes.set_title(question if tags.recognised else f"Not recognised; the nearest:\n{', '.join(names)}", wrap=True)
+    title = f"Is this {', or '.join(names)}?"
+    if tags.contradicted:
+        title = f"Not recognised. {tags.statement}."
+    elif not tags.known:
+        title = f"Not recognised; the nearest, compared with each other only:\n{', '.join(names)}"
+    axes.set_title(title, wrap=True, parse_math=False)
     return figure

@@ -3,6 +3,12 @@
 import html
 import re
 
+# What a score means where a landmark is named but not recognised.
+SCORE_NOTE = (
+    "Scores only compare the landmarks known here with each other; a photo that doesn't look enough like any of them "
+    "is not recognised, however high its score."
+)
+
 
 def for_markdown(text: str) -> str:
     """Text for one line or table cell of Markdown; neither markup nor HTML in it takes effect."""

@@ -7,6 +7,8 @@ import difflib
 import runpy
 import sys
 
+from landmark_models.errors import run_command
+
 COMMANDS = {
     "fit": "Train a model on a folder of photos, as a recipe says.",
     "distill": "Train a small model on the outputs of a large one.",
@@ -40,4 +42,4 @@ def main() -> None:
 
 
 if __name__ == "__main__":
-    main()
+    run_command(main)

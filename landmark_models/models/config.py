@@ -57,7 +57,7 @@ def _in_todays_form(config: dict[str, Any]) -> dict[str, Any]:
     named = [block.get(key) for block in (config, cfg) if isinstance(block, dict) for key in ("label_names", "labels")]
     if isinstance(cfg, dict) and (labels := next((names for names in named if names is not None), None)):
         config["label_names"] = labels
-        config.setdefault("num_classes", cfg.get("num_classes", len(labels)))
+        config.setdefault("num_classes", cfg.get("num_classes", len(labels) if isinstance(labels, list) else None))
     return config
 
 
