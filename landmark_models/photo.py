@@ -12,9 +12,11 @@ from pathlib import Path
 from typing import IO, NamedTuple
 
 from PIL import ExifTags, Image
+from PIL.JpegImagePlugin import JpegImageFile
 
 from landmark_models.errors import PhotoError, reason
 from landmark_models.imaging.containers import MAX_ASPECT, MAX_PIXELS, check_size, open_container
+from landmark_models.imaging.kinds import unsupported_kind
 from landmark_models.imaging.mending import DamagedError, Decoded, decode_or_mend
 from landmark_models.imaging.pixels import to_rgb
 from landmark_models.imaging.position import position_of
@@ -101,7 +103,7 @@ def read_photo(photo: Photo, min_side: int | None = None) -> ReadPhoto:
         length, decoded = None, _load(photo, name, photo.size, 1)
     else:
         data = _read(photo, name)
-        length, decoded = len(data), decode_or_mend(data, lambda content: _decode(content, name, min_side))
+        length, decoded = len(data), _decode_or_mend(data, name, min_side)
     try:
         position = position_of(decoded.image)
         upright = _upright(to_rgb(decoded.image, decoded.raw_mode, decoded.reduction), decoded.image)
@@ -178,6 +180,13 @@ def thumbnail(photo: Photo, side: int = 96) -> bytes:
     return content.getvalue()
 
 
+def _decode_or_mend(data: bytes, name: str, min_side: int | None) -> Decoded:
+    try:
+        return decode_or_mend(data, lambda content: _decode(content, name, min_side))
+    except DamagedError as error:
+        raise DamagedError(unsupported_kind(data, name) or str(error)) from None
+
+
 def _decode(data: bytes, name: str, min_side: int | None) -> Decoded:
     """Decode a file, at a reduced scale where that suffices."""
     image = open_container(data, name)
@@ -187,6 +196,8 @@ def _decode(data: bytes, name: str, min_side: int | None) -> Decoded:
         if image.draft(None, (math.ceil(size[0] * scale), math.ceil(size[1] * scale))) is None:
             reduction = math.floor(1 / scale)
     check_size(image, size, data, name)
+    if isinstance(image, JpegImageFile):
+        image.decodermaxblock = len(data)  # an arithmetic decoder can't wait for the next block
     with _large_photos if math.prod(image.size) > _LARGE else contextlib.nullcontext():
         return _load(image, name, size, reduction)
 

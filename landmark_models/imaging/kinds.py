@@ -59,7 +59,7 @@ def _jpeg_kind(data: bytes) -> str | None:
 def _tiff_kind(data: bytes) -> str | None:
     """The samples and compression of the first page of a TIFF."""
     try:
-        tags = TiffImagePlugin.ImageFileDirectory_v2(data[:16])
+        tags = TiffImagePlugin.ImageFileDirectory_v2(data[: 16 if 43 in data[2:4] else 8])  # 43: 64-bit offsets
         file = io.BytesIO(data)
         file.seek(tags.next)
         tags.load(file)

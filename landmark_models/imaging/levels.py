@@ -35,7 +35,9 @@ class Levels:
             return None
         if image.format == "PNG":
             return cls(0, 65535)
-        unsigned = image.mode == "I" and tags.get(_TAG_BITS) == (32,) and _number(tags, _TAG_SAMPLE_FORMAT) == _UNSIGNED
+        unsigned = (
+            image.mode == "I" and _number(tags, _TAG_BITS) == 32 and _number(tags, _TAG_SAMPLE_FORMAT) == _UNSIGNED
+        )
         levels = cls(*_range(_sample(image, unsigned), tags, image.mode == "F"), unsigned)
         inverted = tags.get(_TAG_PHOTOMETRIC) == _WHITE_IS_ZERO
         return cls(levels.white, levels.black, unsigned) if inverted else levels
@@ -43,7 +45,7 @@ class Levels:
     @classmethod
     def _of_high_bytes(cls, image: Image.Image) -> "Levels | None":
         """For colours of 16 bits, of which Pillow keeps the upper eight: 12 or 14 bits would look black."""
-        high = _percentile(np.asarray(image.reduce(max(1, round(math.sqrt(math.prod(image.size) / _SAMPLE))))), 99)
+        high = _percentile(np.asarray(image.reduce(max(1, round(math.sqrt(math.prod(image.size) / _SAMPLE))))), 99.5)
         white = next((white for white in (3, 15, 63) if high <= white), 255)
         return cls(0, white) if high > 0 and white < 255 else None
 
@@ -76,7 +78,7 @@ def _range(sample: NDArray[Any], tags: Any, is_float: bool) -> tuple[float, floa
     """The values of black and white."""
     if not sample.size:
         return 0, 1
-    low, high = _percentile(sample, 1), _percentile(sample, 99)
+    low, high = _percentile(sample, 0.5), _percentile(sample, 99.5)
     stated = _stated(tags, high)
     if stated:
         return stated

@@ -80,8 +80,8 @@ def _is_nearly_whole(first: np.ndarray, second: np.ndarray) -> bool:
 
 
 def _uncompressed(data: bytes, decode: Decode) -> Decoded:
-    """BMP and TIFF hold their rows as they are; bytes that lack at the end become black."""
-    return decode(data + bytes(_FEW_ROWS * 4 * 4096))
+    """BMP and TIFF may hold their rows as they are; the few bytes that lack at the end become black."""
+    return decode(data + bytes(16 + int(_FEW * len(data))))
 
 
 _MENDERS = (

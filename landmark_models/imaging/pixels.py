@@ -5,6 +5,7 @@ The work is done in strips, so that a large image needs little memory beside its
 
 import functools
 import io
+import threading
 from collections.abc import Callable, Iterator
 from typing import Any
 
@@ -88,43 +89,45 @@ def _over_white(strip: Image.Image, to_srgb: _Conversion | None) -> Image.Image:
 
 def _conversion(image: Image.Image) -> _Conversion | None:
     """What turns an opaque strip of this image into sRGB; None where that is Pillow's own conversion."""
-    source: Any
     if image.mode == "LAB":
-        source, mode = ImageCms.createProfile("LAB"), "LAB"
+        profile, mode = None, "LAB"
     else:
         profile = image.info.get("icc_profile")
         mode = "CMYK" if image.mode == "CMYK" else "RGB" if image.mode[:1] in "RPY" or image.mode == "HSV" else "L"
         if not profile or len(profile) > _LARGEST_PROFILE or _is_nearly_srgb(profile, mode):
             return None
-        source = _profile(profile, mode)
-    transform = ImageCms.buildTransform(source, ImageCms.createProfile("sRGB"), mode, "RGB")
+    transform = _transform(profile, mode, threading.get_ident())
     return lambda strip: transform.apply(strip)
 
 
-def _profile(content: bytes, mode: str) -> ImageCms.ImageCmsProfile:
-    """Raises ValueError if it is damaged, or one of other colours than the image's."""
+@functools.lru_cache(maxsize=16)
+def _transform(profile: bytes | None, mode: str, thread: int) -> ImageCms.ImageCmsTransform:
+    """From a profile, or Lab, to sRGB; one for each thread, since a transform keeps a state.
+
+    Raises:
+        ValueError: the profile is damaged, or one of other colours than the mode's.
+    """
+    del thread
     try:
-        profile = ImageCms.ImageCmsProfile(io.BytesIO(content))
+        source = ImageCms.ImageCmsProfile(io.BytesIO(profile) if profile else ImageCms.createProfile("LAB"))
+        space = source.profile.xcolor_space.strip()
+        if profile and space != {"L": "GRAY"}.get(mode, mode):
+            raise ValueError(f"a profile of {space}, not of {mode}")
+        return ImageCms.buildTransform(source, ImageCms.createProfile("sRGB"), mode, "RGB")
     except (ImageCms.PyCMSError, OSError) as error:
         raise ValueError(str(error)) from None
-    if profile.profile.xcolor_space.strip() != {"L": "GRAY"}.get(mode, mode):
-        raise ValueError(f"a profile of {profile.profile.xcolor_space}, not of {mode}")
-    return profile
 
 
-@functools.lru_cache(maxsize=8)
-def _is_nearly_srgb(content: bytes, mode: str) -> bool:
+@functools.lru_cache(maxsize=16)
+def _is_nearly_srgb(profile: bytes, mode: str) -> bool:
     """Whether a profile changes no colour visibly; also true of one that can't be used."""
-    steps = np.linspace(0, 255, 7 if mode == "RGB" else 256).astype(np.uint8)
     try:
-        source, target = _profile(content, mode), ImageCms.createProfile("sRGB")
-        if mode == "CMYK":
-            ImageCms.buildTransform(source, target, mode, "RGB")
-            return False
-        grid = np.stack(np.meshgrid(*[steps] * len(mode)), axis=-1).reshape(1, -1, len(mode))
-        sample = Image.fromarray(grid.squeeze(2) if mode == "L" else grid)
-        converted = ImageCms.buildTransform(source, target, mode, "RGB").apply(sample)
-    except (ImageCms.PyCMSError, ValueError):
+        transform = _transform(profile, mode, threading.get_ident())
+    except ValueError:
         return True
-    difference = np.asarray(converted, dtype=int) - grid
-    return bool(np.abs(difference).max() <= _NEARLY_SRGB)
+    if mode == "CMYK":
+        return False
+    steps = np.linspace(0, 255, 7 if mode == "RGB" else 256).astype(np.uint8)
+    grid = np.stack(np.meshgrid(*[steps] * len(mode)), axis=-1).reshape(1, -1, len(mode))
+    converted = transform.apply(Image.fromarray(grid.squeeze(2) if mode == "L" else grid))
+    return bool(np.abs(np.asarray(converted, dtype=int) - grid).max() <= _NEARLY_SRGB)
