@@ -1,45 +1,44 @@
-"""XMP sidecars (ISO 16684-1): keywords, a description and the landmark shown; new, or merged into existing ones."""
+"""XMP sidecars (ISO 16684-1): keywords, a description and the landmark shown; new, or merged into existing ones.
 
-import xml.etree.ElementTree as ElementTree
+What is added is also listed in a property of our own, `landmarks:Added`, so that it can be replaced or taken out again
+when other programs have written the sidecar since. Whatever else a sidecar holds stays as it is, to the letter.
+"""
+
 from collections.abc import Iterator, Sequence
-from xml.etree.ElementTree import Element, SubElement
+from typing import NamedTuple
+from xml.etree.ElementTree import Element
+from xml.sax.saxutils import quoteattr
 
 from landmark_models.errors import LandmarkError
 from landmark_models.tagging.gazetteer import Landmark
+from landmark_models.tagging.xml_text import Encoding, XmlText, unreadable
+from landmark_models.tagging.xmp_lines import (
+    NAMESPACES,
+    array_lines,
+    bound,
+    coordinates,
+    element_lines,
+    escaped,
+    location_lines,
+    qualified,
+)
 
-_NAMESPACES = {
-    "x": "adobe:ns:meta/",
-    "rdf": "http://www.w3.org/1999/02/22-rdf-syntax-ns#",
-    "dc": "http://purl.org/dc/elements/1.1/",
-    "exif": "http://ns.adobe.com/exif/1.0/",
-    "Iptc4xmpExt": "http://iptc.org/std/Iptc4xmpExt/2008-02-29/",
-}
-# What other programs write into sidecars keeps its customary prefix.
-_COMMON = {
-    "acdsee": "http://ns.acdsee.com/iptc/1.0/",
-    "aux": "http://ns.adobe.com/exif/1.0/aux/",
-    "crs": "http://ns.adobe.com/camera-raw-settings/1.0/",
-    "darktable": "http://darktable.sf.net/",
-    "digiKam": "http://www.digikam.org/ns/1.0/",
-    "exifEX": "http://cipa.jp/exif/1.0/",
-    "Iptc4xmpCore": "http://iptc.org/std/Iptc4xmpCore/1.0/xmlns/",
-    "lr": "http://ns.adobe.com/lightroom/1.0/",
-    "MicrosoftPhoto": "http://ns.microsoft.com/photo/1.0/",
-    "mwg-rs": "http://www.metadataworkinggroup.com/schemas/regions/",
-    "photoshop": "http://ns.adobe.com/photoshop/1.0/",
-    "stArea": "http://ns.adobe.com/xmp/sType/Area#",
-    "stEvt": "http://ns.adobe.com/xap/1.0/sType/ResourceEvent#",
-    "stRef": "http://ns.adobe.com/xap/1.0/sType/ResourceRef#",
-    "tiff": "http://ns.adobe.com/tiff/1.0/",
-    "xmp": "http://ns.adobe.com/xap/1.0/",
-    "xmpDM": "http://ns.adobe.com/xmp/1.0/DynamicMedia/",
-    "xmpMM": "http://ns.adobe.com/xap/1.0/mm/",
-    "xmpRights": "http://ns.adobe.com/xap/1.0/rights/",
-}
-for _prefix, _uri in (_NAMESPACES | _COMMON).items():
-    ElementTree.register_namespace(_prefix, _uri)
+# Keywords in a hierarchy, and what separates its levels. digiKam and Immich read the first of these that there is, and
+# dc:subject only if there is none.
+_HIERARCHIES = {
+    "digiKam:TagsList": "/", "MicrosoftPhoto:LastKeywordXMP": "/", "lr:hierarchicalSubject": "|",
+    "mediapro:CatalogSets": "|",
+}  # fmt: skip
+_NEW = """<?xpacket begin="\ufeff" id="W5M0MpCehiHzreSzNTczkc9d"?>
+<x:xmpmeta xmlns:x="adobe:ns:meta/">
+  <rdf:RDF xmlns:rdf="http://www.w3.org/1999/02/22-rdf-syntax-ns#"/>
+</x:xmpmeta>
+<?xpacket end="w"?>
+"""
 
-_LANGUAGE = "{http://www.w3.org/XML/1998/namespace}lang"
+
+_ABOUT = (qualified("rdf:about"), "about")  # the second is of the first RDF
+_SYNTAX = (f"{{{NAMESPACES['rdf']}}}", "{http://www.w3.org/XML/1998/namespace}")  # attributes that aren't values
 
 
 def sidecar(
@@ -52,121 +51,240 @@ def sidecar(
     """The text of a sidecar.
 
     Args:
-        keywords: for `dc:subject`.
+        keywords: for `dc:subject`, and for the hierarchies of keywords that an existing sidecar has.
         description: for `dc:description`, in the default language.
         landmark: for `Iptc4xmpExt:LocationShown`.
         camera: latitude and longitude for `exif:GPSLatitude` and `exif:GPSLongitude`, WGS 84 degrees.
-        existing: a sidecar to merge these into. Everything in it is kept: keywords and locations are added after its
-            own, and an existing description or position stays.
+        existing: a sidecar to merge these into. What this function has added to it earlier is replaced. All else in it
+            is kept: keywords and locations are added after its own, and a description or position of its own stays.
 
     Raises:
         LandmarkError: `existing` isn't XMP that can be read safely.
     """
-    root = Element(_name("x", "xmpmeta")) if existing is None else _parsed(existing)
-    rdf = root if root.tag == _name("rdf", "RDF") else root.find(_name("rdf", "RDF"))
-    if rdf is None:
-        rdf = SubElement(root, _name("rdf", "RDF"))
-    if not _descriptions(rdf):
-        SubElement(rdf, _name("rdf", "Description"), {_name("rdf", "about"): ""})
-    if keywords:
-        subject = _array(rdf, "dc", "subject")
-        present = {item.text for item in subject}
-        for keyword in dict.fromkeys(keywords):
-            if keyword not in present:
-                SubElement(subject, _name("rdf", "li")).text = keyword
-    if not _has(rdf, "dc", "description"):
-        _list(_descriptions(rdf)[0], "dc", "description", "Alt", description)
+    cleaned = Cleaned(_NEW, changed=False, created=True, empty=True) if existing is None else without_ours(existing)
+    packet = _Packet(cleaned.text)
+    packet.add_items("dc:subject", keywords)
+    for name, separator in _HIERARCHIES.items():
+        if packet.has(name):
+            packet.add_items(name, [word.replace(separator, " ") for word in keywords], separator)
+    if not packet.has_text("dc:description"):
+        packet.add_property("dc:description", array_lines("Alt", [description]), [description])
     if landmark:
-        shown = _array(rdf, "Iptc4xmpExt", "LocationShown")
-        if landmark.name not in {text for item in shown for text in _texts(item, "Iptc4xmpExt", "LocationName")}:
-            _add_location(shown, landmark)
-    if camera and not _has(rdf, "exif", "GPSLatitude"):
-        _coordinates(_descriptions(rdf)[0], camera)
-    ElementTree.indent(root)
-    packet = ElementTree.tostring(root, encoding="unicode").replace("\r", "&#13;")  # otherwise read back as a line feed
-    return f'<?xpacket begin="\ufeff" id="W5M0MpCehiHzreSzNTczkc9d"?>\n{packet}\n<?xpacket end="w"?>\n'
+        packet.add_location(landmark)
+    if camera and not packet.has("exif:GPSLatitude"):
+        for name, value in coordinates(camera).items():
+            packet.add_property(name, [value], [value])
+    return packet.written(cleaned.created)
 
 
-def _parsed(existing: bytes) -> Element:
-    """The root of an XMP packet: `x:xmpmeta` or `rdf:RDF`."""
-    import defusedxml.ElementTree
-    from defusedxml.common import DefusedXmlException
+class Cleaned(NamedTuple):
+    """A sidecar's text without what `sidecar` has added: whether there was any, and what it leaves.
 
+    `created` is whether `sidecar` has made the file, `empty` whether nothing is left in it.
+    """
+
+    text: str
+    changed: bool
+    created: bool
+    empty: bool
+
+
+def without_ours(existing: bytes) -> Cleaned:
+    """A sidecar without what `sidecar` has added to it. What a person has changed since isn't ours any more.
+
+    Raises:
+        LandmarkError: it isn't XMP that can be read safely.
+    """
     try:
-        builder = ElementTree.TreeBuilder(insert_comments=True, insert_pis=True)
-        parser = defusedxml.ElementTree.DefusedXMLParser(target=builder, forbid_dtd=True)
-        parser.feed(existing)
-        root: Element = parser.close()
-    except (ElementTree.ParseError, DefusedXmlException, LookupError, ValueError) as error:
-        raise LandmarkError(f"it isn't XML that can be read safely ({type(error).__name__})") from None
-    if root.tag not in (_name("x", "xmpmeta"), _name("x", "xapmeta"), _name("rdf", "RDF")):
-        raise LandmarkError("it is XML, but not XMP")
-    return root
+        text = Encoding.of(existing).decode(existing)
+    except (LookupError, ValueError) as error:
+        raise unreadable(error) from None
+    return _Packet(text).cleaned()
 
 
-def _name(prefix: str, tag: str) -> str:
-    return f"{{{_NAMESPACES[prefix]}}}{tag}"
+class _Packet:
+    """An XMP packet with edits under way: what is added, and the lines of the properties that are new."""
+
+    def __init__(self, text: str):
+        self.xml = XmlText(text)
+        root = self.xml.root
+        if root.tag not in (qualified("x:xmpmeta"), qualified("x:xapmeta"), qualified("rdf:RDF")):
+            raise LandmarkError("it is XML, but not XMP")
+        self.rdf = root if root.tag == qualified("rdf:RDF") else root.find(qualified("rdf:RDF"))
+        self.descriptions = [] if self.rdf is None else self.rdf.findall(qualified("rdf:Description"))
+        self.added: list[str] = []
+        self.properties: dict[str, list[str]] = {}
+
+    def _find(self, name: str) -> Iterator[tuple[Element, Element | str]]:
+        """Where a property is: its description, and its element or, as XMP allows for simple values, its attribute."""
+        for description in self.descriptions:
+            for element in description.findall(qualified(name)):
+                yield description, element
+            if (value := description.get(qualified(name))) is not None:
+                yield description, value
+
+    def has(self, name: str) -> bool:
+        return any(True for _ in self._find(name))
+
+    def has_text(self, name: str) -> bool:
+        """Whether a property says something; one that is empty is removed."""
+        found = list(self._find(name))
+        if any(_leaves(value) for _, value in found):
+            return True
+        for owner, value in found:
+            if isinstance(value, str):
+                self.xml.remove_attribute(owner, qualified(name))
+            else:
+                self.xml.remove(value)
+        return False
+
+    def add_property(self, name: str, lines: list[str], leaves: Sequence[str]) -> None:
+        """Add a property that isn't there, with XML that has these texts in it."""
+        self.properties[name] = lines
+        self.added.append(f"{name}={_form(leaves)}")
+
+    def add_items(self, name: str, values: Sequence[str], separator: str = "\n") -> None:
+        """Add texts to a property's array, which is made of a single value if there is none.
+
+        What the array has at the end of a hierarchy, whose levels the `separator` parts, isn't added.
+        """
+        owner, value = next(self._find(name), (None, None))
+        array = _array_in(value)
+        if array is not None:
+            own = [item.text or "" for item in array]
+        elif isinstance(value, Element) and not _is_plain(value):
+            return  # a structure, which isn't ours to reshape
+        else:
+            own = [text for text in _leaves(value) if text]
+        present = {part for text in own for part in (text, text.split(separator)[-1])}
+        new = [text for text in dict.fromkeys(values) if text.strip() and text not in present]
+        if not new:
+            return
+        self.added += [f"{name}={_form([text])}" for text in new]
+        if array is not None:
+            for text in new:
+                self.xml.append(array, bound(element_lines("rdf:li", [escaped(text)]), self.xml.prefixes(array)))
+        elif isinstance(value, Element):
+            lines = bound(array_lines("Bag", [*own, *new]), self.xml.prefixes(value))
+            self.xml.replace_content(value, "".join(line.strip() for line in lines))
+        else:
+            if owner is not None:  # beside an attribute, an element of its name would make the packet unreadable
+                self.xml.remove_attribute(owner, qualified(name))
+            self.properties[name] = array_lines("Bag", [*own, *new])
+
+    def add_location(self, landmark: Landmark) -> None:
+        """Add the landmark as a location shown, unless there is one of its name."""
+        name = "Iptc4xmpExt:LocationShown"
+        _, value = next(self._find(name), (None, None))
+        array = _array_in(value)
+        if value is not None and array is None:
+            return  # a structure, which isn't ours to reshape
+        if array is not None and landmark.name in _texts_of(array, qualified("Iptc4xmpExt:LocationName")):
+            return
+        lines, leaves = location_lines(landmark)
+        if array is None:
+            self.add_property(name, element_lines("rdf:Bag", lines), leaves)
+        else:
+            self.xml.append(array, bound(lines, self.xml.prefixes(array)))
+            self.added.append(f"{name}={_form(leaves)}")
+
+    def written(self, created: bool) -> str:
+        """The text with what was added; as far as it is new, in a description of its own."""
+        if self.added:
+            if created:
+                self.properties["landmarks:Created"] = ["True"]
+            self.properties["landmarks:Added"] = array_lines("Bag", self.added)
+            body = [line for name, lines in self.properties.items() for line in element_lines(name, lines)]
+            about = next(
+                (item.get(name, "") for item in self.descriptions for name in _ABOUT if name in item.attrib), ""
+            )
+            lines = element_lines("rdf:Description", body, f" rdf:about={quoteattr(about)}")
+            if self.rdf is None:
+                lines = element_lines("rdf:RDF", lines)
+            parent = self.xml.root if self.rdf is None else self.rdf
+            self.xml.append(parent, bound(lines, self.xml.prefixes(parent)))
+        return self.xml.edited()
+
+    def cleaned(self) -> Cleaned:
+        """The text without what was added, as far as it is still as it was added."""
+        marks = list(self._find("landmarks:Added"))
+        created = self.has("landmarks:Created")
+        gone: set[Element] = set()
+        attributes: set[tuple[Element, str]] = set()
+        entries = [entry.partition("=") for _, value in marks for entry in _leaves(value)]
+        for name, _, form in entries:
+            if form and name.count(":") == 1 and name.partition(":")[0] in NAMESPACES:
+                self._take_out(name, form, gone, attributes)
+        for name in ("landmarks:Added", "landmarks:Created"):
+            gone.update(value for _, value in self._find(name) if isinstance(value, Element))
+            attributes.update((owner, qualified(name)) for owner, value in self._find(name) if isinstance(value, str))
+
+        def left(description: Element) -> bool:
+            values = {
+                name for name in description.attrib if name not in _ABOUT and (description, name) not in attributes
+            }
+            return bool(values) or not gone.issuperset(description)
+
+        empty = not any(map(left, self.descriptions))
+        gone |= {owner for owner, _ in marks if not left(owner)}
+        for owner, name in attributes:
+            if owner not in gone:
+                self.xml.remove_attribute(owner, name)
+        waiting = [self.xml.root]
+        while waiting:
+            for child in waiting.pop():
+                if child in gone:
+                    self.xml.remove(child)
+                else:
+                    waiting.append(child)
+        return Cleaned(self.xml.edited(), bool(marks), created, empty)
+
+    def _take_out(self, name: str, form: str, gone: set[Element], attributes: set[tuple[Element, str]]) -> None:
+        """Mark a property's first value of this form as gone, and the property if it then has none."""
+        for owner, value in self._find(name):
+            if isinstance(value, str):
+                if _form([value]) == form:
+                    attributes.add((owner, qualified(name)))
+                    return
+                continue
+            array = _array_in(value)
+            items = [value] if array is None else list(array)
+            for item in items:
+                if item not in gone and _form(_leaves(item)) == form:
+                    gone.add(item)
+                    if gone.issuperset(items):
+                        gone.add(value)
+                    return
 
 
-def _descriptions(rdf: Element) -> list[Element]:
-    return rdf.findall(_name("rdf", "Description"))
+def _array_in(value: Element | str | None) -> Element | None:
+    """The array that a property's element holds."""
+    names = [qualified(f"rdf:{kind}") for kind in ("Bag", "Seq", "Alt")]
+    return next((child for child in value if child.tag in names), None) if isinstance(value, Element) else None
 
 
-def _has(rdf: Element, prefix: str, tag: str) -> bool:
-    """Whether a property exists, as an element or, as XMP allows for simple values, an attribute."""
-    name = _name(prefix, tag)
-    return any(item.find(name) is not None or name in item.attrib for item in _descriptions(rdf))
+def _is_plain(element: Element) -> bool:
+    """Whether an element holds at most text: neither elements nor attributes of RDF, which make it a structure."""
+    return not len(element) and not any(name.startswith(_SYNTAX[0]) or "}" not in name for name in element.attrib)
 
 
-def _array(rdf: Element, prefix: str, tag: str) -> Element:
-    """The array of a property, created as a Bag if there is none."""
-    for item in _descriptions(rdf):
-        if (found := item.find(_name(prefix, tag))) is not None:
-            break
-    else:
-        found = SubElement(_descriptions(rdf)[0], _name(prefix, tag))
-    for name in ("Bag", "Seq", "Alt"):
-        if (array := found.find(_name("rdf", name))) is not None:
-            return array
-    array = SubElement(found, _name("rdf", "Bag"))
-    if found.text and found.text.strip():  # a single value in place of a list
-        SubElement(array, _name("rdf", "li")).text, found.text = found.text, None
-    return array
+def _leaves(value: Element | str | None) -> list[str]:
+    """The texts in a property or a part of it, at any depth, as elements or attributes; blank ones don't count."""
+    if not isinstance(value, Element):
+        return [value.strip()] if value and value.strip() else []
+    texts: list[str] = []
+    for element in value.iter():
+        texts += [text for name, text in element.attrib.items() if not name.startswith(_SYNTAX)]
+        texts.append(element.text or "")
+    return [text.strip() for text in texts if text.strip()]
 
 
-def _texts(item: Element, prefix: str, tag: str) -> Iterator[str]:
-    """The texts of a structure's property, at any depth, or written as an attribute."""
-    for element in item.iter():
-        if element.tag == _name(prefix, tag):
-            yield from (text.strip() for text in element.itertext() if text.strip())
-        elif value := element.get(_name(prefix, tag)):
-            yield value
+def _texts_of(array: Element, name: str) -> set[str]:
+    """The texts of the elements and attributes of this name in an array."""
+    found = {text for element in array.iter(name) for text in _leaves(element)}
+    return found | {element.attrib[name].strip() for element in array.iter() if name in element.attrib}
 
 
-def _add_location(shown: Element, landmark: Landmark) -> None:
-    location = SubElement(shown, _name("rdf", "li"), {_name("rdf", "parseType"): "Resource"})
-    _list(location, "Iptc4xmpExt", "LocationName", "Alt", landmark.name)
-    texts = {
-        "City": landmark.city, "ProvinceState": landmark.region,
-        "CountryName": landmark.country_name, "CountryCode": landmark.country,
-    }  # fmt: skip
-    for tag, value in texts.items():
-        if value:
-            SubElement(location, _name("Iptc4xmpExt", tag)).text = value
-    if landmark.wikidata:
-        _list(location, "Iptc4xmpExt", "LocationId", "Bag", f"http://www.wikidata.org/entity/{landmark.wikidata}")
-    if landmark.position:
-        _coordinates(location, landmark.position)
-
-
-def _list(parent: Element, prefix: str, tag: str, kind: str, value: str) -> None:
-    """Add an XMP array of one value; in an "Alt" it is the text in the default language."""
-    array = SubElement(SubElement(parent, _name(prefix, tag)), _name("rdf", kind))
-    SubElement(array, _name("rdf", "li"), {_LANGUAGE: "x-default"} if kind == "Alt" else {}).text = value
-
-
-def _coordinates(parent: Element, position: tuple[float, float]) -> None:
-    """GPS properties in XMP's notation: degrees, minutes with a decimal fraction, and the direction."""
-    for tag, value, directions in zip(("GPSLatitude", "GPSLongitude"), position, ("NS", "EW"), strict=True):
-        degrees, minutes = divmod(round(abs(value) * 60, 6), 60)
-        SubElement(parent, _name("exif", tag)).text = f"{degrees:.0f},{minutes:.6f}{directions[value < 0]}"
+def _form(leaves: Sequence[str]) -> str:
+    """Texts as `landmarks:Added` lists them, in an order that no program changes."""
+    return " | ".join(sorted(text.strip() for text in leaves))
