@@ -13,6 +13,7 @@ from itertools import islice
 from typing import Any, Literal, get_args
 
 import torch
+from PIL import Image
 from torch import Tensor
 
 from landmark_models import models
@@ -28,6 +29,7 @@ __all__ = ["Answer", "Engine", "LandmarkClassifier", "Prediction", "right_of_100
 
 Engine = Literal["auto", "cached", "torch"]
 _ENGINES = get_args(Engine)
+_ONE_PHOTO = (str, bytes, bytearray, memoryview, os.PathLike, Image.Image)  # what can be iterated over, and mustn't be
 
 
 @dataclass(frozen=True)
@@ -172,9 +174,15 @@ class LandmarkClassifier:
         Photos are taken from the iterable one batch at a time, so it may be endless.
 
         Raises:
+            LandmarkError: `photos` is a single photo, or nothing that can be iterated over.
             ValueError: `top_k` or `batch_size` is below 1.
         """
         _check_counts(top_k=top_k, batch_size=batch_size)
+        if not isinstance(photos, Iterable) or isinstance(photos, _ONE_PHOTO) or hasattr(photos, "read"):
+            raise LandmarkError(
+                f"predict_many takes several photos, such as a list of paths, not a single {type(photos).__name__}; "
+                "for one photo call predict, or give [photo]."
+            )
         return self._predict_batches(photos, top_k, batch_size)
 
     def _predict_batches(self, photos: Iterable[Photo], top_k: int, batch_size: int) -> Iterator[Answer | PhotoError]:

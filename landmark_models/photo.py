@@ -41,6 +41,7 @@ _TRANSPOSITIONS = {
     7: Image.Transpose.TRANSVERSE,
     8: Image.Transpose.ROTATE_90,
 }
+_SAYING_HOW_TO_TURN = ("exif", "Raw profile type exif", "xmp", "XML:com.adobe.xmp")  # entries in an image's `info`
 
 
 class ReadPhoto(NamedTuple):
@@ -215,7 +216,10 @@ def _load(image: Image.Image, name: str, size: tuple[int, int], reduction: int) 
 def _upright(image: Image.Image, original: Image.Image) -> Image.Image:
     """An image turned as the EXIF of the one that it was made from says."""
     with contextlib.suppress(Exception):  # malformed EXIF: the photo itself is fine
-        return image.transpose(_TRANSPOSITIONS[original.getexif()[ExifTags.Base.Orientation]])
+        turned = image.transpose(_TRANSPOSITIONS[original.getexif()[ExifTags.Base.Orientation]])
+        for key in _SAYING_HOW_TO_TURN:  # or it would be turned again when it is opened again
+            turned.info.pop(key, None)
+        return turned
     return image
 
 

@@ -2,9 +2,10 @@ import itertools
 
 import pytest
 import torch
+from helpers.photos import noisy_photo
 from PIL import Image
 
-from landmark_models import LandmarkClassifier, PhotoError, Prediction
+from landmark_models import LandmarkClassifier, LandmarkError, PhotoError, Prediction, open_photo
 from landmark_models.classifier import right_of_100
 from landmark_models.preprocess import required_side, serving_transform
 
@@ -63,6 +64,34 @@ def test_something_that_is_not_a_photo_affects_no_other(classifier, photo):
     closed.close()
     answers = list(classifier.predict_many([None, closed, bytearray(photo.read_bytes())]))
     assert [isinstance(answer, PhotoError) for answer in answers] == [True, True, False]
+
+
+def test_a_single_photo_is_not_taken_for_many(classifier, photo):
+    content = photo.read_bytes()
+    for one in (str(photo), photo, content, bytearray(content), memoryview(content), Image.new("RGB", (4, 4)), None):
+        with pytest.raises(LandmarkError, match="for one photo call predict"):
+            classifier.predict_many(one)
+    with photo.open("rb") as file, pytest.raises(LandmarkError, match="for one photo call predict"):
+        classifier.predict_many(file)
+
+
+def test_a_photo_without_pixels_affects_no_other(classifier, photo):
+    empty = Image.new("RGB", (0, 0))
+    with pytest.raises(PhotoError):
+        classifier.predict(empty)
+    answers = list(classifier.predict_many([empty, Image.new("L", (0, 5)), photo]))
+    assert [isinstance(answer, PhotoError) for answer in answers] == [True, True, False]
+
+
+@pytest.mark.parametrize("format", ["JPEG", "PNG", "WEBP", "TIFF"])
+def test_a_sideways_photo_that_was_opened_before_is_not_turned_twice(format, classifier, tmp_path):
+    exif = Image.Exif()
+    exif[0x0112] = 6
+    file = tmp_path / "sideways"
+    noisy_photo((200, 40, 40), 1, (64, 32)).save(file, format, exif=exif)
+    image = open_photo(file)
+    assert image.size == open_photo(image).size == (32, 64)
+    assert classifier.predict(image) == classifier.predict(file)
 
 
 def test_photos_are_taken_a_batch_at_a_time(classifier, photo):
