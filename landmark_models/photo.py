@@ -61,7 +61,7 @@ def photo_name(photo: Photo) -> str:
     return os.path.basename(name) if isinstance(name, str) and name else "the photo"
 
 
-def _read(photo: str | os.PathLike[str] | bytes | bytearray | memoryview | IO[bytes], name: str) -> bytes:
+def _content(photo: str | os.PathLike[str] | bytes | bytearray | memoryview | IO[bytes], name: str) -> bytes:
     if isinstance(photo, bytes | bytearray | memoryview):
         data = bytes(photo)
     elif isinstance(photo, str | os.PathLike):
@@ -101,16 +101,8 @@ def read_photo(photo: Photo, min_side: int | None = None) -> ReadPhoto:
     name = photo_name(photo)
     if isinstance(photo, Image.Image):
         check_size(photo, photo.size, b"", name)
-        length, decoded = None, _load(photo, name, photo.size, 1)
-    else:
-        data = _read(photo, name)
-        length, decoded = len(data), _decode_or_mend(data, name, min_side)
-    try:
-        position = position_of(decoded.image)
-        upright = _upright(to_rgb(decoded.image, decoded.raw_mode, decoded.reduction), decoded.image)
-    except Exception as error:
-        raise DamagedError(f"{name} is damaged and can't be decoded ({error}); send another copy.") from None
-    return ReadPhoto(upright, length, decoded.size, position)
+        return _upright_rgb(_load(photo, name, photo.size, 1), name, None)
+    return _read_bytes(_content(photo, name), name, min_side)
 
 
 def open_photo(photo: Photo, min_side: int | None = None) -> Image.Image:
@@ -142,7 +134,11 @@ def photo_position(photo: Photo) -> tuple[float, float] | None:
     if isinstance(photo, Image.Image):
         return position_of(photo)
     name = photo_name(photo)
-    return position_of(open_container(_read(photo, name), name))
+    data = _content(photo, name)
+    try:
+        return position_of(open_container(data, name))
+    except DamagedError:
+        return _read_bytes(data, name, 1).position
 
 
 def photo_size(photo: Photo) -> tuple[int, int]:
@@ -154,11 +150,11 @@ def photo_size(photo: Photo) -> tuple[int, int]:
     if isinstance(photo, Image.Image):
         return photo.size
     name = photo_name(photo)
-    data = _read(photo, name)
+    data = _content(photo, name)
     try:
         image = open_container(data, name)
     except DamagedError:
-        return open_photo(data).size
+        return _read_bytes(data, name, None).image.size
     with contextlib.suppress(Exception):  # malformed EXIF
         # For TIFF, Pillow gives the size of the upright photo.
         if image.format != "TIFF" and image.getexif()[ExifTags.Base.Orientation] in (5, 6, 7, 8):
@@ -181,15 +177,17 @@ def thumbnail(photo: Photo, side: int = 96) -> bytes:
     return content.getvalue()
 
 
-def _decode_or_mend(data: bytes, name: str, min_side: int | None) -> Decoded:
-    try:
-        return decode_or_mend(data, lambda content: _decode(content, name, min_side))
-    except DamagedError as error:
-        raise DamagedError(unsupported_kind(data, name) or str(error)) from None
+def _read_bytes(data: bytes, name: str, min_side: int | None) -> ReadPhoto:
+    with contextlib.ExitStack() as turn:
+        try:
+            decoded = decode_or_mend(data, lambda content: _decode(content, name, min_side, turn))
+        except DamagedError as error:
+            raise DamagedError(unsupported_kind(data, name) or str(error)) from None
+        return _upright_rgb(decoded, name, len(data))
 
 
-def _decode(data: bytes, name: str, min_side: int | None) -> Decoded:
-    """Decode a file, at a reduced scale where that suffices."""
+def _decode(data: bytes, name: str, min_side: int | None, turn: contextlib.ExitStack) -> Decoded:
+    """Decode a file, at a reduced scale where that suffices; a large one waits for its `turn`."""
     image = open_container(data, name)
     size, reduction = image.size, 1
     if min_side is not None and min(size) > DECODED_MARGIN * min_side:
@@ -199,8 +197,9 @@ def _decode(data: bytes, name: str, min_side: int | None) -> Decoded:
     check_size(image, size, data, name)
     if isinstance(image, JpegImageFile):
         image.decodermaxblock = len(data)  # an arithmetic decoder can't wait for the next block
-    with _large_photos if math.prod(image.size) > _LARGE else contextlib.nullcontext():
-        return _load(image, name, size, reduction)
+    if math.prod(image.size) > _LARGE:
+        turn.enter_context(_large_photos)
+    return _load(image, name, size, reduction)
 
 
 def _load(image: Image.Image, name: str, size: tuple[int, int], reduction: int) -> Decoded:
@@ -213,6 +212,14 @@ def _load(image: Image.Image, name: str, size: tuple[int, int], reduction: int) 
     return Decoded(image, mode if isinstance(mode, str) else str(mode[0]) if mode else "", size, reduction)
 
 
+def _upright_rgb(decoded: Decoded, name: str, length: int | None) -> ReadPhoto:
+    try:
+        image = to_rgb(decoded.image, decoded.raw_mode, decoded.reduction)
+        return ReadPhoto(_upright(image, decoded.image), length, decoded.size, position_of(decoded.image))
+    except Exception as error:
+        raise DamagedError(f"{name} is damaged and can't be decoded ({error}); send another copy.") from None
+
+
 def _upright(image: Image.Image, original: Image.Image) -> Image.Image:
     """An image turned as the EXIF of the one that it was made from says."""
     with contextlib.suppress(Exception):  # malformed EXIF: the photo itself is fine
@@ -223,12 +230,12 @@ def _upright(image: Image.Image, original: Image.Image) -> Image.Image:
     return image
 
 
-_large_photos = threading.BoundedSemaphore()
+_large_photos = threading.RLock()
 
 
 def _after_fork() -> None:
     global _large_photos
-    _large_photos = threading.BoundedSemaphore()  # another thread may have held the parent's
+    _large_photos = threading.RLock()  # another thread may have held the parent's
 
 
 if hasattr(os, "register_at_fork"):

@@ -84,6 +84,9 @@ def _range(sample: NDArray[Any], tags: Any, is_float: bool) -> tuple[float, floa
         return stated
     if low < 0:
         return low, high
+    bits = _number(tags, _TAG_BITS)
+    if bits and bits < 16 and not is_float:
+        return 0, 2**bits - 1
     if is_float and (positive := sample[sample > 0]).size:
         typical = _percentile(positive, 75)
         if 1 / 64 <= typical <= 1.5:

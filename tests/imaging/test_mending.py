@@ -9,7 +9,8 @@ from helpers.images import encoded, landscape, png_chunk
 from helpers.programs import absent
 from PIL import Image
 
-from landmark_models import PhotoError, open_photo
+from landmark_models import PhotoError, open_photo, photo_position
+from landmark_models.photo import photo_size
 
 PICTURE = landscape((160, 120))
 PNG = encoded(PICTURE, "PNG")
@@ -43,6 +44,8 @@ def with_chunk(kind: bytes, content: bytes, checksum: int | None = None, at_the_
 )
 def test_a_png_is_read_whatever_is_wrong_beside_its_pixels(data):
     assert np.array_equal(np.asarray(open_photo(data[1])), np.asarray(PICTURE))
+    assert photo_size(data[1]) == PICTURE.size
+    assert photo_position(data[1]) is None
 
 
 @pytest.mark.parametrize("padding", [0, 3_000_000])
