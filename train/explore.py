@@ -27,8 +27,7 @@ def explore(data: str | Path, output: str | Path, recipe: "Recipe", samples: int
     Raises:
         LandmarkError: the data or the recipe can't be used, no photo can be read, or the output can't be written.
     """
-    from train.data import DataError, find_photos
-    from train.data.folders import SPLITS
+    from train.data import DataError, find_splits
     from train.data.scan import scan
     from train.data.torchvision_sets import data_folder
     from train.draw.exploration import classes_section, findings_section, samples_section, sizes_section
@@ -36,7 +35,7 @@ def explore(data: str | Path, output: str | Path, recipe: "Recipe", samples: int
     from train.engine.preview import pretrained_cfg, preview_sections
 
     data, output = data_folder(data), Path(output)
-    splits = {split: photos for split in SPLITS if (photos := find_photos(data, split))}
+    splits = find_splits(data, Counter())
     blocker = next(path for path in (output, *output.absolute().parents) if path.exists())
     if not blocker.is_dir():
         raise DataError(f"The output {output} can't be made: {blocker} is a file; name a folder.")
@@ -78,11 +77,14 @@ def command(
     samples: Annotated[int, typer.Option(min=1, help="Photos of each class to show.")] = 8,
 ) -> None:
     """Look at photos before training on them: counts, samples, colours, sizes, copies, leaks, an augmented batch."""
+    from train.data import print_left_out
     from train.recipe import Recipe
 
     found = explore(data, output, Recipe.read(recipe), samples)
     kinds = Counter(finding.kind for finding in found.findings)
-    print(f"{sum(found.photos.values())} photos; " + (", ".join(f"{n} {k}" for k, n in kinds.items()) or "all is well"))
+    well = "nothing wrong with these" if found.left_out else "all is well"
+    print(f"{sum(found.photos.values())} photos; " + (", ".join(f"{n} {k}" for k, n in kinds.items()) or well))
+    print_left_out(data, Counter(found.left_out))
     print(f"Open {output / 'index.html'}")
 
 

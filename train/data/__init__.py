@@ -10,17 +10,18 @@ from landmark_models.errors import LandmarkError
 
 if TYPE_CHECKING:
     from train.data.cache import PhotoCache
+    from train.data.exclusions import read_exclusions
     from train.data.folders import (
-        Photos,
         find_photos,
-        find_unlabelled,
-        label_of,
-        photos_below,
-        read_exclusions,
-        split_off,
+        find_splits,
+        split_name,
         train_and_val,
     )
+    from train.data.labels import label_of
+    from train.data.left_out import print_left_out
     from train.data.loading import AugmentedPhotos, EpochSampler, ServedPhotos, channel_statistics
+    from train.data.photos import Photos, split_off
+    from train.data.unlabelled import find_unlabelled, photos_below
 
 __all__ = [
     "AugmentedPhotos",
@@ -31,17 +32,31 @@ __all__ = [
     "ServedPhotos",
     "channel_statistics",
     "find_photos",
+    "find_splits",
     "find_unlabelled",
     "label_of",
     "photos_below",
+    "print_left_out",
     "read_exclusions",
+    "split_name",
     "split_off",
     "train_and_val",
 ]
 
-_ELSEWHERE = {"PhotoCache": "cache"} | dict.fromkeys(
-    ("AugmentedPhotos", "EpochSampler", "ServedPhotos", "channel_statistics"), "loading"
-)
+_MODULES = {
+    "EpochSampler": "loading",
+    "AugmentedPhotos": "loading",
+    "PhotoCache": "cache",
+    "Photos": "photos",
+    "ServedPhotos": "loading",
+    "channel_statistics": "loading",
+    "find_unlabelled": "unlabelled",
+    "label_of": "labels",
+    "photos_below": "unlabelled",
+    "print_left_out": "left_out",
+    "read_exclusions": "exclusions",
+    "split_off": "photos",
+}  # all others: folders
 
 
 class DataError(LandmarkError):
@@ -51,4 +66,4 @@ class DataError(LandmarkError):
 def __getattr__(name: str) -> Any:
     if name not in __all__:
         raise AttributeError(f"module {__name__!r} has no attribute {name!r}")
-    return getattr(importlib.import_module(f"{__name__}.{_ELSEWHERE.get(name, 'folders')}"), name)
+    return getattr(importlib.import_module(f"{__name__}.{_MODULES.get(name, 'folders')}"), name)

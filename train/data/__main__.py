@@ -45,6 +45,7 @@ def scan(
     as_json: Annotated[bool, typer.Option("--json", help="Print JSON instead of tables.")] = False,
 ) -> None:
     """Find unreadable, tiny, duplicate, leaking and mislabelled-looking photos. Nothing is changed."""
+    from train.data import print_left_out
     from train.data.scan import scan
 
     result = scan(data, model, min_side)
@@ -53,6 +54,7 @@ def scan(
         print(json.dumps(result.as_json(), indent=1))
         return
     _print_tables(result)
+    print_left_out(data, Counter(result.left_out))
     if listed:
         print(
             f"{listed} lists {len(result.exclusions())} photos to leave out. Read it, delete the lines of photos to "

@@ -1,215 +1,206 @@
 """Which photos there are, of which class, in which split.
 
-DATA is a folder with any of `train/`, `val/`, `test/`, each of `CLASS/*`, or a folder of bare `CLASS/*`; or it is
-`torch/NAME`, one of torchvision's own datasets.
+DATA is a folder with any of `train/`, `val/` (or `valid/`, `validation/`) and `test/`, each of `CLASS/*`, or a folder
+of bare `CLASS/*`; or it is `torch/NAME`, one of torchvision's own datasets.
 """
 
 import os
-import re
-from collections.abc import Container, Sequence
-from dataclasses import dataclass
+from collections import Counter
+from collections.abc import Iterator, Mapping, Sequence
 from pathlib import Path
 
-import numpy as np
-
 from landmark_models.errors import reason
-from landmark_models.files import find_photos_below, is_photo_name
+from landmark_models.files import find_photos_below, left_out_line, why_left_out
 from train.data import DataError
+from train.data.labels import find_alike, label_folders, match_folders
+from train.data.left_out import some
+from train.data.photos import Photos, is_listed, split_off
 from train.data.torchvision_sets import data_folder
 
 SPLITS = ("train", "val", "test")
+_NAMES = {"train": "train", "val": "val", "valid": "val", "validation": "val", "test": "test"}
 
 
-@dataclass(frozen=True)
-class Photos:
-    """Photos of one split: paths relative to `root`, and for each the index of its label in `labels`."""
-
-    root: Path
-    paths: tuple[str, ...]
-    targets: tuple[int, ...]
-    labels: tuple[str, ...]
-
-    def __len__(self) -> int:
-        return len(self.paths)
-
-    def files(self) -> list[Path]:
-        return [self.root / path for path in self.paths]
-
-    def excluding(self, paths: Container[str]) -> "Photos":
-        """These photos without those whose relative path is on a list (`read_exclusions`)."""
-        return self.take([index for index, path in enumerate(self.paths) if path not in paths])
-
-    def only(self, paths: Sequence[str]) -> "Photos":
-        """The photos with these relative paths, in this order. Each must exist."""
-        positions = {path: index for index, path in enumerate(self.paths)}
-        return self.take([positions[path] for path in paths])
-
-    def take(self, indices: Sequence[int]) -> "Photos":
-        """The photos at these indices, in this order."""
-        return Photos(
-            self.root, tuple(self.paths[i] for i in indices), tuple(self.targets[i] for i in indices), self.labels
-        )
-
-    def joined(self, others: "Photos") -> "Photos":
-        """These photos, followed by others with the same root and labels."""
-        return Photos(self.root, self.paths + others.paths, self.targets + others.targets, self.labels)
+def split_name(name: str) -> str:
+    """The split that a folder or an option names, without regard to case: `valid` and `Validation` are `val`."""
+    return _NAMES.get(name.lower(), name)
 
 
-def label_of(folder: str) -> str:
-    """The label of a class folder: without its order prefix (`09.`), underscores as spaces.
+def split_folders(root: Path) -> dict[str, Path]:
+    """The folders of the splits that DATA has; none for a folder of bare classes.
 
-    >>> label_of("09.Golden_Gate_Bridge")
-    'Golden Gate Bridge'
+    Raises:
+        DataError: two folders are the same split.
     """
-    return re.sub(r"^\d+\.(?=.)", "", folder).replace("_", " ").strip()
+    found: dict[str, Path] = {}
+    for folder in _subfolders(root):
+        split = split_name(folder.name)
+        if split in SPLITS and split in found:
+            raise DataError(f"{found[split]} and {folder} are both the {split} split; merge them or rename one.")
+        if split in SPLITS:
+            found[split] = folder
+    return {split: found[split] for split in SPLITS if split in found}
 
 
-def _class_folders(folder: Path) -> list[Path]:
-    return sorted(entry for entry in folder.iterdir() if entry.is_dir() and not entry.name.startswith("."))
-
-
-def find_photos(data: str | Path, split: str, labels: Sequence[str] | None = None) -> Photos | None:
+def find_photos(
+    data: str | Path, split: str, labels: Sequence[str] | None = None, left_out: Counter[str] | None = None
+) -> Photos | None:
     """The photos of one split of DATA, or None where the folder has no such split.
 
-    A folder of bare classes is its own `train`, and for evaluation `all`.
+    A folder of bare classes is its own `train`, and for evaluation `all`. A class has all photos in its folder and
+    below it, without hidden ones and those in folders of the system.
 
     Args:
         data: the folder, or `torch/NAME`. Links are followed once.
         split: `train`, `val`, `test`, or `all` for a folder of bare classes.
         labels: the labels that targets index; by default those of the folder, sorted by folder name.
+        left_out: counts what is left out, in the words of `left_out_line`.
 
     Raises:
         DataError: the folder is missing or has no photo, two folders have one label, or a label isn't in `labels`.
     """
-    root = data_folder(data)
-    has_splits = any((root / name).is_dir() for name in SPLITS)
-    if not has_splits and split not in ("train", "all"):
+    left_out = Counter() if left_out is None else left_out
+    root, split = data_folder(data), split_name(split)
+    splits = split_folders(root)
+    if not splits and split not in ("train", "all"):
         return None
-    if has_splits and split == "all":
+    if splits and split == "all":
         raise DataError(
-            f"{root} has splits ({', '.join(s for s in SPLITS if (root / s).is_dir())}); choose one of them."
+            f"{root} has splits ({', '.join(folder.name for folder in splits.values())}); choose one of them."
         )
-    top = root / split if has_splits else root
+    top = splits.get(split, root / split) if splits else root
     if not top.is_dir():
         return None
-
-    folders: dict[str, Path] = {}
-    for folder in _class_folders(top):
-        label = label_of(folder.name)
-        if label in folders:
-            raise DataError(f"{folders[label]} and {folder} have the same label {label!r}; merge them or rename one.")
-        folders[label] = folder
-    paths_of = {
-        label: sorted(
-            os.path.relpath(entry, root) for entry in folder.iterdir() if is_photo_name(entry.name) and entry.is_file()
+    photos = _find_classes(root, top, splits, labels, left_out)
+    if not len(photos):
+        raise DataError(
+            f"{top} has no photo in a class folder; it needs a folder of photos for each landmark. "
+            f"{left_out_line(left_out)}".rstrip()
         )
-        for label, folder in folders.items()
+    return photos
+
+
+def find_splits(data: str | Path, left_out: Counter[str]) -> dict[str, Photos]:
+    """The photos of each split of DATA that has some, with the same labels; bare classes are `train`.
+
+    Raises:
+        DataError: DATA has no photo in a class folder, or two of its folders have one label.
+    """
+    root = data_folder(data)
+    splits = split_folders(root)
+    found = {
+        split: _find_classes(root, top, splits, None, left_out) for split, top in (splits or {"train": root}).items()
     }
-    if not any(paths_of.values()):
-        raise DataError(f"{top} has no photo in a class folder; it needs a folder of photos for each landmark.")
+    labels = tuple(dict.fromkeys(label for photos in found.values() for label in photos.labels))
+    if not labels:
+        find_photos(data, next(iter(found)))
+    if alike := find_alike(labels):
+        raise DataError(
+            f"{root} has the labels {' and '.join(map(repr, alike))}, one name in two forms; rename a folder."
+        )
+    return {split: photos.of_labels(labels) for split, photos in found.items() if len(photos)}
+
+
+def _find_classes(
+    root: Path, top: Path, splits: Mapping[str, Path], labels: Sequence[str] | None, left_out: Counter[str]
+) -> Photos:
+    """The photos in the class folders of `top`, which is a split or, without splits, DATA itself."""
+    if splits and (others := [folder.name for folder in _subfolders(root) if folder not in (*splits.values(), top)]):
+        left_out[f"folder beside the splits ({some(others)})"] = len(others)
+    folders = _subfolders(top, left_out)
+    by_label = label_folders(folders) if labels is None else match_folders(folders, labels)
+    tops = [os.path.realpath(folder) for folder in splits.values() or [root]]
+    paths_of = {label: sorted(_paths(folder, root, tops, left_out)) for label, folder in by_label.items()}
+    if empty := [by_label[label].name for label, paths in paths_of.items() if not paths]:
+        left_out[f"class folder without a photo ({some(empty)})"] += len(empty)
     if labels is None:
         labels = [label for label, paths in paths_of.items() if paths]
     index = {label: position for position, label in enumerate(labels)}
     if unknown := sorted(label for label, paths in paths_of.items() if paths and label not in index):
-        raise DataError(f"{top} has {_some(unknown)}, which the model does not know; leave those folders out.")
+        alike = find_alike([*labels, *unknown])
+        hint = f" (it has {alike[0]!r})" if alike else ""
+        raise DataError(
+            f"{top} has {some(list(map(repr, unknown)), 'labels')}, which the model does not know{hint}; leave those "
+            "folders out or rename them."
+        )
     pairs = [(path, index[label]) for label, paths in paths_of.items() for path in paths]
     return Photos(root, tuple(p for p, _ in pairs), tuple(t for _, t in pairs), tuple(labels))
 
 
-def photos_below(folder: str | Path) -> list[Path]:
-    """All photos in a folder and below it, sorted; hidden ones are left out, links followed once.
-
-    If subfolders can't be listed or links lead nowhere, it prints how many.
-
-    Raises:
-        DataError: it isn't a folder, or has no photo.
-    """
-    if not Path(folder).is_dir():
-        raise DataError(f"There is no folder {folder} of photos.")
-    entries = list(find_photos_below(folder))
-    if failures := [entry for entry in entries if entry.error]:
-        first = f"{failures[0].path}: {failures[0].error}"
-        print(
-            f"Folders and links in {folder} that can't be read and are left out: {len(failures)}. The first is {first}"
-        )
-    if not (files := sorted(Path(entry.path) for entry in entries if not entry.error)):
-        raise DataError(f"{folder} has no photo in it or in its subfolders.")
-    return files
-
-
-def find_unlabelled(folders: Sequence[Path], data: str | Path) -> tuple[list[str], list[str]]:
-    """Absolute paths of all photos in these folders and below them, hidden ones left out.
-
-    Returns:
-        Those outside the splits of DATA, then those inside: test photos may be among the latter.
-
-    Raises:
-        DataError: one isn't a folder, or has no photo.
-    """
-    found = dict.fromkeys(file.resolve() for folder in folders for file in photos_below(folder))
-    root = data_folder(data).resolve()
-    splits = [root / split for split in SPLITS if (root / split).is_dir()] or [root]
-    own = [str(file) for file in found if any(file.is_relative_to(split) for split in splits)]
-    known = set(own)
-    return [str(file) for file in found if str(file) not in known], own
-
-
-def read_exclusions(file: str | Path) -> frozenset[str]:
-    """The paths in a list of photos to leave out: one per line, relative to DATA; `#` starts a comment.
-
-    Raises:
-        DataError: the list can't be read.
-    """
+def _subfolders(folder: Path, left_out: Counter[str] | None = None) -> list[Path]:
+    """The folders in a folder, sorted; hidden ones, those of the system and files are counted."""
+    left_out = Counter() if left_out is None else left_out
+    found = []
     try:
-        lines = Path(file).read_text(encoding="utf-8", errors="surrogateescape").split("\n")
+        for entry in folder.iterdir():
+            is_folder = entry.is_dir()
+            if why := why_left_out(entry.name, folder.name, is_folder):
+                left_out[why] += 1
+            elif is_folder:
+                found.append(entry)
+            else:
+                left_out["photo outside a class folder"] += 1
     except OSError as error:
-        raise DataError(f"The list {file} can't be read: {reason(error)}.") from None
-    return frozenset(os.path.normpath(line) for line in lines if line.strip() and not line.startswith("#"))
+        raise DataError(f"The folder {folder} can't be listed: {reason(error)}.") from None
+    return sorted(found)
 
 
-def _some(names: Sequence[str], most: int = 3) -> str:
-    shown = ", ".join(map(repr, names[:most]))
-    return shown + (f" and {len(names) - most} more labels" if len(names) > most else "")
+def _paths(folder: Path, root: Path, tops: Sequence[str], left_out: Counter[str]) -> Iterator[str]:
+    """The paths of a class's photos, relative to `root`.
 
-
-def split_off(photos: Photos, fraction: float, seed: int) -> tuple[Photos, Photos]:
-    """Draw a validation split: the same fraction of every class, at least one photo of a class that has two or more.
-
-    Returns:
-        The training photos and the validation photos. The same seed and photos give the same split.
-
-    Raises:
-        DataError: no photo would be left to validate on.
+    A link below the class folder that leads to another class is not followed: `tops` are where DATA's classes are.
     """
-    generator = np.random.default_rng(seed)
-    chosen: set[int] = set()
-    targets = np.asarray(photos.targets)
-    for target in range(len(photos.labels)):
-        members = generator.permutation(np.flatnonzero(targets == target))
-        count = min(max(round(len(members) * fraction), 1), len(members) - 1) if fraction and len(members) else 0
-        chosen.update(members[: max(count, 0)].tolist())
-    if not chosen:
-        raise DataError(
-            f"No photo of {photos.root} is left for validation: set val_fraction above 0, or give a class two photos."
-        )
-    order = range(len(photos))
-    return photos.take([i for i in order if i not in chosen]), photos.take([i for i in order if i in chosen])
+    own, prefix = os.path.realpath(folder), len(os.path.join(root, ""))
+    is_own: dict[str, bool] = {}  # by folder
+    failures = []
+    for path, error in find_photos_below(folder, left_out=left_out):
+        parent = path.rpartition(os.sep)[0]
+        if parent not in is_own:
+            real = os.path.realpath(parent)
+            is_own[parent] = _is_below(real, own) or not any(_is_below(real, top) for top in tops)
+        if error:
+            failures.append(path)
+        elif is_own[parent]:
+            yield path[prefix:]
+    if failures:
+        left_out[f"folder or link that can't be read ({some(failures)})"] += len(failures)
+
+
+def _is_below(path: str, folder: str) -> bool:
+    return path == folder or path.startswith(os.path.join(folder, ""))
 
 
 def train_and_val(
-    data: str | Path, val_fraction: float, seed: int, exclusions: frozenset[str] = frozenset()
-) -> tuple[Photos, Photos]:
+    data: str | Path,
+    val_fraction: float,
+    seed: int,
+    exclusions: frozenset[str] = frozenset(),
+    left_out: Counter[str] | None = None,
+) -> tuple[Photos, Photos, list[str]]:
     """The training and validation photos of DATA, without exclusions; a missing validation split is drawn from train.
+
+    Returns:
+        The training photos, the validation photos, and the paths that were excluded, sorted. Labels without a training
+        photo are dropped; `left_out` counts them.
 
     Raises:
         DataError: there is nothing to train on, or nothing to validate on.
     """
-    train = find_photos(data, "train")
+    left_out = Counter() if left_out is None else left_out
+    train = find_photos(data, "train", left_out=left_out)
     if train is None:
         raise DataError(f"{data} has no train folder.")
-    if len(train.labels) < 2:
-        raise DataError(f"{data} has one class only, {train.labels[0]!r}; a classifier needs at least two.")
-    val = find_photos(data, "val", train.labels)
+    val = find_photos(data, "val", train.labels, left_out)
+    everything = train if val is None else train.joined(val)
+    excluded = sorted(path for path in everything.paths if is_listed(path, exclusions))
+    train = train.excluding(exclusions)
+    kept = train.present_labels()
+    if len(kept) < 2:
+        one = f"one class only, {kept[0]!r}" if kept else "no photo that isn't excluded"
+        raise DataError(f"{data} has {one}; a classifier needs at least two classes.")
+    if empty := [label for label in train.labels if label not in kept]:
+        left_out[f"class whose photos are all excluded ({some(empty)})"] += len(empty)
+    train = train.of_labels(kept)
     if val is not None:
-        return train.excluding(exclusions), val.excluding(exclusions)
-    return split_off(train.excluding(exclusions), val_fraction, seed)
+        return train, val.excluding(exclusions).of_labels(kept), excluded
+    return *split_off(train, val_fraction, seed), excluded

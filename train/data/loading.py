@@ -9,7 +9,7 @@ from torch import Tensor
 from torch.utils.data import Dataset, Sampler
 
 from train.data.cache import PhotoCache
-from train.data.folders import Photos
+from train.data.photos import Photos
 
 
 def channel_statistics(photos: Photos, cache: PhotoCache) -> tuple[list[float], list[float]]:

@@ -5,7 +5,7 @@ python -m train.data scan photos/ --fix runs/scan
 
 from collections import Counter, defaultdict
 from collections.abc import Iterator, Mapping, Sequence
-from dataclasses import asdict, dataclass, replace
+from dataclasses import asdict, dataclass, field, replace
 from pathlib import Path
 from typing import Any
 
@@ -23,8 +23,9 @@ from landmark_models.files import sha256, write_json, write_text
 from landmark_models.photo import read_photo
 from train.data import DataError
 from train.data.duplicates import Picture, find_pairs, groups
-from train.data.folders import SPLITS, Photos, find_photos
+from train.data.folders import SPLITS, find_splits
 from train.data.mislabelled import suspects
+from train.data.photos import Photos
 from train.data.torchvision_sets import data_folder
 
 KINDS = {
@@ -58,6 +59,7 @@ class Scan:
     model: str
     photos: dict[str, int]
     findings: list[Finding]
+    left_out: dict[str, int] = field(default_factory=dict)  # what was not even looked at, and how often
 
     def as_json(self) -> dict[str, Any]:
         return asdict(self)
@@ -142,7 +144,8 @@ def scan(data: str | Path, model: str | Path = "default", min_side: int = 64) ->
         LandmarkError: the data or the model isn't available.
     """
     classifier = LandmarkClassifier.load(model, best_device())
-    photos, splits = _find_all(data)
+    left_out: Counter[str] = Counter()
+    photos, splits = _find_all(data, left_out)
     descriptions, failures, features = _describe(photos.files(), classifier)
     collection = _Collection(photos, splits, descriptions)
     findings = [
@@ -162,18 +165,16 @@ def scan(data: str | Path, model: str | Path = "default", min_side: int = 64) ->
     findings += _mislabelled(collection, features, leaders)
     findings.sort(key=lambda finding: list(KINDS).index(finding.kind))
     counts = Counter(splits)
-    return Scan(str(data), str(model), {split: counts[split] for split in SPLITS if split in counts}, findings)
+    scanned = {split: counts[split] for split in SPLITS if split in counts}
+    return Scan(str(data), str(model), scanned, findings, dict(left_out))
 
 
-def _find_all(data: str | Path) -> tuple[Photos, list[str]]:
+def _find_all(data: str | Path, left_out: Counter[str]) -> tuple[Photos, list[str]]:
     """The photos of all splits, and the split of each."""
-    by_split = {split: photos for split in SPLITS if (photos := find_photos(data, split))}
-    if not by_split:
-        raise DataError(f"{data} has no photos.")
-    labels = tuple(dict.fromkeys(label for photos in by_split.values() for label in photos.labels))
-    index = {label: position for position, label in enumerate(labels)}
+    by_split = find_splits(data, left_out)
+    labels = next(iter(by_split.values())).labels
     paths = tuple(path for photos in by_split.values() for path in photos.paths)
-    targets = tuple(index[photos.labels[target]] for photos in by_split.values() for target in photos.targets)
+    targets = tuple(target for photos in by_split.values() for target in photos.targets)
     splits = [split for split, photos in by_split.items() for _ in photos.paths]
     return Photos(data_folder(data), paths, targets, labels), splits
 

@@ -16,7 +16,7 @@ from PIL import Image, ImageOps
 from torch import Tensor
 from tqdm.auto import tqdm
 
-from landmark_models.files import atomic_path
+from landmark_models.files import atomic_path, left_out_line
 from landmark_models.photo import open_photo, photo_size
 from landmark_models.text import for_terminal
 from train.data import PhotoCache, Photos
@@ -85,7 +85,12 @@ def findings_section(found: Scan, data: Path, output: Path) -> dict[str, Any]:
                 "more": len(findings) - len(listed),
             }
         )
-    return {"table": Table("Findings", ["", *found.photos, "what it means"], summary), "kinds": kinds}
+    left_out = left_out_line(Counter(found.left_out), most=len(found.left_out))
+    return {
+        "table": Table("Findings", ["", *found.photos, "what it means"], summary),
+        "kinds": kinds,
+        "left_out": left_out,
+    }
 
 
 def photo_sizes(photos: Photos) -> NDArray[np.int64]:

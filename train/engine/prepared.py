@@ -1,5 +1,6 @@
 """What a run has ready before its first update: its photos, found, checked and decoded; network; augmentation."""
 
+from collections import Counter
 from collections.abc import Sequence
 from dataclasses import dataclass, replace
 from functools import partial
@@ -21,8 +22,8 @@ from train.data import (
     Photos,
     ServedPhotos,
     channel_statistics,
-    find_photos,
     find_unlabelled,
+    print_left_out,
     read_exclusions,
     train_and_val,
 )
@@ -71,9 +72,19 @@ class TrainingPhotos:
             path: cache.failures[file] for path, file in zip(self.sizes, files, strict=True) if file in cache.failures
         }
         train, val = self.train.excluding(unreadable), self.val.excluding(unreadable)
+        left_out = self.left_out | unreadable
+        before, labels = self.train.present_labels(), set(train.present_labels())
+        if lost := [label for label in before if label not in labels]:
+            kept = [label for label in self.labels if label not in lost]
+            accelerator.print(f"No photo of {', '.join(lost)} can be read; the model will not know what has no photo.")
+            for label in lost:
+                left_out |= dict.fromkeys(val.of_label(label).paths, f"no training photo of {label} can be read")
+            train, val = train.of_labels(kept), val.of_labels(kept)
         if not len(train) or not len(val):
             raise DataError(f"No readable photo in {train.root} is left for training or for validation.")
-        return replace(self, train=train, val=val, left_out=self.left_out | unreadable), cache
+        if len(train.labels) < 2:
+            raise DataError(f"Only one class in {train.root}, {train.labels[0]!r}, has a photo that can be read.")
+        return replace(self, train=train, val=val, left_out=left_out), cache
 
     def normalization(self, recipe: Recipe, cache: PhotoCache, cfg: dict[str, Any]) -> tuple[list[float], list[float]]:
         """Mean and standard deviation of each channel, in 0..1, to normalise the input with."""
@@ -107,26 +118,25 @@ def find_training_photos(
     Raises:
         LandmarkError: the data can't be used, or the run to resume has another recipe or other photos.
     """
-    listed = read_exclusions(exclusions) if exclusions else frozenset()
-    train, val = train_and_val(data, recipe.val_fraction, recipe.seed, listed)
-    root = train.root
+    begun = run.split() if resume and run.recipe.is_file() else None
+    listed = read_exclusions(exclusions, None if begun else data) if exclusions else frozenset()
+    ignored: Counter[str] = Counter()
+    train, val, named = train_and_val(data, recipe.val_fraction, recipe.seed, listed, ignored)
+    print_left_out(data, ignored)
     more, own = find_unlabelled(unlabelled, data)
-    train = train.joined(Photos(root, tuple(more), (len(train.labels),) * len(more), train.labels))
-    sizes = {path: (root / path).stat().st_size for path in train.paths + val.paths}
+    train = train.joined(Photos(train.root, tuple(more), (len(train.labels),) * len(more), train.labels))
+    sizes = {path: (train.root / path).stat().st_size for path in train.paths + val.paths}
     if resume and run.recipe.is_file():
+        if begun and begun["labels"] != list(train.labels):  # then no photo of some labels could be read
+            labels = train.excluding(begun["left_out"]).present_labels()
+            train, val = train.of_labels(labels), val.of_labels(labels)
         run.refuse_different(recipe, train.labels, sizes)
-        if split := run.split():  # as it was drawn then
+        if begun:  # as it was drawn then
             photos = train.joined(val)
-            return TrainingPhotos(photos.only(split["train"]), photos.only(split["val"]), split["left_out"], sizes)
+            return TrainingPhotos(photos.only(begun["train"]), photos.only(begun["val"]), begun["left_out"], sizes)
     else:
         run.refuse_occupied()
-    if listed and not any((root / path).is_file() for path in listed):
-        raise DataError(
-            f"None of the {len(listed)} photos listed in {exclusions} is in {data}: is it another set's list?"
-        )
-    splits = (find_photos(data, "train"), find_photos(data, "val", train.labels))
-    named = listed.intersection(path for photos in splits if photos for path in photos.paths)
-    left_out = dict.fromkeys(sorted(named), f"listed in {exclusions}") | dict.fromkeys(own, OWN_PHOTO)
+    left_out = dict.fromkeys(named, f"listed in {exclusions}") | dict.fromkeys(own, OWN_PHOTO)
     found = TrainingPhotos(train, val, left_out, sizes)
     return found.first_batches(recipe.overfit_batches, recipe) if recipe.overfit_batches else found
 

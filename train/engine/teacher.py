@@ -47,6 +47,10 @@ class Teacher:
         except Exception as error:  # each architecture raises its own
             raise LandmarkError(f"The teacher {model.source} can't take photos of {self.side} px: {error}") from None
 
+    def keep_labels(self, labels: Sequence[str], kept: Sequence[str]) -> None:
+        """Answer for some of the student's labels alone, in the order of `kept`."""
+        self.columns = self.columns[[labels.index(label) for label in kept]]
+
     def to(self, device: torch.device, layout: torch.memory_format) -> "Teacher":
         """Move it in place."""
         self.network = self.network.to(device).to(memory_format=layout)

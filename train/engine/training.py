@@ -126,8 +126,7 @@ def prepare(
     Raises:
         LandmarkError: the network can't be built or trained as the recipe says, or no photo can be read.
     """
-    set_seed(recipe.seed)  # the initial weights follow from the seed alone
-    network: Any = build_network(recipe, len(photos.labels), weights)
+    network = _build(recipe, photos, weights)
     if recipe.head == "whitened_cosine":
         check_head(network, recipe.model, recipe.serving_size)
     probe = feature_cache and not teacher and is_linear_probe(recipe, network)
@@ -144,13 +143,23 @@ def prepare(
     if teacher:
         origin["teacher"] = teacher.name
         sides.append(teacher.side)
-    photos, cache = photos.decoded(math.ceil(1.25 * max(sides)), strict, accelerator)
+    found, (photos, cache) = photos, photos.decoded(math.ceil(1.25 * max(sides)), strict, accelerator)
+    if photos.labels != found.labels:
+        network = _build(recipe, photos, weights)
+        cfg = network.pretrained_cfg
+        if teacher:
+            teacher.keep_labels(found.labels, photos.labels)
     mean, std = photos.normalization(recipe, cache, cfg)
     cfg.update(mean=tuple(mean), std=tuple(std))
     # With a teacher, photos may have no label, which is a class of its own here, and targets are not smoothed.
     mixing = replace(recipe, label_smoothing=0.0) if teacher else recipe
     augmentation = BatchAugmentation(mixing, mean, std, len(photos.labels) + bool(teacher))
     return Prepared(recipe, run, accelerator, photos, cache, network, augmentation, weights, teacher, origin)
+
+
+def _build(recipe: Recipe, photos: TrainingPhotos, weights: Path | None) -> Any:
+    set_seed(recipe.seed)  # the initial weights follow from the seed alone
+    return build_network(recipe, len(photos.labels), weights)
 
 
 def _refuse_single_photos(recipe: Recipe, network: nn.Module, processes: int) -> None:

@@ -1,6 +1,7 @@
 """Calibration: a temperature and a rejection rule, fitted on the validation photos of a run."""
 
 import json
+from collections import Counter
 from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
@@ -16,7 +17,7 @@ from landmark_models.errors import LandmarkError
 from landmark_models.files import write_json
 from landmark_models.models.folder import CONFIG_FILE
 from landmark_models.rejection import LOGIT_SCORES, KnownRule
-from train.data import DataError, Photos, find_photos
+from train.data import DataError, Photos, find_photos, print_left_out
 from train.measure.predict import Logits, predict_scores
 from train.measure.rejection import choose_rule, find_negatives, is_near, kind_of, score_words
 from train.measure.reuse import note_rule_photos
@@ -163,16 +164,18 @@ def _choose_rule(
     return rule, {"rule_chosen_on": chosen_on, **figures}
 
 
-def photos_elsewhere(data: str | Path, labels: Sequence[str]) -> Photos:
+def photos_elsewhere(data: str | Path, labels: Sequence[str], left_out: Counter[str] | None = None) -> Photos:
     """The photos in DATA's `test`, or in bare class folders; a DataError if there are none or their labels differ."""
-    photos = find_photos(data, "test", labels) or find_photos(data, "all", labels)
+    photos = find_photos(data, "test", labels, left_out) or find_photos(data, "all", labels, left_out)
     assert photos is not None  # `all` finds photos or raises
     return photos
 
 
 def _scores_elsewhere(classifier: LandmarkClassifier, data: str | Path) -> tuple[dict[str, Tensor], Tensor, list[Path]]:
     """Every score of the photos that `photos_elsewhere` finds, whether each one's top label is right, and the files."""
-    photos = photos_elsewhere(data, classifier.labels)
+    left_out: Counter[str] = Counter()
+    photos = photos_elsewhere(data, classifier.labels, left_out)
+    print_left_out(data, left_out)
     scores, readable, predicted = _scores(classifier, photos.files(), data, "photos from elsewhere")
     if not readable:
         raise DataError(f"None of the {len(photos)} photos in {data} can be read.")

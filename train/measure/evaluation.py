@@ -2,6 +2,7 @@
 
 import hashlib
 import json
+from collections import Counter
 from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
@@ -14,7 +15,7 @@ from landmark_models.devices import device_name
 from landmark_models.errors import reason
 from landmark_models.files import sha256, write_json
 from landmark_models.models.folder import CONFIG_FILE
-from train.data import DataError, Photos, find_photos, read_exclusions
+from train.data import DataError, Photos, find_photos, print_left_out, read_exclusions, split_name
 from train.draw.report import draw_confusion, write_report
 from train.measure import TTA, Kind
 from train.measure.calibration import BINS, calibration_figures
@@ -53,7 +54,7 @@ def evaluate(
         LandmarkError: the model or the data isn't available, the data has labels that the model doesn't know, or the
             run has test figures of other photos already.
     """
-    subject = subject or served_model(model)
+    split, subject = split_name(split), subject or served_model(model)
     others = _choose_negatives(subject, model, tta, negatives, robustness)
     chosen, excluded = _choose_photos(data, split, subject.labels, exclude)
     sources = read_sources(chosen.root)
@@ -134,10 +135,12 @@ def _choose_photos(
     data: str | Path, split: str, labels: Sequence[str], exclude: str | Path | None
 ) -> tuple[Photos, int]:
     """The photos to measure on, and how many were excluded."""
-    everything = find_photos(data, split, labels)
+    left_out: Counter[str] = Counter()
+    everything = find_photos(data, split, labels, left_out)
+    print_left_out(data, left_out)
     if everything is None:
         raise DataError(f"{data} has no photos under {split!r}; choose another --split (`all` for bare class folders).")
-    photos = everything.excluding(read_exclusions(exclude)) if exclude else everything
+    photos = everything.excluding(read_exclusions(exclude, data)) if exclude else everything
     if not len(photos):
         raise DataError(f"{exclude} leaves no photo of {data} to measure on.")
     return photos, len(everything) - len(photos)
