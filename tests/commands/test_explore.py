@@ -9,7 +9,7 @@ import numpy as np
 import pytest
 import typer
 from helpers.pages import Reader
-from helpers.photos import noisy_photo
+from helpers.photos import COLORS, noisy_photo
 from helpers.runs import TINY
 from PIL import ExifTags, Image
 
@@ -166,6 +166,28 @@ def test_what_cannot_be_explored_gives_a_sentence_and_leaves_nothing(shared_data
         with pytest.raises(DataError, match="is a file; name a folder"):
             explore(shared_data, place, RECIPE)
     assert output.read_text() == "precious"
+
+
+def test_all_is_not_well_where_something_was_left_out(tmp_path, capsys):
+    data = tmp_path / "photos"
+    for number, (name, color) in enumerate(COLORS.items()):
+        (data / name).mkdir(parents=True)
+        for index in range(3):
+            noisy_photo(color, 3 * number + index, (96, 80)).save(data / name / f"{index:03d}.jpg")
+    recipe = tmp_path / "recipe.yaml"
+    RECIPE.write(recipe)
+    command(data, tmp_path / "out", recipe, 1)
+    assert capsys.readouterr().out.splitlines()[:1] == ["9 photos; all is well"]
+    (data / "05.Palace" / "2019").mkdir(parents=True)
+    shutil.move(data / "00.Red_Tower" / "000.jpg", data / "loose.jpg")
+    (data / "05.Palace" / "2019" / "a.xyz").touch()
+    command(data, tmp_path / "out", recipe, 1)
+    line = capsys.readouterr().out.splitlines()
+    parts = ["1 x photo outside a class folder", "1 x .xyz file", "1 x class folder without a photo (05.Palace)"]
+    assert line[:2] == ["8 photos; nothing wrong with these", f"Left out of {data}: {', '.join(parts)}."]
+    text = Reader((tmp_path / "out" / "index.html").read_text()).text
+    assert all(part in text for part in parts)
+    assert json.loads((tmp_path / "out" / "scan.json").read_text())["left_out"]
 
 
 @pytest.mark.slow

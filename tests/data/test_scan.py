@@ -98,6 +98,10 @@ def test_what_is_planted_is_found_and_nothing_else(planted):
     assert details["zz_again.jpg"].startswith("exact copy of train/00.Red_Tower/00.jpg")
     assert details["zz_mirrored.jpg"].startswith("mirrored copy")
     assert details["zz_conflict.jpg"] == "exact copy as Red Tower"
+    excluded = {Path(finding.path).name: finding.kind for finding in result.exclusions()}
+    assert excluded["zz_conflict.jpg"] == "conflict"
+    assert "07.jpg" not in excluded  # the original
+    assert "mislabelled" not in excluded.values()  # a model's opinion alone
 
 
 def test_clean_data_has_no_findings(shared_data):
