@@ -34,7 +34,7 @@ def atomic_path(file: Path, durable: bool = True) -> Iterator[Path]:
     """
     old = file.stat() if file.exists() else None
     if old and not (old.st_mode & 0o222 and os.access(file, os.W_OK)):  # renaming doesn't ask
-        raise PermissionError(errno.EACCES, "It is read-only", str(file))
+        raise PermissionError(errno.EACCES, "it is read-only", str(file))
     scratch, lock = _claim_scratch(file)
     try:
         yield scratch

@@ -13,8 +13,8 @@ from landmark_models.atomic import PART, atomic_path
 from landmark_models.errors import reason
 
 __all__ = [
-    "PART", "PHOTO_SUFFIXES", "Entry", "atomic_path", "find_photos_below", "is_photo_name", "is_system_folder",
-    "left_out_line", "sha256", "why_left_out", "write_json", "write_text",
+    "PART", "PHOTO_SUFFIXES", "Entry", "atomic_path", "find_photos_below", "is_photo_content", "is_photo_name",
+    "is_system_folder", "left_out_line", "sha256", "why_left_out", "write_json", "write_text",
 ]  # fmt: skip
 
 # The names under which the formats that `open_photo` reads are found.
@@ -25,6 +25,8 @@ PHOTO_SUFFIXES = frozenset(
         ".avif", ".avifs",
     ]
 )  # fmt: skip
+
+_HEIF_BRANDS = (b"heic", b"heix", b"heim", b"heis", b"hevc", b"hevx", b"mif1", b"msf1", b"mif2", b"avif", b"avis")
 
 # Folders in which a system keeps thumbnails, deleted files, snapshots or its own data, without regard to case. Hidden
 # ones (.@__thumb, .Trash-1000, .thumbnails, .zfs, .AppleDouble, ...) are left out for their dot.
@@ -86,6 +88,17 @@ def is_photo_name(name: str) -> bool:
         os.path.splitext(name)[1].lower() in PHOTO_SUFFIXES
         and not name.startswith(".")
         and not name.lower().startswith(_THUMBNAIL_NAMES)
+    )
+
+
+def is_photo_content(start: bytes) -> bool:
+    """Whether a file that begins with these bytes (32 suffice) is in a format that `open_photo` reads."""
+    return (
+        start.startswith((b"\xff\xd8\xff", b"\x89PNG\r\n", b"GIF87a", b"GIF89a"))  # JPEG, PNG, GIF
+        or start.startswith((b"II*\0", b"MM\0*", b"II+\0", b"MM\0+"))  # TIFF, BigTIFF
+        or (start[:2], start[6:10]) == (b"BM", bytes(4))  # BMP
+        or (start[:4], start[8:12]) == (b"RIFF", b"WEBP")
+        or (start[4:8] == b"ftyp" and start[8:12] in _HEIF_BRANDS)
     )
 
 

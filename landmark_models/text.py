@@ -37,3 +37,8 @@ def percent(share: float, digits: int = 0) -> str:
     if share > 0 and text == f"{0:.{digits}%}":
         return f"<{step:.{digits}%}"
     return text
+
+
+def from_spreadsheet(cell: str) -> str:
+    """The text of which `for_spreadsheet` has made a cell."""
+    return cell[1:] if cell.startswith("'") and for_spreadsheet(cell[1:]) == cell else cell

@@ -1,13 +1,16 @@
+import base64
+import io
 from collections import Counter
 from pathlib import Path
 
 import pytest
+from helpers.photos import RED_HEIC
 from PIL import Image
 
-from landmark_models import photo
 from landmark_models.files import (
     PHOTO_SUFFIXES,
     find_photos_below,
+    is_photo_content,
     is_photo_name,
     is_system_folder,
     left_out_line,
@@ -20,9 +23,11 @@ def touch(*files: Path) -> None:
         file.touch()
 
 
+FORMATS = ("JPEG", "MPO", "PNG", "WEBP", "GIF", "TIFF", "BMP", "DIB", "AVIF")
+
+
 def test_every_suffix_of_the_formats_that_are_read_is_a_photos():
-    formats = photo._readable_formats()
-    registered = {suffix for suffix, name in Image.registered_extensions().items() if name in {*formats, "DIB"}}
+    registered = {suffix for suffix, name in Image.registered_extensions().items() if name in FORMATS}
     assert registered <= PHOTO_SUFFIXES
     for name in ("a.jfif", "DSC_1.HIF", "a.PJPEG", "a.apng", "a.dib", "a.heics"):
         assert is_photo_name(name), name
@@ -65,6 +70,23 @@ def test_of_an_apple_photos_library_only_the_originals_are_photos(tmp_path):
     old = tmp_path / "iPhoto Library.photolibrary"
     touch(old / "Masters" / "a.jpg", old / "Previews" / "a.jpg", tmp_path / "resources" / "a.jpg")
     assert len(list(find_photos_below(tmp_path))) == 3
+
+
+@pytest.mark.parametrize("name", [name for name in FORMATS if name != "DIB"])
+def test_the_first_bytes_tell_a_photo(tmp_path, name):
+    content = io.BytesIO()
+    Image.new("RGB", (8, 8)).save(content, name, **({"save_all": True} if name == "MPO" else {}))
+    assert is_photo_content(content.getvalue()[:32])
+    content = io.BytesIO()
+    if name == "TIFF":
+        Image.new("RGB", (8, 8)).save(content, name, big_tiff=True)
+        assert is_photo_content(content.getvalue()[:32])
+
+
+def test_the_first_bytes_tell_heic_and_no_list(tmp_path):
+    assert is_photo_content(base64.b64decode(RED_HEIC)[:32])
+    for start in (b"BMW/1.jpg\nBMW/2.jpg\n", b"a.jpg\0b.jpg\0", b"", b"GIF/8.gif", b"\0\0\0\x18ftypmp42", b"RIFF"):
+        assert not is_photo_content(start)
 
 
 def test_what_is_left_out_is_counted_by_kind(tmp_path):

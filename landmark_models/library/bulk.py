@@ -8,6 +8,7 @@ Photos are decoded in worker processes ahead of the model. Whatever is wrong wit
 import itertools
 import sys
 import threading
+from collections import Counter
 from collections.abc import Iterable, Iterator, Sequence
 from contextlib import suppress
 from datetime import timedelta
@@ -25,64 +26,16 @@ from landmark_models import models
 from landmark_models.classifier import Answer, LandmarkClassifier
 from landmark_models.devices import fast_precision, own_cores
 from landmark_models.errors import LandmarkError
-from landmark_models.files import sha256
+from landmark_models.files import Entry, left_out_line
 from landmark_models.library.decoding import Decoded, Decoders
 from landmark_models.library.journal import Journal
 from landmark_models.library.listing import can_be_read_twice, check_sources, find_entries, written_path
-from landmark_models.library.rows import Row, Summary
+from landmark_models.library.making import COLUMNS, RowMaker
+from landmark_models.library.rows import Summary
 from landmark_models.library.sidecars import Sidecars
-from landmark_models.tagging.tags import CSV_COLUMNS, NO_RECORD, Tags
-from landmark_models.text import for_spreadsheet
-
-COLUMNS = (
-    *CSV_COLUMNS[:-1], "bytes", "width", "height", "photo_latitude", "photo_longitude", "model", "revision", "sidecar",
-    "error",
-)  # fmt: skip
 
 BATCH = 64
 _MAX_WAITING = 16 * BATCH  # photos whose rows are held back until a batch is full
-
-
-class _RowMaker:
-    """Makes the row of a photo from what was decoded and the model's answer, and writes its sidecar."""
-
-    def __init__(self, csv: bool, model: models.LoadedModel, min_confidence: float, sidecars: Sidecars | None):
-        if not 0 <= min_confidence <= 1:
-            raise LandmarkError(f"min_confidence={min_confidence} must be from 0 to 1.")
-        self.csv, self.min_confidence, self.sidecars = csv, min_confidence, sidecars
-        from_hub = model.source.startswith(models.PREFIX)
-        self.origin = {
-            "model": model.source.partition("@")[0] if from_hub else model.source,
-            "revision": model.revision or f"sha256:{sha256(model.weights)[:16]}",
-        }
-
-    @property
-    def job(self) -> Row:
-        """What all rows of an output have in common."""
-        folder = str(self.sidecars.folder or "beside the photos") if self.sidecars else None
-        return {**self.origin, "min_confidence": self.min_confidence, "sidecars": folder}
-
-    def __call__(self, photo: Decoded, answer: Answer | None) -> Row:
-        path = written_path(photo.entry.path)
-        error = photo.error.replace(photo.entry.path, path)
-        tags = Tags.of(answer, photo.position, self.min_confidence) if answer is not None else None
-        sidecar = None
-        if self.sidecars and tags and tags.known:
-            try:
-                sidecar = self.sidecars.write(photo.entry.path, tags)
-            except Exception as failure:  # an existing file may be crafted to break whatever reads it
-                why = failure if isinstance(failure, LandmarkError) else f"{type(failure).__name__}: {failure}"
-                error = f"Its sidecar can't be written: {why}."
-        size = dict(zip(("bytes", "width", "height"), (photo.bytes, *(photo.size or (None, None))), strict=True))
-        if self.csv:
-            position = dict(zip(("photo_latitude", "photo_longitude"), photo.position or (None, None), strict=True))
-            facts = {**size, **position, "sidecar": sidecar, **self.origin}
-            cells = {name: "" if fact is None else str(fact) for name, fact in facts.items()}
-            row = dict.fromkeys(COLUMNS, "") | (tags.row(path) if tags else {"path": path})
-            return row | cells | {"error": for_spreadsheet(error)}
-        gps = dict(zip(("latitude", "longitude"), photo.position, strict=True)) if photo.position else None
-        record = {"path": path, "size": size, **(tags.record() if tags else NO_RECORD), "gps": gps}
-        return record | {"sidecar": sidecar} | self.origin | {"error": error or None}
 
 
 def tag_library(
@@ -102,8 +55,9 @@ def tag_library(
         sources: as in `find_entries`.
         out: a .jsonl or .csv file; see `Journal`.
         model: a MODEL.
-        sidecars: where to write XMP sidecars for photos with a recognised landmark; None for nowhere.
-        min_confidence: a probability in 0..1; answers below it count as not recognised.
+        sidecars: where to write XMP sidecars for photos with a known landmark, earlier answers included; None for
+            nowhere.
+        min_confidence: a probability in 0..1; answers below it don't count as known.
         workers: decoding processes for each process here; by default, as many as there are cores.
 
     Raises:
@@ -114,7 +68,7 @@ def tag_library(
     with state.local_main_process_first():  # it downloads, the others on its machine find it in the cache
         loaded = models.load(model)
     classifier = LandmarkClassifier(loaded, state.device)
-    make_row = _RowMaker(out.suffix.lower() == ".csv", loaded, min_confidence, sidecars)
+    make_row = RowMaker(out.suffix.lower() == ".csv", loaded, min_confidence, sidecars)
     journal = Journal(out, COLUMNS, state.process_index, state.num_processes)
     try:
         if state.is_main_process:
@@ -122,17 +76,19 @@ def tag_library(
             if loaded.note:
                 print(loaded.note, file=sys.stderr)
         state.wait_for_everyone()
-        done = journal.resume(make_row.job)
+        done = journal.resume(make_row.job, make_row.is_due)
         state.wait_for_everyone()  # all count before any continues
-        _tag_remaining(sources, journal, classifier, make_row, state, done, workers or own_cores())
+        left_out = _tag_remaining(sources, journal, classifier, make_row, state, done, workers or own_cores())
         journal.close()
         state.wait_for_everyone()
         summary = journal.finish() if state.is_main_process else None
     finally:
         journal.release()
-    if summary and not summary.total:
-        out.unlink()
-        raise LandmarkError(f"There is no photo in {', '.join(sources)}.")
+    if summary:
+        summary.left_out = left_out
+        if not summary.total:
+            out.unlink()
+            raise LandmarkError(f"There is no photo in {', '.join(sources)}. {left_out_line(left_out)}".rstrip())
     return summary
 
 
@@ -151,22 +107,33 @@ def _tag_remaining(
     sources: Sequence[str],
     journal: Journal,
     classifier: LandmarkClassifier,
-    make_row: _RowMaker,
+    make_row: RowMaker,
     state: PartialState,
     done: int,
     workers: int,
-) -> None:
-    """Write the rows of this process's photos that aren't done."""
-    entries = (entry for entry in find_entries(sources) if journal.is_mine(written_path(entry.path)))
+) -> Counter[str]:
+    """Write the rows of this process's photos that aren't done or lack a sidecar; returns what listing leaves out."""
+    left_out: Counter[str] = Counter()
+
+    def remaining() -> Iterator[Entry]:
+        for entry in find_entries(sources, left_out):
+            path = written_path(entry.path)
+            if row := journal.take_due(path):
+                if (new := make_row.with_sidecar(entry, row)) != row:
+                    journal.append([new])
+            elif journal.is_mine(path):
+                yield entry
+
     with (
         Decoders(classifier.transform, classifier.min_side, workers) as decoders,
         tqdm(desc="tagging", unit="photo", initial=done, disable=not state.is_main_process) as bar,
     ):
         if state.is_main_process and can_be_read_twice(sources):
             threading.Thread(target=_count, args=[sources, state.num_processes, bar], daemon=True).start()
-        for batch in _answered(decoders.decode(entries), classifier):
-            journal.append([make_row(photo, answer) for photo, answer in batch])
+        for batch in _answered(decoders.decode(remaining()), classifier):
+            journal.append([make_row.answered(photo, answer) for photo, answer in batch])
             bar.update(len(batch))
+    return left_out
 
 
 def recognise(classifier: LandmarkClassifier, images: NDArray[np.float32]) -> list[Answer]:

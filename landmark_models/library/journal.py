@@ -13,7 +13,7 @@ import re
 import shutil
 import sqlite3
 import time
-from collections.abc import Iterable, Iterator, Sequence
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from pathlib import Path
 from typing import IO
 
@@ -28,22 +28,31 @@ _OURS = re.compile(r"^(lock|job\.json|.*\.jsonl|.*\.part)$")
 
 
 class DiskSet:
-    """A set of strings in a temporary file, so that a hundred million take no more memory than ten."""
+    """A set of strings in a temporary file, so that a hundred million take no more memory than ten.
+
+    Each may have a value, as in a dictionary.
+    """
 
     def __init__(self) -> None:
         self._rows = sqlite3.connect("", isolation_level=None)  # a temporary file that SQLite deletes
         self._rows.execute("PRAGMA synchronous = OFF")
-        self._rows.execute("CREATE TABLE keys (key BLOB PRIMARY KEY) WITHOUT ROWID")
+        self._rows.execute("CREATE TABLE keys (key BLOB PRIMARY KEY, value TEXT) WITHOUT ROWID")
         self._rows.execute("BEGIN")
 
-    def add(self, text: str) -> bool:
+    def add(self, text: str, value: str | None = None) -> bool:
         """Add a string; returns whether it is new. A LandmarkError says that the folder for temporary files is full."""
         try:
-            return self._rows.execute("INSERT OR IGNORE INTO keys VALUES (?)", (_digest(text),)).rowcount == 1
+            added = self._rows.execute("INSERT OR IGNORE INTO keys VALUES (?, ?)", (_digest(text), value))
+            return added.rowcount == 1
         except sqlite3.OperationalError as error:
             raise LandmarkError(
                 f"The folder for temporary files can't be written: {error}; name another in SQLITE_TMPDIR."
             ) from None
+
+    def pop(self, text: str) -> str | None:
+        """Remove a string; returns its value, None if it isn't there."""
+        found = self._rows.execute("DELETE FROM keys WHERE key = ? RETURNING value", (_digest(text),)).fetchone()
+        return found[0] if found else None
 
     def close(self) -> None:
         """Delete the file."""
@@ -68,9 +77,9 @@ class Journal:
         if out.suffix.lower() not in (".jsonl", ".csv") or os.path.isdir(out):
             raise LandmarkError(f"The output {out} must be a file whose name ends in .jsonl or .csv.")
         self.format: JsonLines | Csv = JsonLines() if out.suffix.lower() == ".jsonl" else Csv(columns)
-        self.parts = out.with_name(f"{out.name}.parts")
+        self.parts = out.with_name(f"{_fitting(out.name)}.parts")
         self.lock = FileLock(self.parts / "lock", blocking=False)
-        self._done = DiskSet()
+        self._done, self._due = DiskSet(), DiskSet()
         self._shard: IO[str] | None = None
         self._before = 0  # rows of all processes at this start
         self._synced = time.monotonic()
@@ -78,7 +87,7 @@ class Journal:
     def begin(self, job: Row) -> None:
         """Create the folder and lock it against other commands; called by one process before the others continue.
 
-        `job` is what determines the rows; only the same job can be resumed.
+        `job` is what determines the rows; only the same job can be resumed. One without a row wasn't begun.
 
         Raises:
             LandmarkError: a different job was begun here, a command is running, or the folder can't be written.
@@ -88,24 +97,27 @@ class Journal:
                 raise LandmarkError(f"{self.parts} holds something else; name another output.")
             self.parts.mkdir(parents=True, exist_ok=True)
             self.lock.acquire()
-            if begun := self._job():
-                _check_same_job(begun, job, self.parts)
-            elif self.out.is_file():
-                try:
-                    first = next(self._finished(), job)
-                    made, wanted = ({name: row[name] for name in ("model", "revision")} for row in (first, job))
-                    _check_same_job(made, wanted, self.out)
-                except LandmarkError:
-                    self._remove()
-                    raise
+            self._check(job)
             write_json(self.parts / "job.json", job)
         except Timeout:
             raise LandmarkError(f"Another command is writing {self.out}; wait for it to end.") from None
         except OSError as error:
             raise LandmarkError(f"{self.parts} can't be written: {reason(error)}.") from None
         except LandmarkError:
-            self.lock.release()
+            self.release()
             raise
+
+    def _check(self, job: Row) -> None:
+        """Raise a LandmarkError if a row here is of another job."""
+        first = [(next(JsonLines.unfinished_rows(part), None), self.parts) for part in self._part_files()]
+        if (begun := self._job()) and any(row for row, _ in first):
+            _check_same_job(begun, job, self.parts)
+        if self.out.is_file():
+            first.append((next(self._finished(), None), self.out))
+        for row, where in first:  # rows have their model even where a power cut has taken job.json
+            if row:
+                made, wanted = ({name: each[name] for name in ("model", "revision")} for each in (row, job))
+                _check_same_job(made, wanted, where)
 
     def _job(self) -> Row | None:
         """The job that was begun here; None if there is none, or a power cut left its file empty."""
@@ -115,8 +127,10 @@ class Journal:
             return None
         return job if isinstance(job, dict) else None
 
-    def resume(self, job: Row) -> int:
+    def resume(self, job: Row, is_due: Callable[[Row], bool] | None = None) -> int:
         """Read what earlier starts have done; returns how many of this process's photos that is.
+
+        `is_due` is whether a photo that was answered needs something else; `take_due` then gives its row.
 
         Raises:
             LandmarkError: the job differs from that of the process that began, or nothing can be written.
@@ -126,12 +140,20 @@ class Journal:
         for row in self._rows():
             if self._done.add(row["path"]):
                 self._before += 1
-                done += self._is_own(row["path"])
+                if self._is_own(row["path"]):
+                    done += 1
+                    if is_due and not row["error"] and is_due(row):
+                        self._due.add(row["path"], json.dumps(row))
         # a new file for each start: never append to a line that a kill left unfinished
         name = f"{time.time_ns():020}-{self.process}.jsonl"
         with self._writing():
             self._shard = (self.parts / name).open("x", encoding="utf-8")
         return done
+
+    def take_due(self, path: str) -> Row | None:
+        """The row of a photo of this process that is due, once; the next row appended for it takes its place."""
+        row = self._due.pop(path)
+        return json.loads(row) if row else None
 
     def is_mine(self, path: str) -> bool:
         """Whether this process has to do a photo: it is one of its own and not done yet."""
@@ -157,6 +179,7 @@ class Journal:
                 self._shard.close()
             self._shard = None
         self._done.close()
+        self._due.close()
 
     def finish(self) -> Summary:
         """Write the output from all rows; called by the process that began, once the others have closed.
@@ -192,21 +215,29 @@ class Journal:
         return summary
 
     def release(self) -> None:
-        """Unlock the folder; called by all processes at the end, whatever happened."""
+        """Unlock the folder, and remove it if it has no row; called by all processes at the end, whatever happened."""
         self.close()
+        if self.lock.is_locked and not any(next(JsonLines.unfinished_rows(part), None) for part in self._part_files()):
+            self._remove()
         self.lock.release()
 
     def _remove(self) -> None:
         shutil.rmtree(self.parts, ignore_errors=True)
         self.lock.release()
 
+    def _part_files(self) -> list[Path]:
+        """The files of rows in the folder, the newest first."""
+        return sorted(self.parts.glob("*.jsonl"), reverse=True)
+
     def _rows(self) -> Iterator[Row]:
-        """All rows so far: those of the output, except failed ones, which are retried; then those of the parts."""
+        """All rows so far, of which a photo's first counts: those of the parts, then those of the output.
+
+        Failed ones of the output aren't among them: they are retried.
+        """
+        for part in self._part_files():
+            yield from JsonLines.unfinished_rows(part)
         if self.out.is_file():
             yield from (row for row in self._finished() if not row["error"])
-        for part in sorted(self.parts.glob("*.jsonl")):
-            with part.open(encoding="utf-8", errors="replace") as file:
-                yield from JsonLines(unfinished=True).read(file)
 
     def _finished(self) -> Iterator[Row]:
         """The rows of the existing output."""
@@ -226,6 +257,11 @@ class Journal:
                 f"{self.out} can't be written: {reason(error)}. What is done so far is kept in {self.parts}: "
                 "make room, then run the same command again to resume."
             ) from None
+
+
+def _fitting(name: str) -> str:
+    """A name that leaves room for a suffix in the 255 bytes of most file systems."""
+    return name if len(os.fsencode(name)) < 240 else f"{name[:50]}-{_digest(name).hex()}"
 
 
 def _digest(text: str) -> bytes:

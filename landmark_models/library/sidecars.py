@@ -1,21 +1,29 @@
-"""Write XMP sidecars."""
+"""Write XMP sidecars, and take out again what was written."""
 
+import errno
 import os
+from collections.abc import Iterator
 from dataclasses import dataclass
 from pathlib import Path, PurePath
 
+from landmark_models.atomic import atomic_path
 from landmark_models.errors import LandmarkError, reason
-from landmark_models.files import write_text
+from landmark_models.files import is_photo_name
 from landmark_models.tagging.tags import Tags
+from landmark_models.tagging.xml_text import Encoding
+from landmark_models.tagging.xmp import without_ours
 
 _MAX_BYTES = 16 * 2**20
+_SUFFIXES = (".xmp", ".XMP")
 
 
 @dataclass(frozen=True)
 class Sidecars:
     """Where XMP sidecars go: beside the photos, or in the same folder structure under `folder`.
 
-    Existing sidecars are left alone, or with `merge` extended; everything they contain is kept.
+    A photo's sidecar is PHOTO.EXT.xmp (darktable, digiKam), unless there is a PHOTO.xmp (Lightroom) and no other photo
+    that it may belong to. Existing sidecars are left alone, or with `merge` extended: what this class has written into
+    them earlier is replaced, and all else is kept.
     """
 
     folder: Path | None = None
@@ -26,37 +34,134 @@ class Sidecars:
 
         A LandmarkError says that it would be outside the folder.
         """
-        if self.folder is None:
-            return Path(f"{path}.xmp")
-        photo = PurePath(os.path.abspath(path) if os.pardir in PurePath(path).parts else path)
-        file = self.folder / photo.relative_to(photo.anchor).with_name(f"{photo.name}.xmp")
-        if not Path(os.path.realpath(file.parent)).is_relative_to(os.path.realpath(self.folder)):
-            raise LandmarkError(f"it would be outside {self.folder}")
-        return file
+        files = [file for file in self._candidates(path) if os.path.lexists(file)]
+        own = self._place(path)
+        return next((file for file in files if _stem(file) == own.stem or _is_only_photo(path)), own)
 
     def write(self, path: str, tags: Tags) -> str:
-        """Write a photo's sidecar atomically; returns "written", "merged", or "kept" for an existing one left alone.
+        """Write a photo's sidecar atomically.
+
+        Returns:
+            "written"; "merged" into an existing one; "kept" for an existing one left alone; "removed" if no landmark is
+            known and what was written into the existing one earlier went; or "" if there was nothing to do.
 
         Raises:
             LandmarkError: it can't be written.
         """
         try:
-            file = self.file(path)
-            if file.is_symlink():
-                raise LandmarkError("there is a link in its place")
-            existing = None
-            if file.exists() and not file.is_file():
-                raise LandmarkError("what is in its place isn't a file")
-            if file.exists() and file.stat().st_size:  # an empty one was left by a power cut
-                if not self.merge:
-                    return "kept"
-                with file.open("rb") as content:
-                    existing = content.read(_MAX_BYTES + 1)
-                if len(existing) > _MAX_BYTES:
-                    raise LandmarkError(f"the existing one is larger than {_MAX_BYTES // 2**20} MiB")
-            if self.folder is not None:
-                file.parent.mkdir(parents=True, exist_ok=True)
-            write_text(file, tags.xmp(existing=existing))
+            file = self._target(self.file(path))
+            existing = _content(file)
+            if existing is None:
+                if tags.known:
+                    file.parent.mkdir(parents=True, exist_ok=True)
+                    _write(file, tags.xmp().encode(), durable=False)
+                return "written" if tags.known else ""
+            if not tags.known:
+                return "removed" if self.merge and _clean(file, existing) else ""
+            if not self.merge:
+                return "kept"
+            merged = Encoding.of(existing).encode(tags.xmp(existing=existing))
+            if merged != existing:
+                _write(file, merged)
+            return "merged"
         except OSError as error:
             raise LandmarkError(reason(error)) from None
-        return "written" if existing is None else "merged"
+
+    def undo(self, path: str) -> list[str]:
+        """Take out of a photo's sidecars what `write` has added; one that it made and nobody has added to is deleted.
+
+        Returns:
+            "cleaned" or "deleted" for each sidecar that had any.
+
+        Raises:
+            LandmarkError: a sidecar can't be read or written.
+        """
+        done = []
+        try:
+            for file in filter(os.path.lexists, self._candidates(path)):
+                target = self._target(file)
+                if (existing := _content(target)) is not None and (what := _clean(target, existing)):
+                    done.append(what)
+                    if what == "deleted" and file.is_symlink():
+                        file.unlink()
+        except OSError as error:
+            raise LandmarkError(reason(error)) from None
+        return done
+
+    def _place(self, path: str) -> Path:
+        """Where a photo's sidecar is written if there is none."""
+        if self.folder is None:
+            return Path(f"{path}.xmp")
+        photo = PurePath(os.path.abspath(path) if os.pardir in PurePath(path).parts else path)
+        file = self.folder / photo.relative_to(photo.anchor).with_name(f"{photo.name}.xmp")
+        if not self._is_inside(file.parent):
+            raise LandmarkError(f"it would be outside {self.folder}")
+        return file
+
+    def _candidates(self, path: str) -> Iterator[Path]:
+        """The names that a photo's sidecar may have, that of its own first."""
+        own = self._place(path)
+        names = [PurePath(path).name, PurePath(path).stem]
+        yield from (own.with_name(name + suffix) for name in dict.fromkeys(names) for suffix in _SUFFIXES)
+
+    def _target(self, file: Path) -> Path:
+        """The file itself, or what a link in its place leads to."""
+        if not file.is_symlink():
+            return file
+        try:
+            target = file.resolve(strict=True)
+        except (OSError, RuntimeError):  # RuntimeError: a circle, before Python 3.13
+            raise LandmarkError("there is a link in its place that leads nowhere") from None
+        if not self._is_inside(target):
+            raise LandmarkError(f"there is a link in its place that leads outside {self.folder}")
+        return target
+
+    def _is_inside(self, file: Path) -> bool:
+        return self.folder is None or Path(os.path.realpath(file)).is_relative_to(os.path.realpath(self.folder))
+
+
+def _stem(file: Path) -> str:
+    """The name without the last suffix."""
+    return file.name[: -len(file.suffix)] if file.suffix else file.name
+
+
+def _is_only_photo(path: str) -> bool:
+    """Whether no other photo in the folder has this one's name but for the suffix."""
+    photo = PurePath(path)
+    with os.scandir(photo.parent) as entries:
+        return not any(
+            entry.name != photo.name and PurePath(entry.name).stem == photo.stem and is_photo_name(entry.name)
+            for entry in entries
+        )
+
+
+def _content(file: Path) -> bytes | None:
+    """What an existing sidecar holds; None if there is none, or a power cut has left it empty."""
+    try:
+        status = file.stat()
+    except FileNotFoundError:
+        return None
+    if not file.is_file():
+        raise LandmarkError("what is in its place isn't a file")
+    if status.st_size > _MAX_BYTES:
+        raise LandmarkError(f"the existing one is larger than {_MAX_BYTES // 2**20} MiB")
+    return file.read_bytes() or None
+
+
+def _clean(file: Path, existing: bytes) -> str:
+    """Take out what is ours; returns "cleaned", "deleted", or "" if there is nothing of ours."""
+    cleaned = without_ours(existing)
+    if not cleaned.changed:
+        return ""
+    if cleaned.created and cleaned.empty:
+        if not os.access(file, os.W_OK) or not file.stat().st_mode & 0o222:
+            raise PermissionError(errno.EACCES, "it is read-only")
+        file.unlink()
+        return "deleted"
+    _write(file, Encoding.of(existing).encode(cleaned.text))
+    return "cleaned"
+
+
+def _write(file: Path, content: bytes, durable: bool = True) -> None:
+    with atomic_path(file, durable) as scratch:
+        scratch.write_bytes(content)

@@ -227,6 +227,8 @@ class _Packet:
 
         empty = not any(map(left, self.descriptions))
         gone |= {owner for owner, _ in marks if not left(owner)}
+        if self.rdf is not None and gone.issuperset(self.rdf) and "landmarks" in self.xml.prefixes(self.rdf):
+            gone.add(self.rdf)  # made for our description alone
         for owner, name in attributes:
             if owner not in gone:
                 self.xml.remove_attribute(owner, name)

@@ -82,7 +82,7 @@ def test_each_photo_has_a_line_and_each_failure_a_reason(library, famous_model, 
         "empty.jpg": "is empty",
         "broken.jpg": "can't be decoded (",
         "gone.jpg": "leads nowhere",
-        "huge.png": "million pixels",
+        "huge.png": "million",
         "flaw.png": "damaged",
         "pipe.jpg": "is a pipe",
         f"{uri}/caf%E9.jpg": "not an image",
@@ -162,18 +162,120 @@ def test_recognised_photos_get_sidecars_which_are_merged_on_request(library, fam
     )  # the old name of --merge
 
 
-def test_a_sidecar_that_cannot_be_written_fails_only_its_photo(tmp_path, famous_model):
+def test_a_sidecar_that_cannot_be_written_is_no_failure_of_its_photo(tmp_path, famous_model):
     noisy_photo(RED, 1).save(tmp_path / "a.jpg")
     (tmp_path / "a.jpg.xmp").mkdir()
     out = tmp_path / "tags.jsonl"
-    summary = tag_library([str(tmp_path / "a.jpg")], out, str(famous_model), sidecars=Sidecars(merge=True))
-    (line,) = lines(out)
-    assert line["error"] == "Its sidecar can't be written: what is in its place isn't a file."
-    assert line["name"] == "Eiffel Tower"
-    assert summary.failed == 1
+
+    def tagged():
+        result = invoke(tmp_path / "a.jpg", "--out", out, "--model", famous_model, "--xmp", "--merge")
+        (line,) = lines(out)
+        assert (line["name"], line["error"]) == ("Eiffel Tower", None)
+        assert "1 with a landmark, 0 without a known one, 0 failed" in result.stdout
+        assert result.exit_code == (1 if line["sidecar"] == "failed" else 0)
+        assert ("Sidecars: 1 failed." in result.stdout) == (line["sidecar"] == "failed")
+        return line["sidecar"], line["sidecarError"]
+
+    assert tagged() == ("failed", "It can't be written: what is in its place isn't a file.")
     (tmp_path / "a.jpg.xmp").rmdir()
     (tmp_path / "a.jpg.xmp").write_bytes(b"<a>" * 5000 + b"</a>" * 5000)  # deeper than Python can follow
-    assert tag_library([str(tmp_path / "a.jpg")], out, str(famous_model), sidecars=Sidecars(merge=True)).failed == 1
+    assert tagged()[0] == "failed"
+    (tmp_path / "a.jpg.xmp").write_text('<x:xmpmeta xmlns:x="adobe:ns:meta/"/>')
+    (tmp_path / "a.jpg.xmp").chmod(0o444)
+    assert tagged() == ("failed", "It can't be written: it is read-only.")
+    (tmp_path / "a.jpg.xmp").unlink()
+    assert tagged() == ("written", None)
+
+
+@pytest.mark.parametrize("suffix", [".jsonl", ".csv"])
+def test_sidecars_of_earlier_answers_are_written_without_answering_again(library, famous_model, tmp_path, suffix):
+    out = tmp_path / f"tags{suffix}"
+    for name in ("empty.jpg", "broken.jpg", "gone.jpg", "huge.png", "flaw.png", "pipe.jpg"):
+        (library / name).unlink()
+    Path(os.fsdecode(os.fsencode(library) + b"/caf\xe9.jpg")).unlink()
+    invoke(library, "--out", out, "--model", famous_model)
+    before = out.read_text()
+    for photo in ("a.jpg", "deep/b.png"):  # would be answered otherwise
+        noisy_photo((40, 40, 200), 1).save(library / photo)
+    result = invoke(library, "--out", out, "--model", famous_model, "--xmp")
+    assert result.exit_code == 0, result.output
+    assert "This run: 0 in" in result.stdout
+    assert "Sidecars: 3 written." in result.stdout
+    texts = {file.name: file.read_text() for file in library.rglob("*.xmp")}
+    assert texts.keys() == {"a.jpg.xmp", "b.png.xmp", "new\nline.jpg.xmp"}
+    assert "<rdf:li>EiffelTower</rdf:li>" in texts["a.jpg.xmp"]
+    after = out.read_text()
+    assert len(after.splitlines()) == len(before.splitlines())
+    assert invoke(library, "--out", out, "--model", famous_model, "--xmp").exit_code == 0
+    assert sorted(out.read_text().splitlines()) == sorted(after.splitlines())
+    (library / "a.jpg.xmp").unlink()
+    assert "This run: 0 in" in invoke(library, "--out", out, "--model", famous_model, "--xmp").stdout
+    assert (library / "a.jpg.xmp").is_file()
+    elsewhere = tmp_path / "xmp"
+    invoke(library, "--out", out, "--model", famous_model, "--xmp-dir", elsewhere)
+    assert len(list(elsewhere.rglob("*.xmp"))) == 3
+
+
+def test_undo_takes_the_tags_out_and_leaves_the_rest(library, famous_model, tmp_path):
+    mine = '<x:xmpmeta xmlns:x="adobe:ns:meta/" x:xmptk="mine"></x:xmpmeta>'
+    (library / "a.jpg.xmp").write_text(mine)
+    (library / "deep" / "b.xmp").write_text(mine)
+    names = sorted(library.iterdir())
+    result = invoke(library, "--out", tmp_path / "tags.jsonl", "--model", famous_model, "--xmp", "--merge")
+    assert "1 written, 2 merged into existing ones." in result.stdout
+    assert "1 of them are named PHOTO.xmp, as Lightroom names them." in result.stdout
+    assert not (library / "deep" / "b.png.xmp").exists()
+    assert "Forth" in (library / "deep" / "b.xmp").read_text()
+    result = invoke(library, "--undo")
+    assert result.exit_code == 0, result.output
+    assert "3 sidecars had tags of this command; 1 held nothing else and are deleted, 2 keep the rest." in result.stdout
+    assert sorted(library.iterdir()) == names
+    assert (library / "a.jpg.xmp").read_text() == (library / "deep" / "b.xmp").read_text() == mine
+    assert "0 sidecars had tags" in invoke(library, "--undo").stdout
+    invoke(library, "--out", tmp_path / "tags.jsonl", "--model", famous_model, "--xmp-dir", tmp_path / "xmp")
+    assert "3 held nothing else" in invoke(library, "--undo", "--xmp-dir", tmp_path / "xmp").stdout
+    assert not list((tmp_path / "xmp").rglob("*.xmp"))
+    assert "--undo goes with" in str(invoke(library, "--undo", "--out", "x.jsonl").exception)
+    assert "Name the file to write" in str(invoke(library).exception)
+
+
+def test_every_row_has_the_same_keys(library, famous_model, tmp_path):
+    for name, options in (("1.jsonl", []), ("2.jsonl", ["--xmp"])):
+        invoke(library, "--out", tmp_path / name, "--model", famous_model, *options)
+    rows = lines(tmp_path / "1.jsonl") + lines(tmp_path / "2.jsonl")
+    assert len({tuple(row) for row in rows}) == 1
+    failed = next(row for row in rows if row["error"])
+    assert [failed[key] for key in ("known", "reason", "hashtags", "landmarkAnnotations")] == [None, None, [], []]
+    contradicted = next(row for row in rows if "agra" in row["path"])
+    assert (contradicted["known"], contradicted["reason"], contradicted["label"]) == (False, "position", "Eiffel Tower")
+
+
+def test_a_command_that_could_not_begin_stops_no_mended_one(library, famous_model, tmp_path):
+    out = tmp_path / "tags.jsonl"
+    (tmp_path / "utf16.txt").write_bytes("a.jpg\n".encode("utf-16"))
+    assert invoke(tmp_path / "utf16.txt", "--out", out, "--model", famous_model).exit_code == 1
+    assert invoke(library / "a.jpg", "--out", out, "--model", tmp_path / "none").exit_code == 1
+    assert not out.with_name("tags.jsonl.parts").exists()
+    options = ["--model", famous_model, "--xmp", "--min-confidence", 0.1]
+    assert invoke(library / "a.jpg", "--out", out, *options).exit_code == 0
+    assert invoke(library / "deep" / "er", "--out", out, *options).exit_code == 0
+
+
+def test_what_a_search_leaves_out_is_said(library, famous_model, tmp_path):
+    (library / "@eaDir").mkdir()
+    noisy_photo(RED, 9).save(library / "@eaDir" / "a.jpg")
+    noisy_photo(RED, 9).save(tmp_path / "photo without suffix", "JPEG")
+    sources = [library / "deep" / "er", library / "a.jpg", tmp_path / "photo without suffix"]
+    result = invoke(*sources, "--out", tmp_path / "1.jsonl", "--model", famous_model)
+    assert result.exit_code == 0, result.output
+    assert "3 photos; 2 with a landmark" in result.stdout
+    assert "Left out" not in result.stdout
+    result = invoke(library, "--out", tmp_path / "2.jsonl", "--model", famous_model)
+    assert "Left out: 1 x system folder @eaDir, 1 x .txt file." in result.stdout
+    (tmp_path / "raw").mkdir()
+    (tmp_path / "raw" / "a.cr2").touch()
+    with pytest.raises(LandmarkError, match=r"no photo in .*raw. Left out: 1 x .cr2 file."):
+        tag_library([str(tmp_path / "raw")], tmp_path / "3.jsonl", str(famous_model))
 
 
 def test_an_answer_below_the_minimum_does_not_count_as_recognised(library, famous_model, tmp_path):

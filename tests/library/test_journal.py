@@ -1,3 +1,4 @@
+import csv
 import errno
 import json
 import os
@@ -194,7 +195,100 @@ def test_a_job_file_emptied_by_a_power_cut_is_rewritten(out):
     assert finish(start(out)).total == 1
 
 
+@pytest.mark.parametrize("lost", ["", None, "[]", '{"model": "other"'])
+def test_two_models_do_not_mix_where_the_job_file_is_lost(out, lost):
+    journal = start(out)
+    journal.append([row("a.jpg")])
+    journal.release()
+    (journal.parts / "job.json").unlink()
+    if lost is not None:
+        (journal.parts / "job.json").write_text(lost)
+    with pytest.raises(LandmarkError, match="was begun with model 'default', now 'other'"):
+        Journal(out, COLUMNS).begin({**JOB, "model": "other"})
+    assert finish(start(out)).total == 1
+
+
+def test_a_job_without_a_row_was_not_begun(out):
+    journal = start(out)
+    journal.release()
+    assert not journal.parts.exists()
+    killed = start(out)
+    killed.close()
+    killed.lock.release()  # as a kill does
+    other = Journal(out, COLUMNS)
+    other.begin({**JOB, "model": "other"})
+    other.release()
+    assert not other.parts.exists()
+
+
+def test_a_row_that_is_due_is_given_once_and_the_next_one_takes_its_place(out):
+    journal = start(out)
+    journal.append([row("a.jpg"), row("b.jpg"), row("c.jpg", "c.jpg is empty (0 bytes).")])
+    finish(journal)
+    again = Journal(out, COLUMNS)
+    again.begin(JOB)
+    again.resume(JOB, lambda old: old["path"] != "b.jpg")
+    assert [again.take_due(path) is not None for path in ("a.jpg", "a.jpg", "b.jpg", "c.jpg")] == [
+        True,
+        False,
+        False,
+        False,
+    ]
+    assert [again.is_mine(path) for path in ("a.jpg", "b.jpg", "c.jpg")] == [False, False, True]
+    again.append([row("a.jpg") | {"name": "Bridge"}, row("c.jpg")])
+    again.release()  # interrupted
+    last = start(out)
+    assert [last.is_mine(path) for path in ("a.jpg", "b.jpg", "c.jpg")] == [False] * 3
+    summary = finish(last)
+    assert summary.landmarks == {"Bridge": 1, "Tower": 2}
+    assert (summary.total, summary.failed) == (3, 0)
+
+
+@pytest.mark.parametrize("delimiter", [",", ";", "\t"])
+@pytest.mark.parametrize("mark", ["", "\ufeff"])
+def test_a_csv_file_that_a_spreadsheet_has_saved_goes_on_as_it_is(tmp_path, delimiter, mark):
+    out = tmp_path / "tags.csv"
+    journal = start(out)
+    journal.append([row("a,b;c.jpg")])
+    finish(journal)
+    with out.open(newline="") as file:
+        rows = list(csv.reader(file))
+    with out.open("w", newline="", encoding="utf-8") as file:
+        file.write(mark)
+        csv.writer(file, delimiter=delimiter).writerows(rows)
+    again = start(out)
+    assert not again.is_mine("a,b;c.jpg")
+    again.append([row("d.jpg")])
+    assert finish(again).total == 2
+    text = out.read_text(encoding="utf-8")
+    assert text.startswith(f"{mark}path{delimiter}name")
+    assert sorted(path for path, _ in written(out)) == ["a,b;c.jpg", "d.jpg"]
+
+
+def test_json_lines_with_a_byte_order_mark_go_on(tmp_path):
+    out = tmp_path / "tags.jsonl"
+    journal = start(out)
+    journal.append([row("a.jpg")])
+    finish(journal)
+    out.write_bytes(b"\xef\xbb\xbf" + out.read_bytes())
+    again = start(out)
+    assert not again.is_mine("a.jpg")
+    assert finish(again).total == 1
+
+
+def test_an_output_may_have_as_long_a_name_as_the_file_system_allows(tmp_path):
+    for suffix in (".csv", ".jsonl"):
+        out = tmp_path / ("写" * 80 + suffix)
+        journal = start(out)
+        journal.append([row("a.jpg")])
+        assert finish(journal).total == 1
+        assert written(out) == [("a.jpg", "")]
+
+
 def test_the_set_on_disk_is_exact():
     seen = DiskSet()
     assert [seen.add(text) for text in ("a", "b", "a", "\udce9", "\udce9")] == [True, True, False, True, False]
+    assert seen.add("c", "value")
+    assert [seen.pop(text) for text in ("c", "c", "a")] == ["value", None, None]
+    assert seen.add("c")
     seen.close()

@@ -9,9 +9,10 @@ from urllib.parse import unquote_to_bytes
 import pytest
 from hypothesis import example, given
 from hypothesis import strategies as st
+from PIL import Image
 
 from landmark_models.errors import LandmarkError
-from landmark_models.library.listing import can_be_read_twice, check_sources, find_entries, written_path
+from landmark_models.library.listing import can_be_read_twice, check_sources, find_entries, original_path, written_path
 
 
 def touch(*files: Path) -> None:
@@ -80,6 +81,23 @@ def test_lists_are_read_line_by_line_or_up_to_nul(tmp_path, monkeypatch):
         check_sources(["nowhere"])
 
 
+def test_a_photo_is_known_by_its_suffix_or_its_first_bytes(tmp_path):
+    names = ["a.jfif", "b.HIF", "photo", "c.jpg_large", "d.backup"]
+    for name in names:
+        Image.new("RGB", (8, 8)).save(tmp_path / name, "JPEG")
+    sources = [tmp_path / name for name in names]
+    check_sources([str(source) for source in sources])
+    assert paths(*sources) == sorted(map(str, sources))
+    (tmp_path / "BMs.txt").write_text("BM/1.jpg\n")
+    assert paths(tmp_path / "BMs.txt") == ["BM/1.jpg"]
+
+
+def test_a_file_that_is_no_list_is_refused_before_any_work(tmp_path):
+    (tmp_path / "utf16.txt").write_bytes("a.jpg\n".encode("utf-16"))
+    with pytest.raises(LandmarkError, match=r"utf16.txt isn't a list of paths: it must be UTF-8 text"):
+        check_sources([str(tmp_path), str(tmp_path / "utf16.txt")])
+
+
 def test_an_unreadable_folder_is_reported_and_skipped(tmp_path, monkeypatch):
     touch(tmp_path / "a" / "1.jpg", tmp_path / "b" / "2.jpg")
     scandir = os.scandir
@@ -127,3 +145,4 @@ def test_a_written_path_is_one_line_of_utf_8_and_still_leads_to_the_photo(path):
     uri = written.startswith("file:///")
     back = unquote_to_bytes(written.removeprefix("file://")) if uri else os.fsencode(written)
     assert os.path.abspath(back) == os.path.abspath(os.fsencode(path))
+    assert os.fsencode(original_path(written)) == back
