@@ -19,8 +19,9 @@ from landmark_models.models.folder import CONFIG_FILE, read_config
 from landmark_models.networks.statistics import FeatureStatistics
 from train.recipe import Recipe
 
-__all__ = ["RunFolder", "duration"]
+__all__ = ["CACHED_FEATURES", "EPOCHS", "RunFolder", "duration"]
 
+CACHED_FEATURES, EPOCHS = "cached features", "epochs"  # `method` in environment.json and in the model's config
 _ORIGIN = {
     "weights_from": "the source of its initial weights",
     "teacher": "its teacher",
@@ -217,6 +218,11 @@ class RunFolder:
         if not (lines := self.metrics()):
             raise LandmarkError(f"{self.path} has no metrics yet; continue it with --resume.")
         return float(lines[-1]["seconds"])
+
+    def training_time(self) -> str:
+        """How long training took, in words; decoding the photos and validating don't count."""
+        words = duration(self.seconds())
+        return f"{words} (with cached features)" if self.metrics()[-1].get("features_cached") else words
 
     def key_without_seed(self) -> str:
         """A key that is equal for runs that differ only in their seed."""

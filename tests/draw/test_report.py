@@ -1,12 +1,15 @@
 import csv
 import re
+from pathlib import Path
 
+import numpy as np
 import pytest
 import torch
 from helpers.photos import COLORS
+from PIL import Image
 
 from landmark_models import LandmarkClassifier
-from train.draw.report import confusion_order, most_confused
+from train.draw.report import confusion_order, draw_answered, draw_confusion, draw_reliability, most_confused
 from train.measure.evaluation import evaluate
 
 
@@ -52,3 +55,63 @@ def test_the_page_opens_offline_with_everything_it_shows(report):
     rows = list(csv.reader((report / "report" / "confusion.csv").read_text().splitlines()))
     assert sorted(rows[0][1:]) == sorted(name.partition(".")[2].replace("_", " ") for name in COLORS)
     assert sum(int(cell) for row in rows[1:] for cell in row[1:]) == 9
+
+
+def picture(file: Path) -> np.ndarray:
+    with Image.open(file) as image:
+        return np.asarray(image.convert("RGB"))
+
+
+def edge(pixels: np.ndarray) -> np.ndarray:
+    """The outermost pixels of a picture, which nothing in it may touch."""
+    return np.concatenate([pixels[0], pixels[-1], pixels[:, 0], pixels[:, -1]])
+
+
+LONG = ["Basilica of Our Lady of the Sacred Heart upon the Hill", "Name_without_spaces_" * 5]
+OTHER_SCRIPTS = ["Красная площадь", "ताजमहल", "天坛", "\U0001e290 without a font", "$x^2$"]
+
+
+def mistaken(classes: int) -> tuple[torch.Tensor, torch.Tensor]:
+    targets = torch.arange(classes).repeat(3)
+    return torch.where(torch.arange(len(targets)) % 7 == 0, (targets + 1) % classes, targets), targets
+
+
+@pytest.mark.parametrize("classes", [2, 12, 60, 300])
+def test_nothing_in_a_confusion_matrix_is_cut_off(classes, tmp_path):
+    draw_confusion(*mistaken(classes), [*LONG, *OTHER_SCRIPTS, *map(str, range(classes))][:classes], tmp_path / "c.png")
+    pixels = picture(tmp_path / "c.png")
+    assert (edge(pixels) == 255).all()
+    assert max(pixels.shape) < 2200  # so that a screen shows its names
+
+
+def test_of_very_many_classes_those_most_often_mistaken_are_drawn(tmp_path, monkeypatch):
+    drawn = {}
+    monkeypatch.setattr(
+        "train.draw.report._draw_matrix",
+        lambda counts, totals, names, title, file: drawn.update(counts=counts, names=names, title=title),
+    )
+    targets = torch.arange(300).repeat(3)
+    predicted = targets.clone()
+    predicted[[5, 305, 9]] = torch.tensor([7, 7, 200])
+    draw_confusion(predicted, targets, [f"n{index}" for index in range(300)], tmp_path / "x.png")
+    assert {"n5", "n7", "n9", "n200"} <= set(drawn["names"])
+    assert drawn["title"] == "The 40 of 300 landmarks most often mistaken, n = 900 photos"
+    assert drawn["counts"][drawn["names"].index("n5"), drawn["names"].index("n7")] == 2
+
+
+def test_a_name_that_no_font_has_is_shown_as_its_row_in_the_table(tmp_path, monkeypatch):
+    drawn = []
+    monkeypatch.setattr("train.draw.report._draw_matrix", lambda *arguments: drawn.extend(arguments))
+    draw_confusion(*mistaken(2), ["\U0001e290", "Taj Mahal"], tmp_path / "x.png")
+    assert drawn[2] == ["no. 1", "Taj Mahal"]
+    assert "row N of report/confusion.csv" in drawn[3]
+
+
+@pytest.mark.parametrize("confidences", [[1.0], [0.0, 1.0], [0.5, 0.99, 1.0, 1.0], list(np.linspace(0.01, 1, 400))])
+def test_nothing_in_the_pictures_of_confidence_is_cut_off(confidences, tmp_path):
+    values = torch.tensor(confidences)
+    for correct in (torch.ones(len(values)).bool(), torch.arange(len(values)) % 3 > 0):
+        draw_reliability(values, correct, 15, tmp_path / "reliability.png")
+        draw_answered(values, correct, tmp_path / "answered.png")
+        for name in ("reliability.png", "answered.png"):
+            assert (edge(picture(tmp_path / name)) == 255).all()

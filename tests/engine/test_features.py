@@ -1,4 +1,6 @@
+import dataclasses
 import json
+import re
 
 import numpy as np
 import pytest
@@ -83,6 +85,24 @@ def test_fit_recognises_a_linear_probe_and_its_model_is_served_like_any_other(da
     assert torch.allclose(classifier.logits(photo) * classifier.temperature, by_hand, atol=1e-4)
     assert evaluate(run.path, data, "test", tmp_path / "out")["top1"] == 1.0
     assert "computed in" in capsys.readouterr().out
+    again = fit(frozen(), data, tmp_path / "again", pretrained_weights=pretrained)
+    assert "from the cache; an earlier run computed them in" in capsys.readouterr().out
+    assert "with cached features" in again.training_time()
+    assert "cached" not in run.training_time()
+
+
+def test_the_time_of_a_run_does_not_count_what_an_earlier_one_computed(data, pretrained, tmp_path, monkeypatch, capsys):
+    read = features._read
+    slow = lambda file: dataclasses.replace(read(file), seconds=5000.0) if read(file) else None  # noqa: E731
+    fit(frozen(), data, tmp_path / "first", pretrained_weights=pretrained)
+    monkeypatch.setattr(features, "_read", slow)
+    capsys.readouterr()
+    run = fit(frozen(), data, tmp_path / "run", pretrained_weights=pretrained)
+    assert run.seconds() < 100
+    assert all(line["seconds"] < 100 for line in run.metrics())
+    assert re.search(
+        r"an earlier run computed them in 83 min.*The head took \d+ s on ", capsys.readouterr().out, re.DOTALL
+    )
 
 
 def test_features_are_computed_once_for_the_same_inputs(data, pretrained, tmp_path, monkeypatch):

@@ -88,9 +88,13 @@ def test_a_run_that_diverges_suggests_what_to_try(data, tmp_path):
         fit(tiny(learning_rate=1e30, epochs=4), data, tmp_path / "run")
 
 
-def test_a_network_that_can_learn_overfits_a_few_batches(data, tmp_path):
-    recipe = tiny(overfit_batches=1, epochs=30, mixup=0.2, random_erasing=0.5)
+def test_a_network_that_can_learn_overfits_a_few_batches(data, tmp_path, capsys):
+    recipe = tiny(overfit_batches=1, epochs=30, mixup=0.2, random_erasing=0.5, ema_decay=0.9999)
     run = fit(recipe, data, tmp_path / "run")
+    shown = capsys.readouterr().out
+    assert "validated on the same photos" in shown
+    assert "100.00 % on the training photos themselves" in shown
+    assert "Not calibrated: a run that overfits" in shown
     split = run.split()
     assert len(split["train"]) == 8
     assert split["train"] == split["val"]

@@ -3,12 +3,14 @@ import re
 
 import pytest
 from helpers.model_folders import describe
-from helpers.runs import pretend
+from helpers.runs import TINY, pretend
 from huggingface_hub import ModelCard
 
 from landmark_models import models
+from train.engine.training import fit
 from train.hub import card
 from train.hub.card import write_card
+from train.recipe import Recipe
 
 
 def written(run, folder, repo_id="alice/net", **options) -> str:
@@ -50,13 +52,19 @@ def test_a_run_without_test_figures_says_so(run, tmp_path):
 def test_everything_that_a_run_may_record_is_in_its_card(mine, tmp_path):
     share = {"n": 50, "share": 0.04, "share_ci95": [0.01, 0.13]}
     source = {"n": 9, "top1": 0.5, "top1_ci95": [0.25, 0.75]}
-    rejection = {"kinds": {"dogs_and_cats": share, "": share}, "near": share, "far": share}
+    rejection = {
+        "data": "everyday",
+        "chose_the_rule": 20,
+        "kinds": {"dogs_and_cats": share, "": share},
+        "near": share,
+        "far": share,
+    }
     pretend(mine, per_source={"Wikimedia|Commons": source}, rejection=rejection, excluded=2, ece_plain_softmax=0.0512)
     describe(
         mine.model,
         teacher="hf-hub:big/one",
         elsewhere={"data": "my_photos", **source, "named": {"photos": 9, "named": 8, "right": 7}},
-        known={"score": "energy", "threshold": 0.25},
+        known={"score": "standardized_max_logit", "threshold": 0.25},
         calibration={
             "n": 40, "ece": 0.0123, "rule_chosen_on": {"n": 44, "data": "elsewhere"},
             "others": {"near": {"n": 5}, "far": {"n": 6}},
@@ -76,13 +84,54 @@ def test_everything_that_a_run_may_record_is_in_its_card(mine, tmp_path):
         "It names 8 of these 9 photos, 7 of them correctly.",
         "| dogs and cats | 50 | 4.00 | 1.00 to 13.00 |\n| all near ones",
         "expected\n  calibration error there 1.23 %)",
-        "if its energy is at least 0.250, chosen on 44\n  photos from elsewhere, 5 near and 6 far photos of other",
+        "landmarks (everyday), it wrongly names",
+        "20 of these photos also chose the threshold",
+        "if its standardised largest logit is at least 0.250, chosen on 44\n  photos from elsewhere, 5 near and 6 far",
         "(curves.png)",
         "(test/confusion.png)",
         "Its owner has stated no licence for the weights.",
     ):
         assert part in text
     assert "\n\n\n" not in text
+
+
+FROZEN = {"freeze": "backbone", "augment": "none", "pretrained": True}
+REFITTED = "The head that is served was then fitted again, to all 24 of them."
+
+
+@pytest.mark.parametrize(
+    ("knobs", "said", "unsaid"),
+    [
+        (
+            FROZEN,
+            ["only its head was fitted, to features", "how strongly it is regularised", REFITTED, "and head took",
+             "![Loss and validation accuracy at each strength of regularisation](curves.png)"],
+            "epoch",
+        ),
+        (
+            {**FROZEN, "head": "whitened_cosine"},
+            ["only its head was fitted", "the scale of its scores", REFITTED],
+            "epoch",
+        ),
+        ({"head": "whitened_cosine"}, ["the last of 2 epochs; then its head was fitted", REFITTED], "best of"),
+        (
+            {},
+            ["They chose the best of 2 epochs.", "over the epochs](curves.png)", "in float32, training took"],
+            "fitted again",
+        ),
+    ],
+    ids=["linear probe", "whitened probe", "whitened", "epochs"],
+)  # fmt: skip
+def test_the_card_says_how_each_method_trained_and_chose(knobs, said, unsaid, shared_data, pretrained, tmp_path):
+    base = {"model": "test_resnet", "model_args": {}, "image_size": 64}
+    weights = pretrained if knobs.get("pretrained") else None
+    recipe = Recipe.from_values({**TINY, **base, **knobs})
+    run = fit(recipe, shared_data, tmp_path / "run", pretrained_weights=weights)
+    text = written(run, run.path)
+    for part in said:
+        assert part in " ".join(text.split())
+    assert unsaid not in text
+    assert "not calibrated**" in text  # 6 validation photos are too few
 
 
 @pytest.mark.parametrize(

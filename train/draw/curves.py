@@ -11,38 +11,62 @@ if TYPE_CHECKING:
     from matplotlib.axes import Axes
 
 _Lines = Sequence[Mapping[str, Any]]  # of metrics.jsonl
+_FEW_EPOCHS = 12  # so few that each is marked; a single one would be no line at all
 
 
-def draw_curves(lines: _Lines, file: Path) -> None:
-    """Draw loss, validation accuracy and learning rate over the epochs, as a PNG."""
+def draw_curves(lines: _Lines, file: Path, training: str = "training", validation: str = "validation photos") -> None:
+    """Draw loss, accuracy and learning rate over the epochs, as a PNG; the last two arguments say of what."""
+    from matplotlib.ticker import MaxNLocator
+
     best = max(lines, key=lambda line: line["val_top1"])
-    with figure(file, 12, 3.6) as drawing:
+    with figure(file, 13, 3.8) as drawing:
         loss, accuracy, rate = drawing.subplots(1, 3)
-        _plot_learning(lines, "epoch", loss, accuracy)
-        accuracy.axvline(best["epoch"], color="grey", linewidth=0.8, linestyle="--")
-        accuracy.set_title(f"Validation top-1, %  (best {100 * best['val_top1']:.1f})")
-        rate.plot([line["epoch"] for line in lines], [line["learning_rate"] for line in lines], color="C2")
-        rate.set(title="Learning rate", xlabel="epoch")
+        marker = "o" if len(lines) <= _FEW_EPOCHS else ""
+        _plot_learning(lines, "epoch", loss, accuracy, marker, (training, validation))
+        _mark(accuracy, best["epoch"])
+        accuracy.set_title(f"Best: {100 * best['val_top1']:.1f} % in epoch {best['epoch']}")
+        epochs = [line["epoch"] for line in lines]
+        rate.plot(epochs, [line["learning_rate"] for line in lines], color="C2", marker=marker)
+        rate.set(title="Learning rate", xlabel="epoch", ylabel="learning rate at the end of the epoch")
         rate.grid(alpha=0.3)
+        for axes in (loss, accuracy, rate):
+            axes.xaxis.set_major_locator(MaxNLocator(integer=True, min_n_ticks=1))
 
 
 def draw_penalties(lines: _Lines, file: Path) -> None:
-    """Draw loss and validation accuracy over the penalties that a linear probe tried, as a PNG."""
-    with figure(file, 8, 3.6) as drawing:
+    """Draw loss and validation accuracy at each strength of regularisation that a linear probe tried, as a PNG."""
+    best = min((line for line in lines if line["converged"]), key=lambda line: line["val_loss"])
+    with figure(file, 10, 3.8) as drawing:
         loss, accuracy = drawing.subplots(1, 2)
-        _plot_learning(lines, "penalty", loss, accuracy, marker="o")
-        loss.set_xscale("log")
-        accuracy.set_xscale("log")
+        photos = ("training", "validation photos")
+        _plot_learning(lines, "penalty", loss, accuracy, "o", photos, "strength of regularisation (L2 penalty)")
+        accuracy.set_title(f"Chosen: {best['penalty']:.2g}, with {100 * best['val_top1']:.1f} %")
+        for axes in (loss, accuracy):
+            _mark(axes, best["penalty"])
+            axes.set_xscale("log")
 
 
-def _plot_learning(lines: _Lines, over: str, loss: "Axes", accuracy: "Axes", marker: str = "") -> None:
+def _mark(axes: "Axes", place: float) -> None:
+    axes.axvline(place, color="grey", linewidth=0.8, linestyle="--")
+
+
+def _plot_learning(
+    lines: _Lines,
+    over: str,
+    loss: "Axes",
+    accuracy: "Axes",
+    marker: str,
+    photos: tuple[str, str],
+    title: str | None = None,
+) -> None:
+    """Plot loss and accuracy over a quantity, on training and validation `photos` as these words say."""
     places = [line[over] for line in lines]
-    loss.plot(places, [line["train_loss"] for line in lines], marker=marker, label="training")
-    loss.plot(places, [line["val_loss"] for line in lines], marker=marker, label="validation")
-    loss.set(title="Loss", xlabel=over)
-    loss.legend()
+    loss.plot(places, [line["train_loss"] for line in lines], marker=marker, label=photos[0])
+    loss.plot(places, [line["val_loss"] for line in lines], marker=marker, label=photos[1])
+    loss.set(title="Loss", xlabel=title or over, ylabel="mean cross entropy")
+    loss.legend(fontsize="small")
     accuracy.plot(places, [100 * line["val_top1"] for line in lines], marker=marker, color="C1")
-    accuracy.set(title="Validation top-1, %", xlabel=over)
+    accuracy.set(xlabel=title or over, ylabel=f"top-1, % of the {photos[1]}")
     for axes in (loss, accuracy):
         axes.grid(alpha=0.3)
 

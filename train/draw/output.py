@@ -17,6 +17,7 @@ from typing import TYPE_CHECKING, Any
 from urllib.parse import quote
 
 from landmark_models.files import atomic_path, write_text
+from train.draw.fonts import use_fonts
 
 if TYPE_CHECKING:
     from jinja2 import Environment
@@ -33,9 +34,12 @@ def figure(file: Path, width: float, height: float) -> "Iterator[Figure]":
 
     drawing = Figure(figsize=(width, height), layout="constrained")
     yield drawing
+    if boxes := use_fonts(drawing):
+        print(f"No font on this machine has the letters of {boxes} texts in {file}; they are drawn as boxes.")
     with atomic_path(file) as scratch, warnings.catch_warnings():
         warnings.filterwarnings("ignore", "Glyph .* missing", UserWarning)  # the tables beside it show names in full
-        drawing.savefig(scratch, dpi=100, format="png")
+        # "tight", because the layout alone may leave no room for long names
+        drawing.savefig(scratch, dpi=100, format="png", bbox_inches="tight", pad_inches=0.1)
 
 
 @dataclass(frozen=True)

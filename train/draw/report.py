@@ -3,6 +3,7 @@
 from collections import Counter
 from collections.abc import Iterable, Sequence
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import torch
@@ -15,11 +16,13 @@ from landmark_models.files import atomic_path
 from landmark_models.photo import thumbnail
 from landmark_models.text import for_spreadsheet, for_terminal
 from train.data import Photos
+from train.draw.fonts import display_width, is_drawable, shorten_name
 from train.draw.output import Table, figure, write_csv, write_page
 
 _MISTAKES, _PAIRS = 24, 10  # shown at most
 _SIDE = 160  # px, of a photo on the page
-_MAX_NAMED = 120  # with more classes than this their names would be too small to read
+_MAX_DRAWN = 60  # classes in a confusion matrix that a screen shows
+_MOST_MISTAKEN = 40  # classes of it that are drawn if there are more
 
 
 def write_report(
@@ -103,49 +106,89 @@ def _shares(predicted: Tensor, targets: Tensor, order: Sequence[int]) -> NDArray
     return counts / counts.sum(axis=1, keepdims=True).clip(min=1)
 
 
+def _most_mistaken(predicted: Tensor, targets: Tensor, classes: int) -> set[int]:
+    """The classes in the most mistakes, whether shown or named; as many as a picture can name."""
+    wrong = predicted != targets
+    mistakes = torch.cat([predicted[wrong], targets[wrong]]).bincount(minlength=classes)
+    return set(mistakes.argsort(descending=True, stable=True)[:_MOST_MISTAKEN].tolist())
+
+
 def draw_confusion(predicted: Tensor, targets: Tensor, labels: Sequence[str], file: Path) -> None:
     """Draw the confusion matrix, each row as shares of that landmark's photos, as a PNG.
 
-    `predicted` and `targets` are class indices `(N,)`; landmarks without a photo have an empty row. The names of very
-    many classes are left out.
+    `predicted` and `targets` are class indices `(N,)`; landmarks without a photo have an empty row. Of very many
+    classes only those are drawn that are most often mistaken for others.
     """
-    order = confusion_order(predicted, targets, len(labels))
-    side = max(4.0, 2.5 + 0.16 * min(len(labels), _MAX_NAMED))
-    with figure(file, side, side) as drawing:
+    rows = {index: row for row, index in enumerate(confusion_order(predicted, targets, len(labels)), 1)}
+    chosen = _most_mistaken(predicted, targets, len(labels)) if len(labels) > _MAX_DRAWN else set(rows)
+    order = [index for index in rows if index in chosen]
+    names = [shorten_name(for_terminal(labels[index])) for index in order]
+    lacking = [not is_drawable(name) for name in names]
+    names = [f"no. {rows[index]}" if lacks else name for index, name, lacks in zip(order, names, lacking, strict=True)]
+    counts = confusion_matrix(targets, predicted, labels=list(rows))
+    places = [rows[index] - 1 for index in order]
+    counts, totals = counts[np.ix_(places, places)], counts.sum(axis=1)[places]
+    title = f"Confusion matrix, n = {len(targets):,} photos"
+    if len(order) < len(labels):
+        title = f"The {len(order)} of {len(labels)} landmarks most often mistaken, n = {len(targets):,} photos"
+    if any(lacking):
+        title += "\nno. N: row N of report/confusion.csv,\nbecause no font here has the letters of its name"
+    _draw_matrix(counts, totals, names, title, file)
+
+
+def _draw_matrix(
+    counts: NDArray[np.int64], totals: NDArray[np.int64], names: Sequence[str], title: str, file: Path
+) -> None:
+    cell = max(0.21, min(0.6, 3 / len(names)))  # inches
+    matrix, margin = cell * len(names), 0.085 * max(display_width(name) for name in names)
+    with figure(file, max(5.5, matrix + margin + 2), max(matrix, 2) + margin + 1.2) as drawing:
         axes = drawing.subplots()
-        image = axes.imshow(_shares(predicted, targets, order), cmap="Blues", vmin=0, vmax=1)
-        if len(labels) <= _MAX_NAMED:
-            names = [for_terminal(labels[index]) for index in order]
-            size = max(4.0, min(9.0, 360 / len(labels)))
-            axes.set_xticks(range(len(labels)), names, rotation=90, fontsize=size, parse_math=False)
-            axes.set_yticks(range(len(labels)), names, fontsize=size, parse_math=False)
-        axes.set(xlabel="predicted", ylabel="shown", title=f"Confusion matrix, n = {len(targets)}")
-        drawing.colorbar(image, shrink=0.5)
+        image = axes.imshow(counts / totals.clip(min=1)[:, None], cmap="Blues", vmin=0, vmax=1)
+        axes.set_xticks(range(len(names)), names, rotation=90, fontsize=9, parse_math=False)
+        axes.set_yticks(range(len(names)), names, fontsize=9, parse_math=False)
+        axes.set(xlabel="named", ylabel="shown")
+        drawing.suptitle(title, fontsize=11)
+        if len(names) <= _MOST_MISTAKEN:
+            style: dict[str, Any] = {"ha": "center", "va": "center", "fontsize": 8 if cell > 0.25 else 6}
+            for row, column in zip(*counts.nonzero(), strict=True):
+                color = "white" if counts[row, column] > totals[row] / 2 else "black"
+                axes.text(column, row, counts[row, column], color=color, **style)
+        drawing.colorbar(image, shrink=min(1.0, 2 / matrix), label="share of the photos shown", aspect=12)
 
 
 def draw_reliability(confidences: Tensor, correct: Tensor, bins: int, file: Path) -> None:
-    """Draw a reliability diagram (DeGroot and Fienberg 1983) above the share of photos in each bin, as a PNG.
+    """Draw a reliability diagram (DeGroot and Fienberg 1983) above the number of photos in each bin, as a PNG.
 
     `confidences` are those of the predicted class, `(N,)`, 0 to 1; `correct`, bool `(N,)`, says whether it was right.
-    The `bins` have equal width.
+    The `bins` have equal width; the area of each mark is in proportion to their photos, its bar a 95 % interval
+    (Wilson 1927).
     """
+    from scipy.stats import binomtest  # comes with scikit-learn
+
     which = (confidences * bins).long().clamp(max=bins - 1)
     counts = which.bincount(minlength=bins)
     used = counts > 0
     confidence, accuracy = (
-        which.bincount(weights=values.double(), minlength=bins)[used] / counts[used]
+        (which.bincount(weights=values.double(), minlength=bins)[used] / counts[used]).numpy()
         for values in (confidences, correct)
     )
-    with figure(file, 5, 6) as drawing:
-        diagram, share = drawing.subplots(2, 1, sharex=True, height_ratios=[3, 1])
-        diagram.plot([0, 1], [0, 1], color="grey", linestyle="--", linewidth=0.8, label="perfect")
-        diagram.plot(confidence.tolist(), accuracy.tolist(), marker="o", label="measured")
-        diagram.set(ylabel="accuracy", title=f"Reliability, n = {len(correct)}", xlim=(0, 1), ylim=(0, 1))
-        diagram.legend()
-        middles = [(index + 0.5) / bins for index in range(bins)]
-        share.bar(middles, (counts / counts.sum()).tolist(), width=0.9 / bins)
-        share.set(xlabel="confidence", ylabel="share of photos")
-        for axes in (diagram, share):
+    rights = which[correct].bincount(minlength=bins)[used].tolist()
+    tests = [binomtest(right, count) for right, count in zip(rights, counts[used].tolist(), strict=True)]
+    bounds = np.array([tuple(test.proportion_ci(method="wilson")) for test in tests]).T
+    with figure(file, 5.5, 6.5) as drawing:
+        diagram, photos = drawing.subplots(2, 1, sharex=True, height_ratios=[3, 1])
+        diagram.plot([0, 1], [0, 1], color="grey", linestyle="--", linewidth=0.8, label="perfectly calibrated")
+        bars = np.abs(bounds - accuracy).clip(min=0)
+        diagram.errorbar(confidence, accuracy, bars, fmt="none", color="C0", linewidth=1, clip_on=False)
+        areas = (300 * counts[used] / counts.sum()).clamp(min=6).tolist()
+        label = "measured, area by photos, with 95 % interval"
+        diagram.scatter(confidence, accuracy, areas, color="C0", clip_on=False, zorder=3, label=label)
+        diagram.set(xlim=(0, 1), ylim=(0, 1), ylabel="share of answers that are right")
+        diagram.set_title(f"How far confidences can be trusted, n = {len(correct):,}", pad=12)
+        diagram.legend(loc="best")
+        photos.stairs(counts.tolist(), np.linspace(0, 1, bins + 1), fill=True)
+        photos.set(xlabel="confidence of the answer", ylabel="photos")
+        for axes in (diagram, photos):
             axes.grid(alpha=0.3)
 
 
@@ -158,7 +201,9 @@ def draw_answered(confidences: Tensor, correct: Tensor, file: Path) -> None:
     accuracy = correct[confidences.argsort(descending=True)].cumsum(0) / answered
     with figure(file, 5, 4) as drawing:
         axes = drawing.subplots()
-        axes.plot((answered / len(correct)).tolist(), accuracy.tolist())
-        axes.set(xlabel="share of photos answered, most confident first", ylabel="accuracy")
-        axes.set(xlim=(0, 1), ylim=(None, 1.005))
+        marker = "o" if len(correct) == 1 else ""
+        axes.plot((answered / len(correct)).tolist(), accuracy.tolist(), marker=marker, clip_on=False)
+        axes.set(xlabel="share of photos answered, most confident first", ylabel="share of answers that are right")
+        axes.set(xlim=(0, 1), ylim=(min(0.9, float(accuracy.min())), 1))
+        axes.set_title(f"Right answers if unsure ones are withheld, n = {len(correct):,}", pad=12)
         axes.grid(alpha=0.3)

@@ -13,6 +13,7 @@ from typing import Any
 import torch
 from torch import Tensor, nn
 
+from landmark_models.devices import device_name
 from landmark_models.errors import LandmarkError
 from train.draw.curves import draw_penalties
 from train.engine.features import Features, backbone_features
@@ -20,6 +21,7 @@ from train.engine.network import served_arguments
 from train.engine.prepared import Prepared
 from train.engine.whitened_head import head_on_features
 from train.recipe import Recipe
+from train.run import duration
 
 _PENALTIES = tuple(10 ** (-exponent / 2) for exponent in range(1, 11))  # from 0.3 to 1e-5, the strongest first
 _MAX_ITERATIONS = 2000
@@ -112,19 +114,20 @@ def train_head(prepared: Prepared) -> None:
     Raises:
         LandmarkError: no fit converges, the features are not finite, or the run's folder can't be written.
     """
-    recipe, run, photos = prepared.recipe, prepared.run, prepared.photos
+    recipe, run, photos, accelerator = prepared.recipe, prepared.run, prepared.photos, prepared.accelerator
+    started = time.perf_counter()
     features = backbone_features(prepared)
     if features is None:  # not the main process
         return
     views, targets = features.views, torch.tensor(photos.train.targets + photos.val.targets)
-    how = "from the cache; computing them took" if features.cached else "computed in"
-    print(f"Features of {len(targets)} photos, {len(views)} view(s) each: {how} {features.seconds:.1f} s.")
+    how = "from the cache; an earlier run computed them in" if features.cached else "computed in"
+    views_each = f"{len(views)} view{'s' * (len(views) > 1)} each"
+    print(f"Features of {len(targets)} photos, {views_each}: {how} {duration(features.seconds)}.")
     if not views.isfinite().all():
         raise LandmarkError(
             f"{recipe.model} gives features that are not finite at mixed_precision={recipe.mixed_precision}: "
             "try mixed_precision=no, or other pretrained weights."
         )
-    started = time.perf_counter() - features.seconds
     with run.writing():
         run.forget_after(0)
     if recipe.head == "whitened_cosine":
@@ -132,9 +135,11 @@ def train_head(prepared: Prepared) -> None:
         summary: dict[str, Any] = {}
     else:
         summary = _fit_probe(prepared, features, targets, started)
+    seconds = _since(started)
     with run.writing():
-        run.log(summary | {"seconds": _since(started)})
-    print(f"{_since(started):.0f} s in all. The model is in {run.model}.")
+        run.log(summary | {"seconds": seconds, "features_cached": features.cached})
+    parts = "The head" if features.cached else "Features and head"
+    print(f"{parts} took {duration(seconds)} on {device_name(accelerator.device)}. The model is in {run.model}.")
 
 
 def _since(started: float) -> float:
@@ -172,6 +177,7 @@ def _fit_probe(prepared: Prepared, features: Features, targets: Tensor, started:
         classifier.weight.copy_(head.weight)
         classifier.bias.copy_(head.bias)
     validation = {"top1": best["val_top1"], "n": len(photos.val), "penalty": penalty, "refitted": True}
+    validation["refitted_on"] = len(targets)
     run.keep_validation(best_logits, targets[count:])
     with run.writing():
         run.save_model(prepared.network, photos.labels, recipe, validation, model_args=served_arguments(recipe))

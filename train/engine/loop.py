@@ -89,17 +89,34 @@ def run_epochs(
             if accelerator.is_main_process:
                 _save_epoch(engine, run, metrics, improved)
                 if time.monotonic() - drawn > _DRAWING_INTERVAL:
-                    draw_curves(run.metrics(), run.path / "curves.png")
+                    draw_curves(run.metrics(), run.path / "curves.png", *_labels(engine))
                     drawn, drawn_epochs = time.monotonic(), progress.epochs
             checkpoints.save()
         accelerator.log({name: metrics[name] for name in metrics.keys() - {"update"}}, step=progress.updates)
         accelerator.print(_describe_epoch(engine, metrics, improved))
     if accelerator.is_main_process and drawn_epochs < progress.epochs:
         with run.writing():
-            draw_curves(run.metrics(), run.path / "curves.png")
+            draw_curves(run.metrics(), run.path / "curves.png", *_labels(engine))
+    _, photos = _labels(engine)
     accelerator.print(
-        f"Best: epoch {progress.best_epoch}, validation top-1 {100 * progress.best_top1:.2f} %. "
+        f"Best: epoch {progress.best_epoch}, top-1 {100 * progress.best_top1:.2f} % on the {photos}. "
         f"{'The last epoch is kept. ' if recipe.keeps_last_epoch else ''}The model is in {run.model}."
+    )
+
+
+def _labels(engine: Engine) -> tuple[str, str]:
+    """What a run's training loss is of, and the photos that it is validated on, in a few words each."""
+    recipe = engine.recipe
+    steps = {
+        "augmented": recipe.augment != "none" or recipe.random_erasing,
+        "mixed": recipe.mixup or recipe.cutmix,
+        "against a teacher": engine.teacher,
+        "smoothed labels": recipe.label_smoothing and not engine.teacher,
+    }
+    how = ", ".join(step for step, is_on in steps.items() if is_on)
+    return (
+        f"training\n({how})" if how else "training",
+        "training photos themselves" if recipe.overfit_batches else "validation photos",
     )
 
 

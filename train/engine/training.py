@@ -29,11 +29,9 @@ from train.measure.calibration import calibrate, describe_calibration, photos_el
 from train.measure.predict import predict_logits
 from train.measure.rejection import find_negatives
 from train.recipe import Recipe, RecipeError
-from train.run import RunFolder
+from train.run import CACHED_FEATURES, EPOCHS, RunFolder
 
 __all__ = ["fit", "prepare"]
-
-_CACHED_FEATURES, _EPOCHS = "cached features", "epochs"  # `method` in environment.json and in the model's config
 
 
 def fit(
@@ -83,7 +81,7 @@ def fit(
         prepared = prepare(recipe, photos, run, accelerator, weights, guide, feature_cache, strict)
         _report(prepared, exclude)
         try:
-            if prepared.origin["method"] == _CACHED_FEATURES:
+            if prepared.origin["method"] == CACHED_FEATURES:
                 _begin(prepared)
                 start_trackers(accelerator, recipe, run, 0)
                 train_head(prepared)
@@ -99,6 +97,8 @@ def fit(
 
 def _report(prepared: Prepared, exclude: str | Path | None) -> None:
     photos, accelerator = prepared.photos, prepared.accelerator
+    if prepared.recipe.overfit_batches:
+        accelerator.print("Trained and validated on the same photos, without augmentation and moving average.")
     reasons = list(photos.left_out.values())
     if exclude:
         count = reasons.count(f"listed in {exclude}")
@@ -137,7 +137,7 @@ def prepare(
         )
     if not probe:
         _refuse_single_photos(recipe, network, accelerator.num_processes)
-    origin = {"weights_from": weights_from(recipe, weights), "method": _CACHED_FEATURES if probe else _EPOCHS}
+    origin = {"weights_from": weights_from(recipe, weights), "method": CACHED_FEATURES if probe else EPOCHS}
     cfg = network.pretrained_cfg
     sides = [recipe.image_size, required_side(cfg)]
     if teacher:
@@ -212,15 +212,18 @@ def _finish(prepared: Prepared, negatives: str | Path | None, validation_from: s
     """Fit a head in closed form if the recipe has one, then calibrate the model; the main process does both."""
     recipe, run, accelerator = prepared.recipe, prepared.run, prepared.accelerator
     if accelerator.is_main_process:
-        if prepared.origin["method"] == _EPOCHS:
+        if prepared.origin["method"] == EPOCHS:
             if recipe.head == "whitened_cosine":
                 finish_run(prepared)
             else:
                 _keep_validation(prepared)
-        try:
-            print(describe_calibration(calibrate(run, negatives, validation_from)))
-        except LandmarkError as error:
-            print(f"Not calibrated: {error}")
+        if recipe.overfit_batches:
+            print("Not calibrated: a run that overfits a few batches has no other photos to be calibrated on.")
+        else:
+            try:
+                print(describe_calibration(calibrate(run, negatives, validation_from)))
+            except LandmarkError as error:
+                print(f"Not calibrated: {error}")
     accelerator.wait_for_everyone()
 
 

@@ -145,7 +145,7 @@ def head_on_features(
     top1 = float((logits.argmax(1) == held_out[1]).float().mean())
     head = fit_whitened_head(features, targets, classes).scaled(first.statistics.scale)
     head.put_into(network)
-    figures = {**validation, "top1": top1, "n": len(held_out[1]), "refitted": True}
+    figures = {**validation, "top1": top1, "n": len(held_out[1]), "refitted": True, "refitted_on": len(targets)}
     with run.writing():
         arguments = served_arguments(recipe)
         run.save_model(network, photos.labels, recipe, figures, model_args=arguments, statistics=head.statistics)

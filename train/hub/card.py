@@ -13,8 +13,10 @@ from jinja2 import Environment, FileSystemLoader, StrictUndefined
 from landmark_models import models
 from landmark_models.networks.served import parameter_count
 from landmark_models.text import for_markdown
-from train.run import RunFolder, duration
+from train.measure.rejection import score_words
+from train.run import CACHED_FEATURES, RunFolder
 
+_PRECISIONS = {"no": "float32", "bf16": "bfloat16", "fp16": "float16"}
 _TEMPLATES = Path(__file__).with_name("templates")
 _HARDEST = 6  # landmarks to name as the hardest
 
@@ -60,13 +62,39 @@ def write_card(
         pictures={file.relative_to(folder).as_posix() for file in folder.rglob("*.png")},
         examples=examples,
         split=run.split() or {},
+        selection=_selection(run, landmark),
+        probe=landmark.get("method") == CACHED_FEATURES,
         command=shlex.join(command),
         device=environment["device"],
-        duration=duration(run.seconds()),
+        precision=_PRECISIONS[landmark["recipe"]["mixed_precision"]],
+        duration=run.training_time(),
         packages=environment["packages"],
         licence=licence,
     )
     (folder / "README.md").write_text(str(ModelCard(re.sub(r"\n{3,}", "\n\n", content))), encoding="utf-8")
+
+
+def _selection(run: RunFolder, landmark: dict[str, Any]) -> str:
+    """What the validation photos were used for, and which photos the head was fitted to in the end, in sentences."""
+    validation, recipe = landmark["validation"], landmark["recipe"]
+    by_epochs = landmark.get("method") != CACHED_FEATURES
+    epochs = len([line for line in run.metrics() if "epoch" in line])
+    sentences = []
+    if not by_epochs:
+        sentences.append("The rest of the network stayed as it was; only its head was fitted, to features.")
+    elif recipe["head"] == "linear":
+        sentences.append(f"They chose the best of {epochs} epochs." if epochs > 1 else "There was one epoch.")
+    else:
+        average = ", averaged with the pretrained weights" if recipe["average_with_pretrained"] else ""
+        sentences.append(f"The network is that of the last of {epochs} epochs{average}; then its head was fitted.")
+    if validation.get("refitted"):
+        chosen = "how strongly it is regularised" if "penalty" in validation else "the scale of its scores"
+        count = f"all {validation['refitted_on']} of them" if "refitted_on" in validation else "all of them"
+        sentences.append(
+            f"The validation photos chose {chosen}; their figures are those of the head fitted to the training photos. "
+            f"The head that is served was then fitted again, to {count}."
+        )
+    return " ".join(sentences)
 
 
 def _metadata(name: str, test: dict[str, Any] | None, licence: str, base_model: str | None) -> str:
@@ -90,6 +118,7 @@ def _template() -> Any:
     )
     environment.filters["markdown"] = for_markdown
     environment.filters["percent"] = lambda fraction, digits=2: f"{100 * fraction:.{digits}f}"
+    environment.filters["score_words"] = score_words
     return environment.get_template("model_card.md")
 
 

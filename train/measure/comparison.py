@@ -74,7 +74,7 @@ def _row(run: RunFolder, test: dict[str, Any]) -> dict[str, str]:
         "weights from": origin,
         "test top-1, % (95 % interval)": f"{100 * test['top1']:.2f} ({low:.2f} to {high:.2f})",
         "macro F1, %": f"{100 * test['macro_f1']:.2f}",
-        "trained in": f"{duration(run.seconds())}, {run.environment()['device']}",
+        "trained in": f"{run.training_time()}, {run.environment()['device']}",
         "photos/s": f"{test['photos_per_second']:.0f}",
     }
 
@@ -181,7 +181,7 @@ def ladder(rungs: Sequence[Rung]) -> str:
                 str(len(rung.runs)),
                 *(_spread([100 * test[key] for test in rung.tests]) for key in _RUNG_FIGURES.values()),
                 f"{few} to {many}" if few < many else str(many or "-"),
-                f"{duration(statistics.mean(run.seconds() for run in rung.runs))}, {' and '.join(devices)}",
+                f"{_training_time(rung.runs)}, {' and '.join(devices)}",
             ]
         )
     markdown = as_markdown(["rung", "seeds", *(f"{name}, %" for name in _RUNG_FIGURES), "epochs", "time"], rows)
@@ -201,6 +201,10 @@ def draw_rungs(rungs: Sequence[Rung], file: Path) -> None:
 def _epochs(run: RunFolder) -> list[dict[str, Any]]:
     """The lines of its metrics that are about an epoch; none if its head was fitted on cached features."""
     return [line for line in run.metrics() if "epoch" in line and "val_top1" in line]
+
+
+def _training_time(runs: Sequence[RunFolder]) -> str:
+    return runs[0].training_time() if len(runs) == 1 else duration(statistics.mean(run.seconds() for run in runs))
 
 
 def _spread(values: Sequence[float]) -> str:
