@@ -1,7 +1,10 @@
 // Runs once for a component with answers, `element`: a click on a chip copies it, and the chip says so; the map is loaded
 // by a click only. A page that isn't served over https, such as one in a local network, has no `navigator.clipboard`.
+// One in somebody else's iframe has one that it may not use.
 async function copy(text) {
-  if (navigator.clipboard) return navigator.clipboard.writeText(text);
+  try {
+    return await navigator.clipboard.writeText(text);
+  } catch {}
   const area = document.createElement('textarea');
   area.value = text;
   area.style.position = 'fixed';
@@ -30,7 +33,13 @@ element.addEventListener('click', async event => {
     chip.focus();
     chip.textContent = 'Copied';
   } catch (error) {
-    chip.textContent = 'Select and copy';
+    const field = document.createElement('input');  // where the text can be selected and copied by hand
+    field.readOnly = true;
+    field.value = chip.dataset.copy;
+    field.setAttribute('aria-label', 'Select and copy');
+    field.addEventListener('blur', () => field.remove());
+    chip.after(field);
+    field.select();
   }
   setTimeout(() => { chip.textContent = label; delete chip.dataset.busy; }, 1200);
 });

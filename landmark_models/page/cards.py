@@ -7,22 +7,38 @@ import io
 import json
 import zipfile
 from collections.abc import Iterable, Iterator, Sequence
+from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
 from html import escape
 from importlib.resources import files
 from pathlib import Path, PurePath
-from typing import Any
+from typing import Any, NamedTuple
 from unicodedata import normalize
 
+import torch
 from jinja2 import Environment
+from torch import Tensor
 
 from landmark_models.classifier import LandmarkClassifier
+from landmark_models.devices import available_cores
 from landmark_models.errors import PhotoError
-from landmark_models.photo import photo_position, thumbnail
+from landmark_models.photo import read_photo, thumbnail
 from landmark_models.tagging.tags import CSV_COLUMNS, NO_RECORD, Tags
-from landmark_models.text import for_spreadsheet
+from landmark_models.text import SCORE_NOTE, for_spreadsheet, percent
 
 EMPTY_CARD = "<p class='hint'>The answer will appear here.</p>"
+
+
+_BATCH = 16  # photos
+_THUMBNAIL_SIDE = 96  # px, the longer side
+
+
+class _Read(NamedTuple):
+    """What is kept of a photo after it was decoded."""
+
+    image: Tensor  # the network's input, (3, H, W)
+    position: tuple[float, float] | None
+    thumbnail: bytes
 
 
 @dataclass(frozen=True)
@@ -37,14 +53,25 @@ class PhotoResult:
 
 def tag_photos(classifier: LandmarkClassifier, photos: Sequence[tuple[str, Path]]) -> Iterator[PhotoResult]:
     """Tag photos, given as name and file, one after the other; a photo that can't be read has a result too."""
-    answers = classifier.predict_many((file for _, file in photos), batch_size=16)
-    for (name, file), answer in zip(photos, answers, strict=True):
+
+    def read(photo: tuple[str, Path]) -> _Read | PhotoError:
         try:
-            if isinstance(answer, PhotoError):
-                raise answer
-            yield PhotoResult(name, Tags.of(answer, photo_position(file)), thumbnail(file))
+            image, _, _, position = read_photo(photo[1], max(classifier.min_side, _THUMBNAIL_SIDE))
+            return _Read(classifier.preprocess(image), position, thumbnail(image, _THUMBNAIL_SIDE))
         except PhotoError as error:
-            yield PhotoResult(name, error=str(error).replace(str(file), name))
+            return error
+
+    with ThreadPoolExecutor(available_cores()) as pool:
+        for start in range(0, len(photos), _BATCH):
+            batch = photos[start : start + _BATCH]
+            inputs = list(pool.map(read, batch))
+            images = [item.image for item in inputs if isinstance(item, _Read)]
+            answers = iter(classifier.rank(classifier.outputs(torch.stack(images))) if images else [])
+            for (name, file), item in zip(batch, inputs, strict=True):
+                if isinstance(item, PhotoError):
+                    yield PhotoResult(name, error=str(item).replace(str(file), name))
+                else:
+                    yield PhotoResult(name, Tags.of(next(answers), item.position), item.thumbnail)
 
 
 def as_csv(results: Iterable[PhotoResult]) -> str:
@@ -109,7 +136,13 @@ def table_html(results: Sequence[PhotoResult]) -> str:
 @functools.cache
 def _macros() -> Any:
     environment = Environment(autoescape=True, trim_blocks=True, lstrip_blocks=True)
-    environment.filters |= {"data_uri": _data_uri, "json": functools.partial(json.dumps, indent=1), "map_url": _map_url}
+    environment.globals["score_note"] = SCORE_NOTE
+    environment.filters |= {
+        "percent": percent,
+        "data_uri": _data_uri,
+        "json": functools.partial(json.dumps, indent=1),
+        "map_url": _map_url,
+    }
     return environment.from_string(files(__package__).joinpath("answers.html").read_text(encoding="utf-8")).module
 
 

@@ -8,7 +8,7 @@ from landmark_models import models
 from landmark_models.classifier import LandmarkClassifier, right_of_100
 from landmark_models.page.serving import Serving
 from landmark_models.tagging.tags import Tags
-from landmark_models.text import for_markdown
+from landmark_models.text import for_markdown, percent
 
 _LANDMARK = "Eiffel Tower"
 GRADIO_EXAMPLES = {"tower.jpg": _LANDMARK, "lion.jpg": "A lion: not a landmark"}  # with captions
@@ -30,7 +30,7 @@ def model_facts(classifier: LandmarkClassifier, why: str) -> str:
     facts = [f"{name}{revision} knows {len(classifier.labels)} landmarks."]
     if test := classifier.landmark.get("test"):
         facts.append(
-            f"Right first time on {100 * test['top1']:.1f} % of {test['n']} test photos "
+            f"Right first time on {percent(test['top1'], 1)} of {test['n']} test photos "
             f"({_interval(test)}, {for_markdown(test['data'])})."
         )
     else:
@@ -38,7 +38,7 @@ def model_facts(classifier: LandmarkClassifier, why: str) -> str:
     if elsewhere := classifier.landmark.get("elsewhere"):
         facts += _on_photos_from_elsewhere(elsewhere)
     if (calibration := classifier.landmark.get("calibration")) and "not_fitted" not in calibration:
-        facts.append("Of its answers to photos of these landmarks with a score of 80 %, about 80 in 100 are right.")
+        facts.append("Of its answers to photos of these landmarks with a score of 80%, about 80 in 100 are right.")
     else:
         facts.append("Its scores are not calibrated: they do not say how often it is right.")
     facts.append(for_markdown(why))
@@ -49,16 +49,16 @@ def _on_photos_from_elsewhere(figures: dict[str, Any]) -> list[str]:
     """Sentences about photos from elsewhere; figures that a config lacks are left out."""
     sentences = [
         f"On {figures['n']} photos from elsewhere ({for_markdown(figures['data'])}) it is right first time on "
-        f"{100 * figures['top1']:.1f} % ({_interval(figures)})."
+        f"{percent(figures['top1'], 1)} ({_interval(figures)})."
     ]
     shares = []
     if (named := figures.get("named")) and named["photos"]:
         right = f" ({right_of_100(named)} of 100 such answers right)" if named["named"] else ""
-        shares.append(f"{100 * named['named'] / named['photos']:.0f} % of them{right}")
+        shares.append(f"{percent(named['named'] / named['photos'])} of them{right}")
     others = figures.get("others", {})
     for group, content in (("near", "other landmarks, streets and buildings"), ("far", "anything else")):
         if (part := others.get(group)) and part["n"]:
-            shares.append(f"{100 * part['named'] / part['n']:.0f} % of {part['n']} photos of {content}")
+            shares.append(f"{percent(part['named'] / part['n'])} of {part['n']} photos of {content}")
     if shares:
         listed = shares[0] if len(shares) == 1 else f"{', '.join(shares[:-1])}, and {shares[-1]}"
         sentences.append(f"It names {listed}.")
@@ -66,8 +66,8 @@ def _on_photos_from_elsewhere(figures: dict[str, Any]) -> list[str]:
 
 
 def _interval(figures: dict[str, Any]) -> str:
-    low, high = (100 * bound for bound in figures["top1_ci95"])
-    return f"95 % interval {low:.1f} to {high:.1f} %"
+    low, high = (percent(bound, 1) for bound in figures["top1_ci95"])
+    return f"95% interval {low} to {high}"
 
 
 def gradio_examples() -> dict[Path, str]:

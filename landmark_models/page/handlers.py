@@ -1,9 +1,7 @@
 """What the page and its API do, without any component or layout."""
 
-import contextlib
-import html
 import math
-import os
+import time
 from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import IO, Any
@@ -11,18 +9,22 @@ from typing import IO, Any
 import gradio as gr
 from PIL import Image
 
+from landmark_models.classifier import LandmarkClassifier
+from landmark_models.devices import available_cores
 from landmark_models.errors import PhotoError
-from landmark_models.explain import NoExplanationError, explain
+from landmark_models.explain import explain
 from landmark_models.page.cards import PhotoResult, table_html, tag_photos
 from landmark_models.page.facts import model_facts
+from landmark_models.page.refusals import PageError, ShownError, refused_as
 from landmark_models.page.serving import Serving
 from landmark_models.page.uploads import original_name, uploaded_file
-from landmark_models.photo import DECODED_MARGIN, open_photo, photo_position
+from landmark_models.photo import DECODED_MARGIN, ReadPhoto, read_photo
 from landmark_models.tagging.gazetteer import search
 from landmark_models.tagging.tags import Tags
 
 MAX_CANDIDATES = 10
 MAX_PHOTOS = 200  # at a time
+_MAX_SECONDS = 300.0  # for so many
 _DISPLAY_SIDE = 1024  # px, least shorter side of the photo as the page shows it, where the upload is as large
 _COMPUTING = ("predict", "tag", "explain", "answer", "explain_answer", "answer_many")
 _PROGRESS = gr.Progress()
@@ -30,35 +32,21 @@ _PROGRESS = gr.Progress()
 # Options of events. Those that compute with the model: as many run at once as cores can share. Gradio would decode and
 # encode some photos again before a handler gets them; without its preprocessing, the handler gets the file.
 COMPUTING: dict[str, Any] = {
-    "concurrency_id": "model", "concurrency_limit": min(os.cpu_count() or 1, 4), "preprocess": False,
+    "concurrency_id": "model", "concurrency_limit": min(available_cores(), 4), "preprocess": False,
 }  # fmt: skip
+# Those for many photos have a queue of their own, one at a time, so that nobody with one photo waits behind them.
+COMPUTING_MANY: dict[str, Any] = {"concurrency_id": "many", "concurrency_limit": 1, "preprocess": False}
 # Those of the page alone, not of its API: each use counts, even while an earlier one is still running.
 PAGE_ONLY: dict[str, Any] = {"api_visibility": "private", "trigger_mode": "multiple"}
 # Those of the page alone that are done at once.
 INSTANT: dict[str, Any] = {"queue": False, "show_progress": "hidden"} | PAGE_ONLY
 
 
-class PageError(gr.Error):
-    """A sentence that the page shows and the API returns; it may quote names that strangers chose."""
-
-    def __init__(self, sentence: str):
-        super().__init__(html.escape(sentence), print_exception=False)
-
-
-@contextlib.contextmanager
-def _photo_errors_shown() -> Iterator[None]:
-    """Show the reason why a photo can't be used, or an answer can't be explained."""
-    try:
-        yield
-    except (PhotoError, NoExplanationError) as error:
-        raise PageError(str(error)) from None
-
-
 class Handlers:
     """The functions behind the page: those of the API and MCP, then those of the tabs.
 
     A `photo` is what gradio passes on with `preprocess=False`: a mapping with the `path` of an upload. What is wrong
-    with a request is raised as a `PageError`.
+    with a request is raised as a `PageError`, by the page's own functions as a `ShownError`.
 
     Only files in `uploads`, gradio's own folder, are opened. `on_gpu` wraps each function that computes, such as
     `spaces.GPU` on a Space with ZeroGPU.
@@ -84,7 +72,7 @@ class Handlers:
             The candidates with their confidences, the photo as it was read, and whether it shows a landmark that the
             model knows.
         """
-        with _photo_errors_shown():
+        with refused_as(PageError):
             tags, picture = self._tags_and_picture(photo)
         scores = {candidate.label: candidate.score for candidate in tags.predictions[: _count(top_k)]}
         return scores, picture, tags.known
@@ -102,8 +90,9 @@ class Handlers:
             `name` and `place`, null if no landmark is known; `distanceKm` and `agrees`, null if the
             photo has no GPS position.
         """
-        with _photo_errors_shown(), self._open(photo) as file:
-            return self._tags(file).record()
+        classifier = self._serving.current.classifier
+        with refused_as(PageError):
+            return _tags(classifier, self._read(photo, classifier.min_side)).record()
 
     def explain(self, photo: Any) -> Image.Image:
         """Show where in a photo its answer comes from.
@@ -114,7 +103,8 @@ class Handlers:
         Returns:
             The photo, coloured where the model finds its most likely landmark; parts that it did not see are grey.
         """
-        return self._explain(photo, None)
+        with refused_as(PageError):
+            return self._explain(photo, None)
 
     def landmarks(self, query: str = "") -> list[dict[str, str]]:
         """List the landmarks that the model knows.
@@ -125,6 +115,8 @@ class Handlers:
         Returns:
             The label, name, kind, place, country and Wikidata id of each.
         """
+        if not isinstance(query, str):
+            raise PageError("The query must be text; leave it empty to list all landmarks.")
         return search(self._serving.current.classifier.labels, query)
 
     # The page
@@ -136,27 +128,28 @@ class Handlers:
             tags, picture = self._tags_and_picture(photo)
         except PhotoError as error:  # part of the page rather than a message that goes away
             return None, None, PhotoResult("", error=str(error))
-        return tags.named(_count(top_k)), picture, PhotoResult(name, tags)
+        return _shown_scores(tags, top_k), picture, PhotoResult(name, tags)
 
     def candidates(self, result: PhotoResult | None, top_k: int) -> dict[str, float] | None:
         """The candidates of a photo that was answered, by proper name."""
-        return result.tags.named(_count(top_k)) if result and result.tags else None
+        return _shown_scores(result.tags, top_k) if result and result.tags else None
 
     def explain_answer(self, photo: Any, result: PhotoResult | None) -> Image.Image:
         """The photo, coloured where the landmark that it was answered with is."""
-        return self._explain(photo, result.tags.best.label if result and result.tags else None)
+        with refused_as(ShownError):
+            return self._explain(photo, result.tags.best.label if result and result.tags else None)
 
     def answer_many(self, photos: Any, progress: gr.Progress = _PROGRESS) -> str:
         """The answers to many photos as a table, in HTML."""
         if not isinstance(photos, list) or not photos:
-            raise PageError("There are no photos yet; choose some first.")
+            raise ShownError("There are no photos yet; choose some first.")
         if len(photos) > MAX_PHOTOS:
-            raise PageError(f"That's {len(photos)} photos; the limit is {MAX_PHOTOS} at a time.")
-        with _photo_errors_shown():
+            raise ShownError(f"That's {len(photos)} photos; the limit is {MAX_PHOTOS} at a time.")
+        with refused_as(ShownError):
             paths = [uploaded_file(photo, self._uploads) for photo in photos]
-            files = [(original_name(photo, path), path) for photo, path in zip(photos, paths, strict=True)]
-            results = tag_photos(self._serving.current.classifier, files)
-            return table_html(list(progress.tqdm(results, total=len(files), unit="photos")))
+        files = [(original_name(photo, path), path) for photo, path in zip(photos, paths, strict=True)]
+        results = _within_limit(files, tag_photos(self._serving.current.classifier, files))
+        return table_html(list(progress.tqdm(results, total=len(files), unit="photos")))
 
     def known_landmarks(self) -> list[list[str]]:
         """The name, kind, place and country of each landmark that the model knows."""
@@ -169,24 +162,43 @@ class Handlers:
     def _open(self, photo: Any) -> IO[bytes]:
         return uploaded_file(photo, self._uploads).open("rb")
 
-    def _tags(self, file: IO[bytes]) -> Tags:
-        answer = self._serving.current.classifier.predict(file, MAX_CANDIDATES)
-        file.seek(0)
-        return Tags.of(answer, photo_position(file))
+    def _read(self, photo: Any, min_side: int) -> ReadPhoto:
+        with self._open(photo) as file:
+            return read_photo(file, min_side)
 
     def _tags_and_picture(self, photo: Any) -> tuple[Tags, Image.Image]:
-        with self._open(photo) as file:
-            tags = self._tags(file)
-            file.seek(0)
-            picture = open_photo(file, math.ceil(_DISPLAY_SIDE / DECODED_MARGIN))
+        classifier = self._serving.current.classifier
+        read = self._read(photo, max(classifier.min_side, math.ceil(_DISPLAY_SIDE / DECODED_MARGIN)))
+        tags = _tags(classifier, read)
+        picture = read.image
         picture.thumbnail((2 * _DISPLAY_SIDE, 2 * _DISPLAY_SIDE))
         picture.info.clear()  # gradio would pass on the photo's metadata
         return tags, picture
 
     def _explain(self, photo: Any, label: str | None) -> Image.Image:
         classifier = self._serving.current.classifier  # may be another one than answered
-        with _photo_errors_shown(), self._open(photo) as file:
+        with self._open(photo) as file:
             return explain(classifier, file, label if label in classifier.labels else None)
+
+
+def _tags(classifier: LandmarkClassifier, photo: ReadPhoto) -> Tags:
+    return Tags.of(classifier.predict(photo.image, MAX_CANDIDATES), photo.position)
+
+
+def _shown_scores(tags: Tags, top_k: Any) -> dict[str, float]:
+    """The scores of candidates by proper name, for a component that would round more than 99.5% to 100%."""
+    return {name: min(score, 0.9949) for name, score in tags.named(_count(top_k)).items()}
+
+
+def _within_limit(files: list[tuple[str, Path]], results: Iterator[PhotoResult]) -> Iterator[PhotoResult]:
+    """The results that come in time, and for the other photos that they did not."""
+    end = time.monotonic() + _MAX_SECONDS
+    for name, _ in files:
+        if time.monotonic() < end:
+            yield next(results)
+        else:
+            minutes = f"{_MAX_SECONDS / 60:.0f} minutes"
+            yield PhotoResult(name, error=f"{name} was not read: these photos took more than {minutes}; send fewer.")
 
 
 def _count(top_k: Any) -> int:

@@ -2,7 +2,7 @@
 
 import gradio as gr
 
-from landmark_models.page.handlers import COMPUTING, Handlers
+from landmark_models.page.handlers import COMPUTING_MANY, Handlers
 from landmark_models.page.theme import CARD_CSS, CARD_JS
 
 
@@ -12,4 +12,4 @@ def many_photos(handlers: Handlers) -> None:
     recognise = gr.Button("Recognise", variant="primary")
     table = gr.HTML(label="Answers", elem_id="table", min_height=120, css_template=CARD_CSS, js_on_load=CARD_JS)
 
-    recognise.click(handlers.answer_many, photos, table, api_visibility="private", **COMPUTING)
+    recognise.click(handlers.answer_many, photos, table, api_visibility="private", **COMPUTING_MANY)

@@ -1,11 +1,13 @@
 """Uploads: the folder they are kept in, which files count as uploaded, and when they are deleted."""
 
 import atexit
+import base64
 import contextlib
 import errno
 import filecmp
 import logging
 import os
+import re
 import shutil
 import stat
 import tempfile
@@ -14,13 +16,16 @@ import time
 from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
+from urllib.parse import unquote_to_bytes
 
 from filelock import FileLock, Timeout
 
 from landmark_models.errors import LandmarkError, PhotoError, reason
+from landmark_models.photo import MAX_BYTES
 
 LIFETIME = 1800  # seconds that an upload stays on the server, until the next sweep after that
 SWEEP_INTERVAL = 600  # seconds
+NOT_UPLOADED = "This photo was never uploaded or has been deleted; please upload it again."
 
 _PREFIX = "page-"  # of the folders, beside each other
 _LOCK_TIMEOUT = 10.0  # seconds
@@ -106,17 +111,37 @@ def _remove_own(folder: Path, process: int) -> None:
 def uploaded_file(photo: Any, folder: Path) -> Path:
     """The uploaded file in `folder` that a component or a client refers to by a mapping with its `path`.
 
-    Gradio checks paths only in messages of its own form, so paths elsewhere on the server are refused here.
+    Gradio checks paths only in messages of its own form, so paths elsewhere on the server are refused here. Without a
+    path, the mapping may hold the photo itself, as base64 in its `url`; that is put into `folder`.
 
     Raises:
-        PhotoError: no photo was given, or the path isn't an uploaded file.
+        PhotoError: no photo was given, or the path isn't an uploaded file, or `url` isn't base64.
     """
-    path = photo.get("path") if isinstance(photo, dict) else None
+    path, url = (photo.get(key) if isinstance(photo, dict) else None for key in ("path", "url"))
+    if isinstance(url, str) and url and not path:
+        return _write_base64(url, folder)
     if not isinstance(path, str) or not path or "\0" in path:
         raise PhotoError("There is no photo yet; choose one first.")
     file = Path(path).resolve()
     if not file.is_relative_to(folder.resolve()) or not file.is_file():
-        raise PhotoError("This photo was never uploaded or has been deleted; please upload it again.")
+        raise PhotoError(NOT_UPLOADED)
+    return file
+
+
+def _write_base64(url: str, folder: Path) -> Path:
+    """Write the photo that a data URL holds, or base64 alone, to a new file."""
+    head, comma, data = url.partition(",") if url[:5].lower() == "data:" else ("", ",", url)
+    if head and not (comma and head.lower().endswith(";base64")):
+        raise PhotoError("The photo's data URL isn't base64; send data:image/jpeg;base64,... instead.")
+    if len(data) > 4 / 3 * MAX_BYTES + 2**20:  # a MiB for line breaks
+        raise PhotoError(f"The photo is larger than {MAX_BYTES >> 20} MiB; send a smaller copy.")
+    compact = re.sub(rb"\s", b"", unquote_to_bytes(data)).translate(bytes.maketrans(b"-_", b"+/")).rstrip(b"=")
+    try:
+        content = base64.b64decode(compact + b"=" * (-len(compact) % 4), validate=True)
+    except ValueError:
+        raise PhotoError("The photo's url is neither an address nor base64; send data:image/jpeg;base64,...") from None
+    file = Path(tempfile.mkdtemp(dir=folder), "photo")
+    file.write_bytes(content)
     return file
 
 

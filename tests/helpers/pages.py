@@ -1,6 +1,5 @@
 """Pages, read as a browser or a client of the API would."""
 
-import html
 from html.parser import HTMLParser
 
 import httpx
@@ -23,7 +22,12 @@ class Reader(HTMLParser):
         self.text += data
 
 
-def post(url, photo, top_k=3) -> str:
-    """What the endpoint answers over plain HTTP."""
-    event = httpx.post(f"{url}gradio_api/call/predict", json={"data": [photo, top_k]}).json()["event_id"]
-    return html.unescape(httpx.get(f"{url}gradio_api/call/predict/{event}", timeout=30).text)
+def call(url: str, endpoint: str, *arguments) -> str:
+    """What an endpoint answers over plain HTTP, its texts as a client decodes them."""
+    event = httpx.post(f"{url}gradio_api/call/{endpoint}", json={"data": arguments}).json()["event_id"]
+    return httpx.get(f"{url}gradio_api/call/{endpoint}/{event}", timeout=30).text
+
+
+def post(url: str, photo, top_k=3) -> str:
+    """What `/predict` answers over plain HTTP."""
+    return call(url, "predict", photo, top_k)

@@ -72,6 +72,7 @@ def test_agents_find_and_use_the_tools(sure, photo, monkeypatch):
     page = build(Serving(str(sure)))
     _, url, _ = page.launch(prevent_thread_lock=True, quiet=True, **LAUNCH_OPTIONS)
     data = f"data:image/jpeg;base64,{base64.b64encode(photo.read_bytes()).decode()}"
+    letter = f"data:image/jpeg;base64,{base64.b64encode(b'no photo').decode()}"
 
     async def use():
         async with (
@@ -81,16 +82,24 @@ def test_agents_find_and_use_the_tools(sure, photo, monkeypatch):
             await mcp.initialize()
             tools = {tool.name: tool.description for tool in (await mcp.list_tools()).tools}
             calls = {"predict": {"photo": data}, "tag": {"photo": data}, "explain": {"photo": data}, "landmarks": {}}
-            return tools, {name: await mcp.call_tool(name, arguments) for name, arguments in calls.items()}
+            wrong = [("tag", {"photo": None}), ("tag", {}), ("tag", {"photo": letter}), ("tag", {"photo": "x"})]
+            refusals = [await mcp.call_tool(name, arguments) for name, arguments in wrong]
+            answers = {name: await mcp.call_tool(name, arguments) for name, arguments in calls.items()}
+            return tools, refusals, answers
 
     try:
-        tools, answers = asyncio.run(use())
+        tools, refusals, answers = asyncio.run(use())
         uploads.sweep(Path(get_upload_folder()), list(gradio_examples()), older_than=-1)
     finally:
         page.close(verbose=False)
     assert set(tools) == {"predict", "tag", "explain", "landmarks"}
     assert all(tools.values())
-    assert not any(answer.isError for answer in answers.values())
+    assert not any(answer.isError for answer in answers.values()), answers
+    assert all(refusal.isError for refusal in refusals)
+    words = ("None is not of type", "photo", "is not an image that can be read", "a url ('http")
+    for refusal, expected in zip(refusals, words, strict=True):
+        assert expected in refusal.content[0].text
+        assert "&#" not in refusal.content[0].text
     assert "Red Tower" in answers["predict"].content[0].text
     assert "#RedTower" in answers["tag"].content[0].text
     assert answers["explain"].content[0].type == "image"

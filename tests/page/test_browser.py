@@ -171,6 +171,43 @@ def test_tags_are_copied_with_one_click_or_by_the_keyboard(famous, photo):
     assert page.locator("#pad").input_value() == "#EiffelTower #TourEiffel #Paris #France"
 
 
+def test_tags_are_copied_in_somebody_elses_page(open_page, url, famous_url, photo):
+    """A frame of another site may not use the clipboard's own interface unless that site says so."""
+    page = open_page(url, DESK)
+    page.evaluate(
+        """address => {
+          const frame = document.createElement('iframe');
+          Object.assign(frame, {src: address, name: 'foreign', width: 1200, height: 1600});
+          document.body.replaceChildren(frame);
+        }""",
+        famous_url.replace("127.0.0.1", "localhost"),
+    )
+    page.strangers.clear()
+    frame = page.frame_locator("iframe")
+    frame.locator("#photo input[type=file]").set_input_files(photo)
+    card = frame.locator("#card")
+    card.get_by_role("button", name="#EiffelTower").click()
+    card.get_by_role("button", name="Copied").wait_for()
+    page.evaluate("document.body.innerHTML += '<textarea id=pad></textarea>'")
+    page.locator("#pad").press("Control+V")
+    assert page.locator("#pad").input_value() == "#EiffelTower"
+    page.strangers.clear()
+
+
+def test_where_nothing_can_be_copied_the_text_is_selected(famous, photo):
+    give(famous, photo, "Eiffel Tower")
+    famous.evaluate(
+        "Object.defineProperty(navigator, 'clipboard', {value: undefined}); document.execCommand = () => false"
+    )
+    famous.locator("#card").get_by_role("button", name="#EiffelTower").click()
+    field = famous.locator("#card").get_by_role("textbox", name="Select and copy")
+    assert field.input_value() == "#EiffelTower"
+    assert field.evaluate("field => field.value.slice(field.selectionStart, field.selectionEnd)") == "#EiffelTower"
+    assert fits(famous)
+    famous.locator("h1").click()
+    field.wait_for(state="detached")
+
+
 def saved(page, link: str) -> str:
     with page.expect_download() as download:
         page.locator("#card").get_by_role("link", name=link, exact=True).click()
@@ -307,7 +344,7 @@ def cancelled(page):
 
 
 def test_the_last_photo_is_the_one_that_is_answered(page, photo, tmp_path, hold):
-    gate = hold("open_photo", photo)
+    gate = hold("read_photo", photo)
     noisy_photo((40, 40, 200), 7, (60, 90)).save(tmp_path / "lake.png")
     page.set_input_files("#photo input[type=file]", photo)
     page.get_by_label("Remove Image").click()
@@ -320,7 +357,7 @@ def test_the_last_photo_is_the_one_that_is_answered(page, photo, tmp_path, hold)
 
 
 def test_a_removed_photo_stays_away(page, photo, hold):
-    gate = hold("open_photo", photo)
+    gate = hold("read_photo", photo)
     page.set_input_files("#photo input[type=file]", photo)
     page.locator("#card").get_by_text("processing").wait_for()
     assert gate.reached.wait(30)
@@ -344,7 +381,7 @@ def test_an_explanation_does_not_come_with_another_photo(page, photo, hold):
 
 
 def test_a_photo_has_alt_text_before_and_after_its_answer(page, photo, hold):
-    gate = hold("open_photo", photo)
+    gate = hold("read_photo", photo)
     page.set_input_files("#photo input[type=file]", photo)
     page.locator("#photo img[alt='Your photo']").wait_for()
     gate.release.set()

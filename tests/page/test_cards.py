@@ -68,6 +68,20 @@ def test_an_unrecognised_photo_gets_no_tags():
     assert list(downloads(text)) == ["JSON"]
 
 
+def test_a_high_score_of_a_photo_that_is_not_recognised_is_explained():
+    unlike = Tags((Prediction("Taj Mahal", 0.92),), model_knows=False, verdict="None of the 60 landmarks known here")
+    text = card(unlike)
+    assert "The nearest is Taj Mahal (92%)." in text
+    assert "Scores only compare the landmarks known here with each other" in html.unescape(text)
+    assert text.count("not recognised, however high") == 1
+    assert table_html([PhotoResult("a", unlike)] * 2).count("not recognised, however high") == 1
+    sure = tags_of([Prediction("Taj Mahal", 0.997)])
+    for shown in (card(sure), table_html([PhotoResult("a", sure)])):
+        assert "however high" not in shown
+        assert "&gt;99%" in shown
+        assert "100%" not in shown
+
+
 def test_the_card_first_says_that_a_photo_was_taken_elsewhere():
     text = card(tags_of([Prediction("Taj Mahal", 0.97)], (48.8583, 2.2945)))
     assert text.index("taken: 48.8583, 2.2945.") < text.index("<h2>Not recognised</h2>")

@@ -7,7 +7,7 @@ import numpy as np
 import pytest
 import torch
 from helpers.photos import noisy_photo, with_gps
-from PIL import Image
+from PIL import Image, ImageFile
 
 from landmark_models import LandmarkClassifier
 from landmark_models.explain import NoExplanationError
@@ -212,6 +212,44 @@ def test_many_photos_are_answered_and_too_many_are_not(handlers, uploads, red):
         handlers.answer_many([red] * 201)
     with pytest.raises(PageError, match="never uploaded"):
         handlers.answer_many([red, {"path": "/etc/passwd"}])
+
+
+def test_many_photos_take_no_longer_than_they_may(handlers, uploads, red, monkeypatch):
+    monkeypatch.setattr(handlers_module, "_MAX_SECONDS", -1.0)
+    text = handlers.answer_many([red, upload(uploads, b"no photo", "a & b.jpg")])
+    assert "2 photos: 0 recognised, 0 not, 2 can't be read." in text
+    assert "a &amp; b.jpg was not read: these photos took more than" in text
+
+
+def test_a_photo_is_decoded_once_for_an_answer(handlers, uploads, monkeypatch):
+    decoded = []
+    load = ImageFile.ImageFile.load
+
+    def counted(image):
+        if image.fp and image.tile:  # not decoded yet
+            decoded.append(image.size)
+        return load(image)
+
+    photos = [upload(uploads, noisy_photo(RED, index), f"{index}.png") for index in range(3)]
+    monkeypatch.setattr(ImageFile.ImageFile, "load", counted)
+    handlers.answer(photos[0], 5)
+    handlers.predict(photos[0])
+    handlers.tag(photos[0])
+    assert len(decoded) == 3
+    handlers.answer_many(photos)
+    assert len(decoded) == 6
+
+
+def test_the_page_never_calls_an_answer_100_per_cent_sure(handlers, red, serving, monkeypatch):
+    monkeypatch.setattr(serving.current.classifier.served, "temperature", 1e-3)
+    scores, _, result = handlers.answer(red, 5)
+    assert result.tags.best.score > 0.999
+    assert [f"{score:.0%}" for score in scores.values()] == ["99%", "0%", "0%"]  # as gradio rounds them
+
+
+def test_one_persons_many_photos_keep_nobody_elses_photo_waiting():
+    assert handlers_module.COMPUTING_MANY["concurrency_id"] != handlers_module.COMPUTING["concurrency_id"]
+    assert handlers_module.COMPUTING_MANY["concurrency_limit"] == 1
 
 
 def test_what_computes_is_wrapped_for_the_gpu(serving, uploads, red):

@@ -1,4 +1,5 @@
 import asyncio
+import base64
 import http.server
 import os
 import shutil
@@ -9,17 +10,21 @@ import tempfile
 import threading
 import time
 from pathlib import Path
+from urllib.parse import quote
 
 import httpx
 import pytest
 from gradio.utils import get_upload_folder
 from gradio_client import handle_file
 from gradio_client.exceptions import AppError
-from helpers.pages import post
+from helpers.pages import call, post
 
-from landmark_models import LandmarkClassifier, LandmarkError, PhotoError
+from landmark_models import LandmarkError, PhotoError
 from landmark_models.page import fetching, uploads
 from landmark_models.page.facts import GRADIO_EXAMPLES, gradio_examples
+from landmark_models.page.handlers import Handlers
+from landmark_models.page.refusals import ShownError
+from landmark_models.page.serving import Serving
 
 
 def test_uploads_are_deleted(client, photo):
@@ -42,11 +47,12 @@ def test_a_path_on_the_server_is_not_opened(url, photo, meta):
         assert "event: error" in answer
         assert "confidences" not in answer
         assert "not an image" not in answer  # nothing is told of what lies there
+        assert "never uploaded" in answer
     assert "event: error" in post(url, "/etc/passwd")
-    assert "There is no photo" in post(url, {"path": 7, **meta}) + post(url, {"path": "a\0b"})
+    assert "There is no photo" in post(url, {"path": "a\0b"})
 
 
-def test_a_file_that_is_not_a_photo_is_refused_by_its_own_name(client, tmp_path, monkeypatch):
+def test_a_file_that_is_not_a_photo_is_refused_by_its_own_name(client, tmp_path):
     path = tmp_path / "holiday.jpg"
     path.write_text("no photo")
     with pytest.raises(AppError, match=r"holiday\.jpg is not an image") as caught:
@@ -55,12 +61,77 @@ def test_a_file_that_is_not_a_photo_is_refused_by_its_own_name(client, tmp_path,
     with pytest.raises(AppError, match="no photo"):
         client.predict(None, api_name="/predict")
 
-    def fail(*_):
-        raise PhotoError("<b>holiday</b>.jpg is strange.")
 
-    monkeypatch.setattr(LandmarkClassifier, "predict", fail)
-    with pytest.raises(AppError, match="&lt;b&gt;holiday&lt;/b&gt;"):
-        client.predict(handle_file(path), api_name="/predict")
+def test_an_error_reaches_clients_as_it_is_and_the_page_escaped(client, url, tmp_path, sure):
+    name = "can't, a & b.jpg"
+    (tmp_path / name).write_text("no photo")
+    for endpoint in ("/predict", "/tag", "/explain"):
+        with pytest.raises(AppError, match="can't, a & b\\.jpg is not an image"):
+            client.predict(handle_file(tmp_path / name), api_name=endpoint)
+    (uploaded,) = httpx.post(f"{url}gradio_api/upload", files={"files": (name, b"no photo")}).json()
+    assert "can't, a & b.jpg is not an image" in post(url, at(uploaded))
+    handlers = Handlers(Serving(str(sure)), tmp_path)
+    with pytest.raises(ShownError, match="can&#x27;t, a &amp; b\\.jpg is not an image"):
+        handlers.explain_answer({"path": str(tmp_path / name)}, None)
+
+
+NO_PHOTO = "There is no photo yet"
+WRONG = "These aren't the arguments that this endpoint takes"
+
+
+@pytest.mark.parametrize(
+    ("endpoint", "arguments", "words"),
+    [("predict", [None, 3], NO_PHOTO), ("predict", [{}, 3], NO_PHOTO), ("predict", [], WRONG),
+     ("predict", [None], WRONG), ("predict", ["photo.jpg", 3], WRONG), ("predict", [["a"], 3], WRONG),
+     ("tag", [None], NO_PHOTO), ("tag", [], WRONG),
+     ("tag", [{"path": None, "url": None}], NO_PHOTO), ("explain", [None], NO_PHOTO), ("explain", [7], WRONG),
+     ("landmarks", [None], "The query must be text"), ("landmarks", [["a"]], "The query must be text")],
+)  # fmt: skip
+def test_arguments_that_are_missing_or_wrong_are_told_in_a_sentence(url, endpoint, arguments, words):
+    answer = call(url, endpoint, *arguments)
+    assert "event: error" in answer
+    assert words in answer
+
+
+def test_a_number_of_candidates_that_is_none_is_told_in_a_sentence(url, photo):
+    (uploaded,) = httpx.post(f"{url}gradio_api/upload", files={"files": photo.read_bytes()}).json()
+    assert "must be from 1 to 10" in post(url, at(uploaded), None)
+
+
+def forms(photo) -> list[dict]:
+    """A photo as base64 in `url`, in every form that the API's own description covers."""
+    text = base64.b64encode(photo.read_bytes()).decode()
+    lines = "\r\n".join(text[start : start + 76] for start in range(0, len(text), 76))
+    urls = [f"data:image/jpeg;base64,{text}", f"data:;base64,{text}", f"DATA:image/jpeg;BASE64,{lines}", text,
+            f"data:image/jpeg;base64,{quote(text, safe='')}", f"data:image/jpeg;charset=x;base64,{text.rstrip('=')}",
+            f"data:image/jpeg;base64,{text.replace('+', '-').replace('/', '_')}"]  # fmt: skip
+    meta = {"meta": {"_type": "gradio.FileData"}}
+    return [{"url": url} for url in urls] + [{"url": urls[0], **meta}, {"url": urls[0], "path": None, **meta}]
+
+
+def test_a_photo_may_be_base64_in_its_url(url, photo):
+    for form in forms(photo):
+        assert "Red Tower" in post(url, form)
+    assert "Red Tower" in call(url, "tag", forms(photo)[0])
+    assert "event: complete" in call(url, "explain", forms(photo)[0])
+
+
+@pytest.mark.parametrize(
+    ("wrong", "words"),
+    [("data:image/jpeg,abc", "isn't base64"), ("data:image/jpeg;base64", "isn't base64"), ("holiday.jpg", "neither"),
+     ("data:image/jpeg;base64,###", "neither"), ("data:image/jpeg;base64,", "is empty"),
+     ("file:///etc/passwd", "neither"),
+     ("data:image/jpeg;base64,bm8gcGhvdG8=", "is not an image"), ("/gradio_api/file=/etc/passwd", "neither")],
+)  # fmt: skip
+def test_a_url_that_holds_no_photo_is_told_in_a_sentence(url, wrong, words):
+    assert words in post(url, {"url": wrong})
+
+
+def test_base64_has_the_limit_of_an_upload(tmp_path, monkeypatch):
+    monkeypatch.setattr(uploads, "MAX_BYTES", 1000)
+    with pytest.raises(PhotoError, match="is larger than"):
+        uploads.uploaded_file({"url": "data:;base64," + "A" * 2**21}, tmp_path)
+    assert list(tmp_path.iterdir()) == []
 
 
 @pytest.fixture
@@ -69,9 +140,11 @@ def elsewhere(photo):
 
     class Handler(http.server.BaseHTTPRequestHandler):
         def do_GET(self):
-            self.send_response({"/gone.jpg": 404, "/moved.jpg": 302}.get(self.path, 200))
+            self.send_response({"/gone.jpg": 404, "/moved.jpg": 302, "/away.jpg": 302}.get(self.path, 200))
             if self.path == "/moved.jpg":
                 self.send_header("Location", "/fine.jpg")
+            if self.path == "/away.jpg":
+                self.send_header("Location", f"http://127.0.0.1:{self.server.server_port}/fine.jpg")
             if self.path == "/packed.jpg":
                 self.send_header("Content-Encoding", "gzip")
             self.end_headers()
@@ -120,6 +193,79 @@ def test_a_host_that_falls_silent_is_not_waited_for(url, said, monkeypatch):
         assert time.monotonic() - started < 10
         for connection in held:
             connection.close()
+
+
+@pytest.mark.parametrize("form", [at, lambda address: {"url": address}], ids=["as the path", "as the url"])
+def test_a_photo_named_by_its_address_alone_is_fetched(url, elsewhere, monkeypatch, form):
+    monkeypatch.setattr(fetching, "_is_public", lambda _: True)
+    assert "Red Tower" in post(url, form(f"{elsewhere}/fine.jpg"))
+
+
+@pytest.mark.parametrize(
+    "address",
+    [f"http://{'a' * 64}.example/a.jpg", "http://", "http://[::1/a.jpg", "http://[fe80::1%25eth0]/a.jpg",
+     "http://[fe80::1%eth0]/", "http://example.com:99999/a.jpg", "http://a b/c.jpg", "http://ex\nample/",
+     "http://user:secret@127.0.0.1/a.jpg", "http://..", "http://xn--/a.jpg", "http://%00/",
+     "https:///a.jpg", "http://1.2.3/a.jpg", "http://0x7f000001/", "http://-/"],
+)  # fmt: skip
+@pytest.mark.parametrize("form", [at, lambda address: {"url": address}], ids=["as the path", "as the url"])
+def test_an_address_that_is_none_is_told_in_a_sentence(url, address, form):
+    answer = post(url, form(address))
+    assert "please upload the photo instead" in answer
+    assert "secret" not in answer
+
+
+def test_redirects_are_followed_within_one_deadline_and_not_for_ever(url, monkeypatch):
+    monkeypatch.setattr(fetching, "_is_public", lambda _: True)
+
+    class Handler(http.server.BaseHTTPRequestHandler):
+        def do_GET(self):
+            held.wait(how["pause"])
+            self.send_response(302)
+            self.send_header("Location", how["to"] or f"{self.path}x")
+            self.end_headers()
+
+        def log_message(self, *_):
+            pass
+
+    held, how = threading.Event(), {"pause": 0.0, "to": ""}
+    with http.server.ThreadingHTTPServer(("127.0.0.1", 0), Handler) as server:
+        threading.Thread(target=server.serve_forever, args=(0.02,), daemon=True).start()
+        address = f"http://127.0.0.1:{server.server_port}/a"
+        assert "leads on more than 10 times" in post(url, at(address))
+        for how["to"] in ("file:///etc/passwd", "ftp://example.com/a.jpg", "http://user:x@127.0.0.1/"):
+            assert "starts with http:// or https://" in post(url, at(address))
+        how |= {"pause": 0.2, "to": ""}
+        monkeypatch.setattr(fetching, "_TIMEOUT", 0.5)
+        started = time.monotonic()
+        assert "did not arrive within" in post(url, at(address))
+        assert time.monotonic() - started < 2
+        held.set()
+        server.shutdown()
+
+
+@pytest.mark.parametrize(
+    ("host", "fetched"),
+    [("huggingface.co", True), ("cdn-lfs.huggingface.co", True), ("HF.co", True),
+     ("huggingface.co.evil.example", False), ("evilhuggingface.co", False),
+     ("evil.example", False), ("127.0.0.1", False)],
+)  # fmt: skip
+def test_the_hubs_own_names_are_reached_inside_a_space_and_no_others(host, fetched, url, elsewhere, monkeypatch):
+    """There they resolve to addresses that aren't public; here to this machine, which nobody else's name leads to."""
+    getaddrinfo = socket.getaddrinfo
+    monkeypatch.setattr(socket, "getaddrinfo", lambda _, *more, **options: getaddrinfo("127.0.0.1", *more, **options))
+    port = elsewhere.rpartition(":")[2]
+    answer = post(url, at(f"http://{host}:{port}/fine.jpg"))
+    assert ("Red Tower" in answer) is fetched
+    assert ("can't be reached" in answer) is not fetched
+
+
+def test_a_redirect_from_the_hub_is_checked_anew(url, elsewhere, monkeypatch):
+    getaddrinfo = socket.getaddrinfo
+    monkeypatch.setattr(socket, "getaddrinfo", lambda _, *more, **options: getaddrinfo("127.0.0.1", *more, **options))
+    port = elsewhere.rpartition(":")[2]
+    assert "Red Tower" in post(url, at(f"http://huggingface.co:{port}/moved.jpg"))
+    assert "can't be reached" in post(url, at(f"http://huggingface.co:{port}/away.jpg"))
 
 
 def test_a_redirect_keeps_the_hosts_name(monkeypatch):
