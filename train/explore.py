@@ -54,7 +54,7 @@ def explore(data: str | Path, output: str | Path, recipe: "Recipe", samples: int
         write_page(
             output / "index.html",
             "exploration.html.j2",
-            title=f"Photos of {data.resolve().name}",
+            title=f'The photos in "{data.resolve().name}"',
             classes=classes_section(splits, output),
             findings=findings_section(found, data, output),
             sizes=sizes_section(readable, recipe.image_size, output),

@@ -31,7 +31,9 @@ def command(
     agreement = export(model, kind, file, photos)
     n = agreement.n
     print(f"{file}: {kind}, {file.stat().st_size / 1e6:.1f} MB.")
-    print(f"Checked in a fresh process on {n} {f'photos of {photos}' if photos else 'synthetic photos (no --photos)'}:")
+    print(
+        f"Checked in a fresh process on {n} {f'photos from {photos}' if photos else 'synthetic photos (no --photos)'}:"
+    )
     print(f"  probabilities differ by at most {agreement.difference:.1g} from the model's (allowed: {TOLERANCE:g});")
     print(f"  the answer is the serving path's, which resizes slightly differently, on {agreement.same_top1} of {n};")
     print(f"  both agree on whether the landmark is known on {agreement.same_known} of {n}.")

@@ -223,6 +223,14 @@ def test_negatives_make_the_rule_and_change_no_weight(copied, negatives):
     assert calibrate(copied, negatives) == result  # from the same start each time
 
 
+def test_a_folder_called_validation_is_not_the_validation_split(copied, shared_data, tmp_path):
+    (tmp_path / "wild").mkdir()
+    elsewhere = shutil.copytree(shared_data / "test", tmp_path / "wild" / "validation")
+    result = calibrate(copied, validation_from=elsewhere)
+    assert result["calibration"]["rule_chosen_on"] == {"data": "wild/validation", "n": 9}
+    assert '% of 9 photos from "wild/validation"' in describe_calibration(result)
+
+
 def test_the_rule_is_chosen_on_photos_from_elsewhere_where_there_are_some(copied, negatives, shared_data):
     near = negatives / "other_landmarks"
     near.mkdir()
@@ -239,6 +247,7 @@ def test_the_rule_is_chosen_on_photos_from_elsewhere_where_there_are_some(copied
     assert found["rule_chosen_on"] == {"data": "photos", "n": 9, "negatives": "linked"}
     assert found["others"]["near"] == {"n": 5, "named": 0}
     assert found["others"]["far"]["n"] == 6
+    assert '% of 9 photos from "photos" (' in describe_calibration(result)
     (copied.path / "train").mkdir()
     with pytest.raises(DataError, match=r"has splits \(train\)"):
         calibrate(copied, validation_from=copied.path)

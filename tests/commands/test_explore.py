@@ -50,6 +50,7 @@ def explored(tmp_path_factory, shared_data):
 def test_the_page_shows_what_there_is_by_split(explored):
     _, output, _ = explored
     content = (output / "index.html").read_text()
+    assert '<title>The photos in &#34;photos&#34;</title>' in content
     assert '<td>Red Tower</td><td class="number">11</td><td class="number">4</td>' in content
     assert '<td>Blue Lake</td><td class="number">8</td><td class="number">3</td>' in content
     assert "4 classes, 38 photos: 27 train, 11 test." in content
@@ -184,7 +185,7 @@ def test_all_is_not_well_where_something_was_left_out(tmp_path, capsys):
     command(data, tmp_path / "out", recipe, 1)
     line = capsys.readouterr().out.splitlines()
     parts = ["1 x photo outside a class folder", "1 x .xyz file", "1 x class folder without a photo (05.Palace)"]
-    assert line[:2] == ["8 photos; nothing wrong with these", f"Left out of {data}: {', '.join(parts)}."]
+    assert line[:2] == ["8 photos; nothing wrong with these", f'Left out of "{data}": {", ".join(parts)}.']
     text = Reader((tmp_path / "out" / "index.html").read_text()).text
     assert all(part in text for part in parts)
     assert json.loads((tmp_path / "out" / "scan.json").read_text())["left_out"]

@@ -149,7 +149,7 @@ def test_thumbnails_and_trash_are_no_negatives(data, tmp_path, capsys):
     assert outside == [str(library / "2020" / "c.jpg"), str(library / "a.jpg")]
     assert len(own) == 33
     assert capsys.readouterr().out == (
-        f"Left out of {library}: 1 x system folder @eaDir, 1 x system folder #recycle.\n"
+        f'Left out of "{library}": 1 x system folder @eaDir, 1 x system folder #recycle.\n'
     )
 
 

@@ -190,5 +190,5 @@ def test_what_can_not_be_searched_for_photos_is_counted(tmp_path, capsys):
     (tmp_path / "gone.jpg").symlink_to(tmp_path / "nowhere.jpg")
     assert photos_below(tmp_path) == [tmp_path / "a.jpg"]
     assert capsys.readouterr().out == (
-        f"Left out of {tmp_path}: 1 x folder or link that can't be read ({tmp_path / 'gone.jpg'}).\n"
+        f'Left out of "{tmp_path}": 1 x folder or link that can\'t be read ({tmp_path / "gone.jpg"}).\n'
     )

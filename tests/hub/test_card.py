@@ -10,6 +10,7 @@ from landmark_models import models
 from train.engine.training import fit
 from train.hub import card
 from train.hub.card import write_card
+from train.measure.tables import title_of
 from train.recipe import Recipe
 
 
@@ -47,6 +48,17 @@ def test_a_run_without_test_figures_says_so(run, tmp_path):
     assert "not measured on photos that it has never seen" in text
     assert ModelCard(text).data.eval_results is None
     assert "import landmark_models  #" in text
+
+
+@pytest.mark.parametrize("name", ["photos", "test", "my-data.v2", "my photos", "its owner's", "写真", "validation"])
+def test_sentences_survive_the_name_of_the_data(name, mine, tmp_path):
+    pretend(mine, data=name)
+    describe(mine.model, elsewhere={"data": name, "n": 9, "top1": 0.5, "top1_ci95": [0.25, 0.75]})
+    text = written(mine, tmp_path)
+    assert f'On the test split of "{name}" (n = 9), which played no part' in text
+    assert f"**On photos from elsewhere** ({name}, n = 9," in text
+    assert f'Trained on 18 photos of "{name}"; 6 more' in text
+    assert title_of(json.loads(mine.test.read_text())).endswith(f' on "{name}", test split')
 
 
 def test_everything_that_a_run_may_record_is_in_its_card(mine, tmp_path):

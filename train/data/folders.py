@@ -65,16 +65,15 @@ def find_photos(
     if not splits and split not in ("train", "all"):
         return None
     if splits and split == "all":
-        raise DataError(
-            f"{root} has splits ({', '.join(folder.name for folder in splits.values())}); choose one of them."
-        )
+        names = ", ".join(folder.name for folder in splits.values())
+        raise DataError(f"The folder {root} has splits ({names}); choose one of them.")
     top = splits.get(split, root / split) if splits else root
     if not top.is_dir():
         return None
     photos = _find_classes(root, top, splits, labels, left_out)
     if not len(photos):
         raise DataError(
-            f"{top} has no photo in a class folder; it needs a folder of photos for each landmark. "
+            f"The folder {top} has no photo in a class folder; it needs a folder of photos for each landmark. "
             f"{left_out_line(left_out)}".rstrip()
         )
     return photos
@@ -96,7 +95,7 @@ def find_splits(data: str | Path, left_out: Counter[str]) -> dict[str, Photos]:
         find_photos(data, next(iter(found)))
     if alike := find_alike(labels):
         raise DataError(
-            f"{root} has the labels {' and '.join(map(repr, alike))}, one name in two forms; rename a folder."
+            f"The folder {root} has one name in two forms, {' and '.join(map(repr, alike))}; rename a class folder."
         )
     return {split: photos.of_labels(labels) for split, photos in found.items() if len(photos)}
 
@@ -120,8 +119,8 @@ def _find_classes(
         alike = find_alike([*labels, *unknown])
         hint = f" (it has {alike[0]!r})" if alike else ""
         raise DataError(
-            f"{top} has {some(list(map(repr, unknown)), 'labels')}, which the model does not know{hint}; leave those "
-            "folders out or rename them."
+            f"The folder {top} has {some(list(map(repr, unknown)), 'labels')}, which the model does not know{hint}; "
+            "leave those class folders out or rename them."
         )
     pairs = [(path, index[label]) for label, paths in paths_of.items() for path in paths]
     return Photos(root, tuple(p for p, _ in pairs), tuple(t for _, t in pairs), tuple(labels))
@@ -189,7 +188,7 @@ def train_and_val(
     left_out = Counter() if left_out is None else left_out
     train = find_photos(data, "train", left_out=left_out)
     if train is None:
-        raise DataError(f"{data} has no train folder.")
+        raise DataError(f"The folder {data} has no train folder.")
     val = find_photos(data, "val", train.labels, left_out)
     everything = train if val is None else train.joined(val)
     excluded = sorted(path for path in everything.paths if is_listed(path, exclusions))
@@ -197,7 +196,7 @@ def train_and_val(
     kept = train.present_labels()
     if len(kept) < 2:
         one = f"one class only, {kept[0]!r}" if kept else "no photo that isn't excluded"
-        raise DataError(f"{data} has {one}; a classifier needs at least two classes.")
+        raise DataError(f"The folder {data} has {one}; a classifier needs at least two classes.")
     if empty := [label for label in train.labels if label not in kept]:
         left_out[f"class whose photos are all excluded ({some(empty)})"] += len(empty)
     train = train.of_labels(kept)

@@ -13,7 +13,7 @@ _SHOWN = 3
 def print_left_out(folder: str | Path, left_out: Counter[str]) -> None:
     """Print one line on what was left out of a folder, in the first process only; nothing if that is nothing."""
     if left_out and os.environ.get("RANK", "0") == "0":
-        print(left_out_line(left_out).replace("Left out", f"Left out of {folder}", 1))
+        print(left_out_line(left_out).replace("Left out", f'Left out of "{folder}"', 1))
 
 
 def some(names: Sequence[str], what: str = "") -> str:

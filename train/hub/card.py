@@ -56,7 +56,7 @@ def write_card(
         origin=origin,
         landmark=landmark,
         test=test,
-        data=test["data"] if test else _option(command, "--data") or "its owner's folder",
+        data=test["data"] if test else _option(command, "--data"),
         hardest=_hardest(test["per_class"]) if test else "",
         rejection=_rejection(test) if test else [],
         pictures={file.relative_to(folder).as_posix() for file in folder.rglob("*.png")},

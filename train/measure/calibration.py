@@ -153,7 +153,9 @@ def _choose_rule(
         classifier.served.temperature = temperature
         if validation_from is not None:
             scores, right, elsewhere = _scores_elsewhere(classifier, validation_from)
-            chosen_on = {"data": Path(validation_from).resolve().name, "n": len(right)}
+            folder = Path(validation_from).resolve()
+            own = folder.name == chosen_on["data"]  # a folder of this name isn't the validation split
+            chosen_on = {"data": f"{folder.parent.name}/{folder.name}" if own else folder.name, "n": len(right)}
         if negatives is not None:
             files = find_negatives(negatives)
             others, readable, _ = _scores(classifier, files, negatives, "negatives")
@@ -210,7 +212,7 @@ def describe_calibration(result: dict[str, Any]) -> str:
     """What `calibrate` returned, in sentences for a terminal."""
     figures, rule = result["calibration"], result["known"]
     chosen_on = figures["rule_chosen_on"]
-    where = "these" if chosen_on["data"] == "validation" else f"{chosen_on['n']} photos of {chosen_on['data']}"
+    where = "these" if chosen_on["data"] == "validation" else f'{chosen_on["n"]} photos from "{chosen_on["data"]}"'
     if why_not := figures.get("not_fitted"):
         fitted = f"The temperature stays 1: {why_not}. "
     else:

@@ -50,7 +50,7 @@ def _measured(paths: Sequence[Path], what: str) -> tuple[list[RunFolder], list[d
     tests = [run.measured() for run in runs]
     photos: dict[str, str] = {}
     for path, test in zip(paths, tests, strict=True):
-        photos.setdefault(test["digest"], f"{path}: {test['n']} of {test['data']}")
+        photos.setdefault(test["digest"], f'{path}: {test["n"]} of "{test["data"]}"')
     if len(photos) > 1:
         names = "; ".join(photos.values())
         raise LandmarkError(f"These runs were tested on different photos, so they can't share a {what}: {names}.")
@@ -186,7 +186,7 @@ def ladder(rungs: Sequence[Rung]) -> str:
         )
     markdown = as_markdown(["rung", "seeds", *(f"{name}, %" for name in _RUNG_FIGURES), "epochs", "time"], rows)
     n, data = rungs[0].tests[0]["n"], rungs[0].tests[0]["data"]
-    note = f"On the {n:,} test photos of {for_markdown(data)}, one crop; means over the seeds, with their range."
+    note = f'On the {n:,} test photos of "{for_markdown(data)}", one crop; means over the seeds, with their range.'
     return f"{markdown}\n{note}\n"
 
 

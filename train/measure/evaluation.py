@@ -139,7 +139,9 @@ def _choose_photos(
     everything = find_photos(data, split, labels, left_out)
     print_left_out(data, left_out)
     if everything is None:
-        raise DataError(f"{data} has no photos under {split!r}; choose another --split (`all` for bare class folders).")
+        raise DataError(
+            f"The folder {data} has no photos under {split!r}; choose another --split (`all` for bare class folders)."
+        )
     photos = everything.excluding(read_exclusions(exclude, data)) if exclude else everything
     if not len(photos):
         raise DataError(f"{exclude} leaves no photo of {data} to measure on.")
@@ -172,7 +174,7 @@ def _recording_run(
         before = json.loads(run.test.read_text(encoding="utf-8"))
         if before.get("data") != about["data"] and before.get("digest") != about["digest"]:
             raise DataError(
-                f"{run.path} has test figures already, of {before.get('n')} other photos ({before.get('data')}). "
+                f'{run.path} has test figures already, of {before.get("n")} other photos ("{before.get("data")}"). '
                 "Record photos from elsewhere with --as elsewhere; if the test split has changed, remove "
                 f"{run.test.parent} first."
             )

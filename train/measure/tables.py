@@ -53,7 +53,7 @@ def metrics_tables(metrics: dict[str, Any]) -> list[Table]:
 
 def title_of(metrics: dict[str, Any]) -> str:
     """What was measured, in words."""
-    return f"{metrics['model']} on {metrics['data']}, {metrics['split']} split"
+    return f'{metrics["model"]} on "{metrics["data"]}", {metrics["split"]} split'
 
 
 def print_tables(metrics: dict[str, Any]) -> None:
