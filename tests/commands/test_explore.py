@@ -50,7 +50,7 @@ def explored(tmp_path_factory, shared_data):
 def test_the_page_shows_what_there_is_by_split(explored):
     _, output, _ = explored
     content = (output / "index.html").read_text()
-    assert '<title>The photos in &#34;photos&#34;</title>' in content
+    assert "<title>The photos in &#34;photos&#34;</title>" in content
     assert '<td>Red Tower</td><td class="number">11</td><td class="number">4</td>' in content
     assert '<td>Blue Lake</td><td class="number">8</td><td class="number">3</td>' in content
     assert "4 classes, 38 photos: 27 train, 11 test." in content
