@@ -30,7 +30,13 @@ def explore(data: str | Path, output: str | Path, recipe: "Recipe", samples: int
     from train.data import DataError, find_splits
     from train.data.scan import scan
     from train.data.torchvision_sets import data_folder
-    from train.draw.exploration import classes_section, findings_section, samples_section, sizes_section
+    from train.draw.exploration import (
+        MANY_CLASSES,
+        classes_section,
+        findings_section,
+        samples_section,
+        sizes_section,
+    )
     from train.draw.output import write_page
     from train.engine.preview import pretrained_cfg, preview_sections
 
@@ -60,6 +66,7 @@ def explore(data: str | Path, output: str | Path, recipe: "Recipe", samples: int
             sizes=sizes_section(readable, recipe.image_size, output),
             **preview_sections(shown, recipe, cfg, output),
             samples=samples_section(shown, samples, recipe.seed, output),
+            classes_shown=MANY_CLASSES,
         )
     except OSError as error:
         raise DataError(f"{output} can't be written: {reason(error)}.") from None

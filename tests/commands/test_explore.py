@@ -102,7 +102,7 @@ def test_bare_class_folders_and_any_recipe(shared_data, tmp_path, knobs):
     assert found.photos == {"train": 24}
     assert "batch.png" in pictures(output)
     with Image.open(output / "samples" / "000.jpg") as sheet:
-        assert sheet.size == (8 * 160, 160)  # there are eight of each class
+        assert sheet.size == (4 * 120, 2 * 120)  # there are eight of each class
     text = Reader((output / "index.html").read_text()).text
     assert ("each row is one" in text) == ("mixup" in knobs)
 

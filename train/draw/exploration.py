@@ -25,7 +25,9 @@ from train.draw.output import Table, figure
 
 ROWS, COLUMNS = 4, 8  # of the batch that is shown
 CHANNELS = {"red": "#d62728", "green": "#2ca02c", "blue": "#1f77b4"}
+MANY_CLASSES = 60  # a picture has no room for the names of more
 _THUMBNAIL = 160  # px
+_SAMPLE, _SAMPLE_COLUMNS = 120, 4  # px, and how many of them side by side
 _LISTED = 50  # findings of a kind on the page; scan.json has all of them
 
 
@@ -33,31 +35,53 @@ def classes_section(splits: Mapping[str, Photos], output: Path) -> dict[str, Any
     """How many photos each class has in each split."""
     labels = tuple(dict.fromkeys(label for photos in splits.values() for label in photos.labels))
     counts = {split: Counter(photos.labels[target] for target in photos.targets) for split, photos in splits.items()}
-    first = next(iter(counts.values()))
-    order = sorted(labels, key=lambda label: first[label])
-    with figure(output / "classes.png", 10, 1.5 + 0.2 * len(labels)) as drawing:
-        axes = drawing.subplots()
-        left = np.zeros(len(order))
-        for split, count in counts.items():
-            widths = np.array([count[label] for label in order])
-            axes.barh(range(len(order)), widths, left=left, label=split)
-            left += widths
-        axes.set_yticks(range(len(order)), [short_name(label, 40) for label in order], fontsize=8, parse_math=False)
-        axes.set(xlabel="photos", ylim=(-0.6, len(order) - 0.4))
-        axes.legend()
+    _draw_counts(labels, counts, output / "classes.png")
     ranges = []
     for split, count in counts.items():
-        least, most = min(labels, key=lambda label: count[label]), max(labels, key=lambda label: count[label])
-        ranges.append(f"{split}: from {count[least]} photos ({least}) to {count[most]} ({most}).")
+        present = [label for label in labels if count[label]]
+        least, most = min(present, key=lambda label: count[label]), max(present, key=lambda label: count[label])
+        ranges.append(
+            f"{split}: {_photos(count[least])} of each class."
+            if count[least] == count[most]
+            else f"{split}: from {_photos(count[least])} of {least} to {count[most]} of {most}."
+        )
         if missing := [label for label in labels if not count[label]]:
             ranges.append(f"Not in {split}: {', '.join(missing)}.")
     rows = [[label, *(count[label] for count in counts.values())] for label in labels]
     parts = ", ".join(f"{len(photos):,} {split}" for split, photos in splits.items())
     return {
-        "total": f"{len(labels)} classes, {sum(map(len, splits.values())):,} photos: {parts}.",
+        "total": f"{len(labels)} classes, {_photos(sum(map(len, splits.values())))}: {parts}.",
         "ranges": ranges,
         "table": Table("Classes", ["class", *counts], rows),
     }
+
+
+def _photos(count: int) -> str:
+    return f"{count:,} photo{'' if count == 1 else 's'}"
+
+
+def _draw_counts(labels: Sequence[str], counts: Mapping[str, Counter[str]], file: Path) -> None:
+    """Draw how many photos each class has in each split: a bar for each class, or an outline if they are many."""
+    order = sorted(labels, key=lambda label: next(iter(counts.values()))[label])
+    numbers = {split: np.array([count[label] for label in order]) for split, count in counts.items()}
+    if len(order) <= MANY_CLASSES:
+        with figure(file, 10, 1.2 + 0.2 * len(order)) as drawing:
+            axes = drawing.subplots()
+            left = np.zeros(len(order))
+            for split, widths in numbers.items():
+                axes.barh(range(len(order)), widths, left=left, label=split)
+                left += widths
+            axes.set_yticks(range(len(order)), [short_name(label, 40) for label in order], fontsize=8, parse_math=False)
+            axes.set(xlabel="photos", ylim=(-0.6, len(order) - 0.4))
+            drawing.legend(loc="outside upper right", ncols=len(numbers))
+    else:
+        with figure(file, 10, 4) as drawing:
+            axes = drawing.subplots()
+            for split, heights in numbers.items():
+                axes.stairs(np.sort(heights)[::-1], label=split)
+            axes.set(xlabel="classes, by how many photos they have", ylabel="photos", xlim=(0, len(order)))
+            axes.set_ylim(bottom=0)
+            drawing.legend(loc="outside upper right", ncols=len(numbers))
 
 
 def findings_section(found: Scan, data: Path, output: Path) -> dict[str, Any]:
@@ -120,8 +144,7 @@ def sizes_section(splits: Mapping[str, Photos], image_size: int, output: Path) -
         aspects.set(xscale="log", xlabel="width / height", ylabel="photos")
         aspects.set_xticks([1 / 4, 1 / 2, 3 / 4, 1, 4 / 3, 2, 4], ["1:4", "1:2", "3:4", "1", "4:3", "2:1", "4:1"])
         aspects.minorticks_off()
-        for axes in (scatter, sides, aspects):
-            axes.legend()
+        drawing.legend(*sides.get_legend_handles_labels(), loc="outside upper right", ncols=len(sizes) + 1)
     small = sum(int((both.min(1) < image_size).sum()) for both in sizes.values())
     table = Table("Sizes", ["split", "", "least", "5 %", "median", "95 %", "most"], rows)
     return {"image_size": image_size, "small": f"{small:,}", "table": table}
@@ -137,7 +160,7 @@ def samples_section(photos: Photos, samples: int, seed: int, output: Path) -> li
         some = photos.take(sorted(generator.sample(members, min(samples, len(members)))))
         picture = f"samples/{number:03d}.jpg"
         if len(some):
-            write_strip(some.files(), output / picture)
+            write_strip(some.files(), output / picture, _SAMPLE_COLUMNS, _SAMPLE)
         names = ", ".join(Path(path).name for path in some.paths)
         classes.append({"label": label, "count": len(some), "picture": picture, "names": names})
     return classes
@@ -162,7 +185,7 @@ def draw_histograms(photos: Photos, cache: PhotoCache, mean: Sequence[float], st
             after.stairs(share * 255 * s, (edges / 255 - m) / s, color=color, label=name)
         before.set(xlabel="pixel value", ylabel="share of pixels", title="before normalisation")
         after.set(xlabel="normalised value", ylabel="density", title="after normalisation")
-        before.legend()
+        drawing.legend(*before.get_legend_handles_labels(), loc="outside upper right", ncols=3)
 
 
 def draw_batch(images: Tensor, names: Sequence[str], file: Path) -> None:
@@ -174,13 +197,12 @@ def draw_batch(images: Tensor, names: Sequence[str], file: Path) -> None:
             axes.set_axis_off()
 
 
-def write_strip(files: Sequence[Path], file: Path) -> None:
-    """Write thumbnails side by side, eight to a row, as a JPEG."""
-    columns = min(len(files), COLUMNS)
-    sheet = Image.new("RGB", (columns * _THUMBNAIL, -(-len(files) // columns) * _THUMBNAIL), "white")
+def write_strip(files: Sequence[Path], file: Path, columns: int = COLUMNS, side: int = _THUMBNAIL) -> None:
+    """Write square thumbnails of `side` px side by side, `columns` to a row, as a JPEG."""
+    columns = min(len(files), columns)
+    sheet = Image.new("RGB", (columns * side, -(-len(files) // columns) * side), "white")
     for place, photo in enumerate(files):
         row, column = divmod(place, columns)
-        thumbnail = ImageOps.fit(open_photo(photo, _THUMBNAIL), (_THUMBNAIL - 4, _THUMBNAIL - 4))
-        sheet.paste(thumbnail, (column * _THUMBNAIL, row * _THUMBNAIL))
+        sheet.paste(ImageOps.fit(open_photo(photo, side), (side - 4, side - 4)), (column * side, row * side))
     with atomic_path(file) as scratch:
         sheet.save(scratch, "JPEG", quality=85)
