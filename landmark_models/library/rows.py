@@ -127,12 +127,12 @@ class Csv:
                 break
         else:
             raise LandmarkError(f"{file.name} has other columns than this command writes; name another output.")
-        rows = csv.DictReader(file, self.columns, strict=True, delimiter=self.delimiter)
+        # Excel saves no separators after the last cell with text
+        rows = csv.DictReader(file, self.columns, restval="", strict=True, delimiter=self.delimiter)
         for row in rows:
-            if None in row or None in row.values():
-                raise LandmarkError(
-                    f"{file.name} was changed: line {rows.line_num + 1} has other columns than the first."
-                )
+            if None in row or not (row["path"] and row["model"]):
+                line = rows.line_num + 1
+                raise LandmarkError(f"{file.name} was changed: line {line} has other columns than the first.")
             yield row
 
     def write(self, file: IO[str], rows: Iterable[Row]) -> None:

@@ -14,6 +14,7 @@ from landmark_models.tagging.xml_text import Encoding
 from landmark_models.tagging.xmp import without_ours
 
 _MAX_BYTES = 16 * 2**20
+_MAX_NAME = 255  # bytes, on most file systems
 _SUFFIXES = (".xmp", ".XMP")
 
 
@@ -21,9 +22,9 @@ _SUFFIXES = (".xmp", ".XMP")
 class Sidecars:
     """Where XMP sidecars go: beside the photos, or in the same folder structure under `folder`.
 
-    A photo's sidecar is PHOTO.EXT.xmp (darktable, digiKam), unless there is a PHOTO.xmp (Lightroom) and no other photo
-    that it may belong to. Existing sidecars are left alone, or with `merge` extended: what this class has written into
-    them earlier is replaced, and all else is kept.
+    A photo's sidecar is PHOTO.EXT.xmp (darktable, digiKam), unless that name is too long, or there is a PHOTO.xmp
+    (Lightroom) and no other photo that it may belong to. Existing sidecars are left alone, or with `merge` extended:
+    what this class has written into them earlier is replaced, and all else is kept.
     """
 
     folder: Path | None = None
@@ -34,9 +35,12 @@ class Sidecars:
 
         A LandmarkError says that it would be outside the folder.
         """
-        files = [file for file in self._candidates(path) if os.path.lexists(file)]
         own = self._place(path)
-        return next((file for file in files if _stem(file) == own.stem or _is_only_photo(path)), own)
+        for file in filter(os.path.lexists, self._candidates(path)):
+            if file.stem == own.stem or _is_only_photo(path):
+                return file
+        fits = len(os.fsencode(own.name)) <= _MAX_NAME
+        return own if fits or not _is_only_photo(path) else own.with_name(f"{PurePath(path).stem}.xmp")
 
     def write(self, path: str, tags: Tags) -> str:
         """Write a photo's sidecar atomically.
@@ -120,19 +124,11 @@ class Sidecars:
         return self.folder is None or Path(os.path.realpath(file)).is_relative_to(os.path.realpath(self.folder))
 
 
-def _stem(file: Path) -> str:
-    """The name without the last suffix."""
-    return file.name[: -len(file.suffix)] if file.suffix else file.name
-
-
 def _is_only_photo(path: str) -> bool:
     """Whether no other photo in the folder has this one's name but for the suffix."""
     photo = PurePath(path)
-    with os.scandir(photo.parent) as entries:
-        return not any(
-            entry.name != photo.name and PurePath(entry.name).stem == photo.stem and is_photo_name(entry.name)
-            for entry in entries
-        )
+    names = (file.name for file in Path(photo.parent).iterdir())
+    return not any(name != photo.name and PurePath(name).stem == photo.stem and is_photo_name(name) for name in names)
 
 
 def _content(file: Path) -> bytes | None:

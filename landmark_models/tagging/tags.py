@@ -124,9 +124,9 @@ class Tags:
         return self.nearest if self.known else None
 
     @property
-    def place(self) -> str | None:
-        """Its place and country, e.g. "Agra, Uttar Pradesh, India"; None if they or the landmark aren't known."""
-        return f"{self.landmark.place}, {self.landmark.country_name}" if self.known and self.landmark else None
+    def place(self) -> str:
+        """Its place and country, e.g. "Agra, Uttar Pradesh, India"; empty if they or the landmark aren't known."""
+        return f"{self.landmark.place}, {self.landmark.country_name}" if self.known and self.landmark else ""
 
     @property
     def distance_km(self) -> float | None:
@@ -190,7 +190,7 @@ class Tags:
                 "known": self.known,
                 "reason": self.reason,
                 "name": self.name,
-                "place": self.place,
+                "place": self.place or None,
                 "verdict": self.statement,
                 "hashtags": self.hashtags,
                 "altText": self.alt_text,

@@ -255,7 +255,7 @@ def test_a_csv_file_that_a_spreadsheet_has_saved_goes_on_as_it_is(tmp_path, deli
         rows = list(csv.reader(file))
     with out.open("w", newline="", encoding="utf-8") as file:
         file.write(mark)
-        csv.writer(file, delimiter=delimiter).writerows(rows)
+        csv.writer(file, delimiter=delimiter).writerows([rows[0], rows[1][:-1]])  # Excel drops empty cells at the end
     again = start(out)
     assert not again.is_mine("a,b;c.jpg")
     again.append([row("d.jpg")])

@@ -143,6 +143,16 @@ def test_a_sidecar_keeps_its_encoding_mode_and_name(tmp_path, codec, mark):
     assert file.read_bytes() == existing
 
 
+@pytest.mark.parametrize("length", [250, 251, 252, 255])
+def test_a_photo_with_as_long_a_name_as_there_may_be_gets_a_sidecar(tmp_path, length):
+    photo = tmp_path / f"{'x' * (length - 4)}.jpg"
+    photo.touch()
+    assert Sidecars().write(str(photo), TAJ) == "written"
+    (file,) = tmp_path.glob("*.xmp")
+    assert file.name in (f"{photo.name}.xmp", f"{photo.stem}.xmp")
+    assert Sidecars().undo(str(photo)) == ["deleted"]
+
+
 def test_merging_what_is_there_already_does_not_touch_the_file(tmp_path):
     file = tmp_path / "a.jpg.xmp"
     file.write_text(PACKET)

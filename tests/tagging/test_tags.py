@@ -83,7 +83,7 @@ def test_the_photos_own_position_confirms_or_contradicts_an_answer():
     assert (near.agrees, near.recognised) == (True, True)
     assert near.distance_km < 1
     assert (far.agrees, far.recognised) == (False, False)
-    assert (far.known, far.reason, far.name, far.place, far.nearest) == (False, "position", None, None, "Taj Mahal")
+    assert (far.known, far.reason, far.name, far.place, far.nearest) == (False, "position", None, "", "Taj Mahal")
     assert (none.agrees, none.distance_km) == (None, None)
     assert tags_of(STRANGE, PARIS).agrees is None
 
