@@ -218,7 +218,7 @@ def _sidecar_line(summary: "Summary") -> str:
     }  # fmt: skip
     line = "Sidecars: " + ", ".join(f"{n:,} {words[what]}" for what in words if (n := summary.sidecars[what])) + "."
     if summary.shared:
-        line += f" {summary.shared:,} of them are named PHOTO.xmp, as Lightroom names them."
+        line += f" {summary.shared:,} of them are named PHOTO.xmp, as Lightroom does; a second one would hide them."
     if summary.sidecars["kept"]:
         line += " With --merge, the tags are added to those that are there."
     return line

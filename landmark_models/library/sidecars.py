@@ -23,8 +23,9 @@ class Sidecars:
     """Where XMP sidecars go: beside the photos, or in the same folder structure under `folder`.
 
     A photo's sidecar is PHOTO.EXT.xmp (darktable, digiKam), unless that name is too long, or there is a PHOTO.xmp
-    (Lightroom) and no other photo that it may belong to. Existing sidecars are left alone, or with `merge` extended:
-    what this class has written into them earlier is replaced, and all else is kept.
+    (Lightroom) and no other photo that it may belong to. That one is extended: a second sidecar would hide it from
+    programs that prefer the longer name. Other existing sidecars are left alone, or with `merge` extended, too. What
+    this class has written into them earlier is replaced, and all else is kept.
     """
 
     folder: Path | None = None
@@ -53,7 +54,8 @@ class Sidecars:
             LandmarkError: it can't be written.
         """
         try:
-            file = self._target(self.file(path))
+            named = self.file(path)
+            file = self._target(named)
             existing = _content(file)
             if existing is None:
                 if tags.known:
@@ -62,7 +64,7 @@ class Sidecars:
                 return "written" if tags.known else ""
             if not tags.known:
                 return "removed" if self.merge and _clean(file, existing) else ""
-            if not self.merge:
+            if not self.merge and named.stem == PurePath(path).name:
                 return "kept"
             merged = Encoding.of(existing).encode(tags.xmp(existing=existing))
             if merged != existing:

@@ -223,7 +223,7 @@ def test_undo_takes_the_tags_out_and_leaves_the_rest(library, famous_model, tmp_
     names = sorted(library.iterdir())
     result = invoke(library, "--out", tmp_path / "tags.jsonl", "--model", famous_model, "--xmp", "--merge")
     assert "1 written, 2 merged into existing ones." in result.stdout
-    assert "1 of them are named PHOTO.xmp, as Lightroom names them." in result.stdout
+    assert "1 of them are named PHOTO.xmp, as Lightroom does" in result.stdout
     assert not (library / "deep" / "b.png.xmp").exists()
     assert "Forth" in (library / "deep" / "b.xmp").read_text()
     result = invoke(library, "--undo")

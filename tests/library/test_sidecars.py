@@ -90,9 +90,9 @@ def test_lightrooms_sidecar_is_used_unless_it_may_be_another_photos(tmp_path):
     photo = str(tmp_path / "IMG_1.jpg")
     for name in ("IMG_1.xmp", "IMG_1.XMP"):
         (tmp_path / name).write_text(PACKET)
-        assert Sidecars().write(photo, TAJ) == "kept"
-        assert Sidecars(merge=True).write(photo, TAJ) == "merged"
+        assert Sidecars().write(photo, TAJ) == Sidecars(merge=True).write(photo, TAJ) == "merged"
         assert "TajMahal" in (tmp_path / name).read_text()
+        assert "xmp:Rating='4'" in (tmp_path / name).read_text()
         assert [file.name for file in tmp_path.iterdir()] == [name]
         (tmp_path / name).unlink()
     (tmp_path / "IMG_1.xmp").write_text(PACKET)
