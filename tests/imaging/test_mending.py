@@ -146,7 +146,7 @@ def test_rows_that_lack_a_few_bytes_are_read_as_far_as_they_go(format):
 @pytest.mark.parametrize("options", [[], ["-progressive"], ["-restart", "1"]])
 def test_a_jpeg_with_arithmetic_coding_is_read(options):
     if shutil.which("jpegtran") is None:
-        absent("jpegtran (libjpeg-turbo-progs)")
+        absent("djpeg (libjpeg-turbo-progs)")
     noise = np.random.default_rng(0).integers(0, 255, (480, 640, 3), dtype=np.uint8)  # more than one block of a file
     common = encoded(Image.fromarray(noise), "JPEG")
     run = subprocess.run(["jpegtran", "-arithmetic", *options], input=common, capture_output=True, check=True)
