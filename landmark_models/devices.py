@@ -66,11 +66,12 @@ def best_device() -> str:
 
 
 def device_name(device: torch.device) -> str:
-    """The device as a person would name it, e.g. "CPU, 2 threads"."""
+    """The device as a person would name it, e.g. "CPU, 2 threads, AVX-512 with bf16"."""
     if device.type == "cuda":
         return torch.cuda.get_device_name(device)
     threads = torch.get_num_threads()
-    return f"CPU, {threads} thread{'s' * (threads > 1)}" if device.type == "cpu" else device.type
+    cpu = f"CPU, {threads} thread{'s' * (threads > 1)}, {instruction_set()}"
+    return cpu if device.type == "cpu" else device.type
 
 
 def fast_precision(device: torch.device) -> torch.dtype:

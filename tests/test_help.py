@@ -1,8 +1,13 @@
 """Every command answers `--help` and a usage error without loading what only its work needs."""
 
+import importlib
 import json
 import subprocess
 import sys
+
+import pytest
+import typer
+from typer.testing import CliRunner
 
 from train.__main__ import COMMANDS
 
@@ -35,3 +40,28 @@ def test_help_and_usage_errors_load_nothing_heavy():
     answers = json.loads(done.stdout)
     expected = {"--help": [0, True, []], "--no-such-option": [2, True, []]}
     assert answers == {f"{module} {option}": result for module in MODULES for option, result in expected.items()}
+
+
+def options_of(command) -> set[str]:
+    """Every long option of a click command."""
+    words = (word for parameter in command.params for word in (*parameter.opts, *parameter.secondary_opts))
+    return {word for word in words if word.startswith("--")}
+
+
+@pytest.mark.parametrize("name", COMMANDS)
+def test_help_names_every_option_in_full_at_80_columns(name, monkeypatch):
+    module = importlib.import_module("train.data.__main__" if name == "data" else f"train.{name}")
+    app = getattr(module, "app", None)
+    if app is None:
+        app = typer.Typer(add_completion=False)
+        app.command()(module.command)
+    command = typer.main.get_command(app)
+    monkeypatch.setattr("typer.rich_utils.MAX_WIDTH", 80)
+    for words in [[], *([below] for below in getattr(command, "commands", ()))]:
+        shown = CliRunner().invoke(app, [*words, "--help"])
+        assert shown.exit_code == 0
+        lines = shown.output.splitlines()
+        assert max(map(len, lines)) <= 80
+        part = command.commands[words[0]] if words else command
+        missing = [option for option in options_of(part) if option not in shown.output.split()]
+        assert not missing

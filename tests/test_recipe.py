@@ -14,8 +14,10 @@ from hypothesis import strategies as st
 from pydantic import ValidationError
 
 from landmark_models import LandmarkClassifier
+from train.engine.network import build_network
 from train.engine.training import fit
-from train.recipe import Recipe, RecipeError
+from train.engine.updates import _optimizer
+from train.recipe import Recipe, RecipeError, knob_schemas
 
 KNOBS = [item.name for item in fields(Recipe)]
 RECIPES = sorted(Path("train/recipes").rglob("*.yaml"))
@@ -199,3 +201,13 @@ def test_crops_grow_to_their_size_over_three_quarters_of_the_epochs():
 def test_knobs_of_transfer_are_checked(values, words):
     with pytest.raises(RecipeError, match=re.escape(words)):
         Recipe.from_values(values)
+
+
+@pytest.mark.parametrize("model", ["landmark_net", "landmark_resnet", "landmark_cnn", "landmark_cnn6"])
+def test_examples_in_the_help_of_knobs_work(model):
+    examples = re.findall(
+        r"(\S+): .*?e\.g\. '([^']+)'", "\n".join(f"{k}: {v['description']}" for k, v in knob_schemas().items())
+    )
+    assert {knob for knob, _ in examples} >= {"model_args", "optimizer_args"}
+    recipe = Recipe.from_values({"model": model, **dict(examples)})
+    _optimizer(build_network(recipe, 3), recipe)

@@ -75,7 +75,8 @@ def head_command(
         f"Computing the features took {result['features']:.1f} s (not counted). Head on cached features: "
         f"{result['cached']:.1f} s, validation top-1 {100 * result['top1']:.2f} %; by {read.epochs} epochs: "
         f"{result['epochs']:.1f} s, {100 * result['epochs_top1']:.2f} %, {result['ratio']:.1f} times as long; "
-        f"{read.model}, {read.serving_size} px, {result['device']}."
+        f"{read.model}, {read.serving_size} px, {result['photos']} photos, {read.mixed_precision} precision, "
+        f"{result['device']}."
     )
 
 
@@ -112,6 +113,7 @@ def explain_command(
     _photo_bytes(photo)
 
     from landmark_models import LandmarkClassifier
+    from landmark_models.devices import device_name
     from landmark_models.explain import explain
     from train.benchmarks import in_turns
 
@@ -119,7 +121,10 @@ def explain_command(
     calls = {"predict": lambda: classifier.predict(photo), "explain": lambda: explain(classifier, photo)}
     times = {name: statistics.median(values) for name, values in in_turns(calls, rounds, warm=1).items()}
     text = ", ".join(f"{name} {1000 * value:.0f} ms" for name, value in times.items())
-    print(f"{text}: {times['explain'] / times['predict']:.2f} times as long (medians of {rounds}).")
+    print(
+        f"{text}: {times['explain'] / times['predict']:.2f} times as long (medians of {rounds}); "
+        f"{classifier.config['architecture']}, {classifier.engine}, {device_name(classifier.device)}."
+    )
 
 
 @app.command("tag")
@@ -155,7 +160,7 @@ def engine_command(
     """How fast the network alone is in PyTorch, OpenVINO and ONNX Runtime on this CPU."""
     import torch
 
-    from landmark_models.devices import available_cores, device_name, instruction_set
+    from landmark_models.devices import available_cores, device_name
     from train.benchmarks.engine import engines, print_engines
 
     result = engines(model, rounds, batch_rounds)
@@ -163,7 +168,7 @@ def engine_command(
     height, width = result.size
     print(
         f"{result.architecture}, {width} x {height} px, {rounds} and {batch_rounds} rounds; "
-        f"{device_name(torch.device('cpu'))} on {available_cores()} cores, {instruction_set()}; "
+        f"{device_name(torch.device('cpu'))}, on {available_cores()} cores; "
         f"{_versions('torch', 'openvino', 'onnxruntime')}."
     )
 

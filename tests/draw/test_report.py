@@ -1,4 +1,6 @@
 import csv
+import io
+import json
 import re
 from pathlib import Path
 
@@ -9,8 +11,11 @@ from helpers.photos import COLORS
 from PIL import Image
 
 from landmark_models import LandmarkClassifier
+from landmark_models.errors import run_command
+from train.draw.output import write_page
 from train.draw.report import confusion_order, draw_answered, draw_confusion, draw_reliability, most_confused
 from train.measure.evaluation import evaluate
+from train.measure.tables import print_tables
 
 
 def test_the_most_frequent_mistakes_come_first():
@@ -52,6 +57,7 @@ def test_the_page_opens_offline_with_everything_it_shows(report):
     assert {"reliability.png", "answered.png"} <= {f.name for f in (report / "report").iterdir()}
     for heading in ("Confidence", "Most confused", "Most confident mistakes", "Classes", "weighted F1"):
         assert heading in page
+    assert re.search(r"[\d,]+ photos/s \(the network alone, in float32 and batches of 32\) on CPU, \d thread", page)
     rows = list(csv.reader((report / "report" / "confusion.csv").read_text().splitlines()))
     assert sorted(rows[0][1:]) == sorted(name.partition(".")[2].replace("_", " ") for name in COLORS)
     assert sum(int(cell) for row in rows[1:] for cell in row[1:]) == 9
@@ -115,3 +121,22 @@ def test_nothing_in_the_pictures_of_confidence_is_cut_off(confidences, tmp_path)
         draw_answered(values, correct, tmp_path / "answered.png")
         for name in ("reliability.png", "answered.png"):
             assert (edge(picture(tmp_path / name)) == 255).all()
+
+
+def test_file_names_break_between_folders(tmp_path):
+    page = tmp_path / "index.html"
+    shown = [{"picture": "a.jpg", "caption": "a", "path": "test/Red_Tower/1 & 2.jpg"}]
+    write_page(page, "evaluation.html.j2", title="t", summary="s", tables=[], confused=shown, mistakes=[])
+    assert "<span>test/</span><span>Red_Tower/</span><span>1 &amp; 2.jpg</span>" in page.read_text()
+
+
+def test_a_report_in_an_encoding_without_its_letters_is_printed(report, run, shared_data, tmp_path, monkeypatch):
+    metrics = json.loads((report / "metrics.json").read_text())
+    metrics["per_class"]["ताजमहल"] = metrics["per_class"].pop("Red Tower")
+    output = io.TextIOWrapper(io.BytesIO(), encoding="cp1252")
+    monkeypatch.setattr("sys.stdout", output)
+    run_command(lambda: print_tables(metrics))
+    output.flush()
+    shown = output.buffer.getvalue().decode("cp1252")
+    assert "macro F1" in shown
+    assert "\\u0924" in shown

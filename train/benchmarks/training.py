@@ -108,7 +108,7 @@ def head(recipe: Recipe, data: Path, weights: Path | None = None) -> dict[str, A
 
     Returns:
         `features`, `cached`, `epochs` (seconds), `ratio` (epochs / cached), `top1` and `epochs_top1` (on the validation
-        photos, 0..1), `device`.
+        photos, 0..1), `photos` (their number), `device`.
 
     Raises:
         LandmarkError: the recipe trains something else, or can't be trained.
@@ -132,6 +132,7 @@ def head(recipe: Recipe, data: Path, weights: Path | None = None) -> dict[str, A
             "features": lines[0]["features_seconds"],
             "top1": min(lines, key=lambda line: line["val_loss"])["val_top1"],
             "epochs_top1": max(line["val_top1"] for line in by_epochs.metrics()),
+            "photos": len((by_epochs.split() or {})["bytes"]),
             "device": by_epochs.environment()["device"],
             "ratio": seconds["epochs"] / seconds["cached"],
         }

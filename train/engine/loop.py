@@ -68,6 +68,7 @@ def run_epochs(
         LandmarkError: training diverges, or the run's folder can't be written.
     """
     recipe, accelerator, progress = engine.recipe, engine.accelerator, engine.progress
+    begun, first = time.monotonic(), progress.epochs
     drawn, drawn_epochs = time.monotonic(), 0  # a run killed after its last checkpoint has its curves drawn on resuming
     while progress.epochs < recipe.epochs:
         if recipe.patience and progress.epochs - progress.best_epoch >= recipe.patience:
@@ -93,7 +94,8 @@ def run_epochs(
                     drawn, drawn_epochs = time.monotonic(), progress.epochs
             checkpoints.save()
         accelerator.log({name: metrics[name] for name in metrics.keys() - {"update"}}, step=progress.updates)
-        accelerator.print(_describe_epoch(engine, metrics, improved))
+        rest = (time.monotonic() - begun) / (progress.epochs - first) * (recipe.epochs - progress.epochs)
+        accelerator.print(_describe_epoch(engine, metrics, improved, int(rest)))
     if accelerator.is_main_process and drawn_epochs < progress.epochs:
         with run.writing():
             draw_curves(run.metrics(), run.path / "curves.png", *_labels(engine))
@@ -147,9 +149,9 @@ def _save_epoch(engine: Engine, run: RunFolder, metrics: dict[str, Any], improve
     run.log(metrics | {"gradient_norms": engine.gradient_norms})
 
 
-def _describe_epoch(engine: Engine, metrics: dict[str, Any], improved: bool) -> str:
+def _describe_epoch(engine: Engine, metrics: dict[str, Any], improved: bool, left: int) -> str:
+    """A line for the terminal; `left` is in seconds."""
     epoch, epochs = metrics["epoch"], engine.recipe.epochs
-    left = int(engine.progress.seconds / epoch * (epochs - epoch))
     return (
         f"epoch {epoch:3d}/{epochs}  loss {metrics['train_loss']:.3f}  val loss {metrics['val_loss']:.3f}  "
         f"val top-1 {100 * metrics['val_top1']:5.2f} %{'*' if improved else ' '}  lr {metrics['learning_rate']:.2e}  "
