@@ -19,6 +19,8 @@ _TOKEN = re.compile(
 _ATTRIBUTE = re.compile(r"""\s+(?P<name>[^\s=]+)\s*=\s*(?P<value>"[^"]*"|'[^']*')""")
 _DECLARED = re.compile(rb"""<\?xml\s[^>]*?encoding\s*=\s*["']([\w.-]+)""")
 
+_MAX_TAGS = 200_000  # a crafted file of a few megabytes would take gigabytes and minutes
+
 
 class Encoding(NamedTuple):
     """How a document's text is stored: its codec, and the bytes before the text."""
@@ -66,13 +68,16 @@ class XmlText:
     """An XML document, and edits to its text.
 
     Raises:
-        LandmarkError: it isn't well-formed, or has a document type, which may be crafted to exhaust whatever reads it.
+        LandmarkError: it isn't well-formed, or has a document type or millions of tags, which may be crafted to exhaust
+            whatever reads it.
     """
 
     def __init__(self, text: str):
         import defusedxml.ElementTree
         from defusedxml.common import DefusedXmlException
 
+        if text.count("<") > _MAX_TAGS:
+            raise LandmarkError(f"it has more than {_MAX_TAGS:,} tags")
         self.text = text
         try:
             self.root: Element = defusedxml.ElementTree.fromstring(text, forbid_dtd=True)

@@ -96,6 +96,7 @@ def test_a_bare_rdf_or_an_empty_packet_is_accepted():
         (b'<!DOCTYPE x [<!ENTITY a "b">]><x>&a;</x>', "isn't XML that can be read safely"),
         (b'<?xml version="1.0" encoding="foo"?><x/>', "isn't XML that can be read safely"),
         (b'<!DOCTYPE x SYSTEM "file:///etc/passwd"><x/>', "isn't XML that can be read safely"),
+        (b"<x>" + b"<a/>" * 200_000 + b"</x>", "more than 200,000 tags"),
     ],
 )
 def test_malformed_and_malicious_sidecars_are_refused(existing, why):
