@@ -1,13 +1,21 @@
 import errno
 import os
+import struct
 import subprocess
 import sys
+from contextlib import suppress
 from pathlib import Path
 
 import pytest
 
 from landmark_models.atomic import atomic_path
 from landmark_models.files import write_json, write_text
+
+# Read for the group, and for user 1234, as `setfacl -m u:1234:r` leaves it in a file of mode 0640.
+ACL = struct.pack("<I", 2) + b"".join(
+    struct.pack("<HHi", kind, mode, user)
+    for kind, mode, user in ((1, 6, -1), (2, 4, 1234), (4, 4, -1), (0x10, 4, -1), (0x20, 0, -1))
+)
 
 
 def names(folder: Path) -> list[str]:
@@ -86,11 +94,10 @@ def test_a_file_that_is_replaced_keeps_mode_owner_and_attributes(tmp_path, monke
     owner = (1234, 5678) if os.geteuid() == 0 else (os.geteuid(), os.getegid())
     os.chown(file, *owner)
     attributes = {}
-    try:
-        os.setxattr(file, "user.note", b"mine")
-        attributes["user.note"] = b"mine"
-    except (OSError, AttributeError):  # not on every file system, not on every system
-        pass
+    for name, value in (("user.note", b"mine"), ("system.posix_acl_access", ACL)):
+        with suppress(OSError, AttributeError):  # not on every file system, not on every system
+            os.setxattr(file, name, value)
+            attributes[name] = value
 
     def check(content: str) -> None:
         status = file.stat()
