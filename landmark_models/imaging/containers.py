@@ -17,7 +17,7 @@ MAX_PIXELS = 128_000_000
 MAX_JPEG_PIXELS = 400_000_000  # of one that is decoded at a reduced size
 MAX_ASPECT = 50  # resizing the shorter side of a 1 x 20,000 px photo to a network's input would take gigabytes
 _MAX_WEBP_PIXELS = 60_000_000  # its decoder takes 16 bytes for each
-_MAX_SCANS = 200  # of a JPEG; each costs time, and a whole one has about ten
+_MAX_SCANS, _MAX_SCANNED = 200, 2_500_000_000  # of a JPEG, and the pixels of all scans: each takes time anew
 
 _FORMATS = ("JPEG", "PNG", "WEBP", "GIF", "TIFF", "BMP", "AVIF", "HEIF")  # never EPS, PDF and the like
 _MAX_PAGES = 8  # of a TIFF, that are looked at for one at full size
@@ -106,8 +106,9 @@ def check_size(image: Image.Image, stored: tuple[int, int], data: bytes, name: s
     most = _MAX_WEBP_PIXELS if image.format == "WEBP" else MAX_PIXELS
     if image.format in ("JPEG", "MPO") and (frame := frame_of(data, most_scans=1)):
         # A decoder keeps all coefficients of a buffered JPEG, whatever size it reduces it to, and reads each scan.
-        if frame.is_buffered and (scans := data.count(b"\xff\xda")) > _MAX_SCANS:
-            raise PhotoError(f"{name} is a JPEG of {scans} scans, more than {_MAX_SCANS}; save it again.")
+        most_scans = min(_MAX_SCANS, _MAX_SCANNED // (width * height))
+        if frame.is_buffered and (scans := data.count(b"\xff\xda")) > most_scans:
+            raise PhotoError(f"{name} is a JPEG of {scans} scans, more than {most_scans}; save it without progression.")
         if not frame.is_buffered and math.prod(image.size) <= MAX_PIXELS:
             most = MAX_JPEG_PIXELS
     if width * height > most:
