@@ -2,14 +2,19 @@
 
 import importlib
 import json
+import re
 import subprocess
 import sys
 
 import pytest
 import typer
+from helpers.photos import write_data
 from typer.testing import CliRunner
 
+from landmark_models import LandmarkClassifier
 from train.__main__ import COMMANDS
+from train.engine.training import fit
+from train.recipe import Recipe, allowed_values, knob_schemas
 
 HEAVY = ["torch", "timm", "accelerate", "torchmetrics", "sklearn", "matplotlib", "huggingface_hub", "gradio"]
 MODULES = ["landmark_models", *(f"train.{command}" for command in COMMANDS)]
@@ -65,3 +70,29 @@ def test_help_names_every_option_in_full_at_80_columns(name, monkeypatch):
         part = command.commands[words[0]] if words else command
         missing = [option for option in options_of(part) if option not in shown.output.split()]
         assert not missing
+
+
+def test_every_example_of_a_knob_trains(tmp_path):
+    """All at once, with the default architecture, as text like that of a command line."""
+    examples = {
+        knob: found[1]
+        for knob, schema in knob_schemas().items()
+        if (
+            found := re.search(r"'([\[{].*[\]}])'", schema["description"])
+            or re.search(r"(\{mean.*\})", allowed_values(knob))
+        )
+    }
+    assert examples.keys() == {"model_args", "head_hidden", "optimizer_args", "normalization"}
+    knobs = {
+        "image_size": 32,
+        "epochs": 1,
+        "batch_size": 8,
+        "warmup_epochs": 0.5,
+        "workers": 0,
+        "val_fraction": 0.25,
+        "threads": 1,
+    }
+    data = write_data(tmp_path / "photos", train=4, test=1)
+    run = fit(Recipe.from_values({**knobs, **examples}), data, tmp_path / "run")
+    assert (run.model / "model.safetensors").is_file()
+    assert LandmarkClassifier.load(run.path).predict(data / "test" / "00.Red_Tower" / "000.jpg")

@@ -43,7 +43,7 @@ class Recipe:
     """
 
     model: str = Field("landmark_net", description="Any architecture that timm knows, ours included")
-    model_args: dict[str, Any] = Field({}, description="Arguments for the architecture, e.g. '{act: gelu}'")
+    model_args: dict[str, Any] = Field({}, description="Arguments for the architecture, e.g. '{global_pool: max}'")
     drop_rate: Part | None = Field(None, description="Dropout before the classifier; none: the model's own")
     drop_path_rate: Part | None = Field(None, description="Stochastic depth of the last block; none: the model's own")
 
