@@ -72,7 +72,7 @@ def test_the_command_writes_table_and_picture(runs, tmp_path, capsys):
     assert "| 2-deeper | 1 |" in readme.read_text()
     assert "old" not in readme.read_text()
     with Image.open(tmp_path / "ladder.png") as picture:
-        assert min(picture.size) > 700
+        assert picture.size == (1300, 800)
 
 
 def test_runs_with_other_weights_are_another_rung(runs):

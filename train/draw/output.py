@@ -23,14 +23,19 @@ if TYPE_CHECKING:
     from jinja2 import Environment
     from matplotlib.figure import Figure
 
+_MARGIN = 0.04  # inches around what a figure shows, as its layout leaves
 _NUMBER = re.compile(r"[-+]?\d[\d,.]*( %)?")
 _UNPRINTABLE = re.compile(r"[\x00-\x08\x0b-\x1f\x7f-\x9f\ud800-\udfff]")
 
 
 @contextmanager
 def figure(file: Path, width: float, height: float) -> "Iterator[Figure]":
-    """A new figure of this size in inches, saved atomically as a PNG with 100 dots per inch when the block ends."""
+    """A new figure of this size in inches, saved atomically as a PNG with 100 dots per inch when the block ends.
+
+    It grows where what it shows would be cut off.
+    """
     from matplotlib.figure import Figure  # takes a while to import, and not every command draws
+    from matplotlib.transforms import Bbox
 
     drawing = Figure(figsize=(width, height), layout="constrained")
     yield drawing
@@ -38,8 +43,10 @@ def figure(file: Path, width: float, height: float) -> "Iterator[Figure]":
         print(f"No font on this machine has the letters of {boxes} texts in {file}; they are drawn as boxes.")
     with atomic_path(file) as scratch, warnings.catch_warnings():
         warnings.filterwarnings("ignore", "Glyph .* missing", UserWarning)  # the tables beside it show names in full
-        # "tight", because the layout alone may leave no room for long names
-        drawing.savefig(scratch, dpi=100, format="png", bbox_inches="tight", pad_inches=0.1)
+        drawing.draw_without_rendering()  # lays it out, which may leave no room for long names
+        drawing.set_layout_engine("none")  # saving would lay it out once more, a little differently
+        content = Bbox.union([drawing.bbox_inches, drawing.get_tightbbox().padded(_MARGIN)])
+        drawing.savefig(scratch, dpi=100, format="png", bbox_inches=content)
 
 
 @dataclass(frozen=True)

@@ -149,7 +149,7 @@ def _draw_matrix(
         axes.set(xlabel="named", ylabel="shown")
         drawing.suptitle(title, fontsize=11)
         if len(names) <= _MOST_MISTAKEN:
-            style: dict[str, Any] = {"ha": "center", "va": "center", "fontsize": 8 if cell > 0.25 else 6}
+            style: dict[str, Any] = {"ha": "center", "va": "center", "fontsize": 8 if cell >= 0.25 else 6}
             for row, column in zip(*counts.nonzero(), strict=True):
                 color = "white" if counts[row, column] > totals[row] / 2 else "black"
                 axes.text(column, row, counts[row, column], color=color, **style)
