@@ -134,7 +134,8 @@ def tag(
     xmp: Annotated[bool, typer.Option("--xmp", help="Write an XMP sidecar beside each photo recognised.")] = False,
     xmp_dir: Annotated[Path | None, typer.Option(help="Write the sidecars under this folder instead.")] = None,
     merge: Annotated[
-        bool, typer.Option("--merge", help="Merge into existing sidecars; without it they are left alone.")
+        bool,
+        typer.Option("--merge", help="Merge into existing sidecars; without it only a PHOTO.xmp of Lightroom's is."),
     ] = False,
     overwrite: Annotated[bool, typer.Option("--overwrite", hidden=True)] = False,  # what --merge was called at first
     undo: Annotated[

@@ -271,9 +271,7 @@ def _digest(text: str) -> bytes:
 def _check_same_job(begun: Row, job: Row, where: Path) -> None:
     """Raise a LandmarkError if a job differs from the one that was begun there."""
     differences = [
-        f"{name} {begun.get(name)!r}, now {job.get(name)!r}"
-        for name in sorted(begun.keys() | job.keys())
-        if begun.get(name) != job.get(name)
+        f"{name} {begun.get(name)!r}, now {job.get(name)!r}" for name in sorted(job) if begun.get(name) != job.get(name)
     ]
     if differences:
         raise LandmarkError(

@@ -11,7 +11,7 @@ from landmark_models.errors import LandmarkError, reason
 from landmark_models.files import is_photo_name
 from landmark_models.tagging.tags import Tags
 from landmark_models.tagging.xml_text import Encoding
-from landmark_models.tagging.xmp import without_ours
+from landmark_models.tagging.xmp import may_have_ours, without_ours
 
 _MAX_BYTES = 16 * 2**20
 _MAX_NAME = 255  # bytes, on most file systems
@@ -53,6 +53,8 @@ class Sidecars:
         Raises:
             LandmarkError: it can't be written.
         """
+        if not (tags.known or self.merge):
+            return ""
         try:
             named = self.file(path)
             file = self._target(named)
@@ -63,7 +65,7 @@ class Sidecars:
                     _write(file, tags.xmp().encode(), durable=False)
                 return "written" if tags.known else ""
             if not tags.known:
-                return "removed" if self.merge and _clean(file, existing) else ""
+                return "removed" if _clean(file, existing) else ""
             if not self.merge and named.stem == PurePath(path).name:
                 return "kept"
             merged = Encoding.of(existing).encode(tags.xmp(existing=existing))
@@ -148,6 +150,8 @@ def _content(file: Path) -> bytes | None:
 
 def _clean(file: Path, existing: bytes) -> str:
     """Take out what is ours; returns "cleaned", "deleted", or "" if there is nothing of ours."""
+    if not may_have_ours(existing):  # whatever it is, and however broken
+        return ""
     cleaned = without_ours(existing)
     if not cleaned.changed:
         return ""

@@ -39,7 +39,7 @@ def untag_library(sources: Sequence[str], sidecars: Sidecars) -> Untagged:
         try:
             done = Counter(sidecars.undo(entry.path))
         except LandmarkError as error:
-            count_reason(counts.reasons, f"The sidecar stays as it is: {error}.")
+            count_reason(counts.reasons, f"The sidecar of {entry.path} stays as it is: {error}.")
             continue
         counts.cleaned += done["cleaned"]
         counts.deleted += done["deleted"]

@@ -89,6 +89,11 @@ class Cleaned(NamedTuple):
     empty: bool
 
 
+def may_have_ours(existing: bytes) -> bool:
+    """Whether a file, of any kind and size, may be a sidecar to which `sidecar` has added something."""
+    return any(NAMESPACES["landmarks"].encode(codec) in existing for codec in ("utf-8", "utf-16-le", "utf-16-be"))
+
+
 def without_ours(existing: bytes) -> Cleaned:
     """A sidecar without what `sidecar` has added to it. What a person has changed since isn't ours any more.
 

@@ -235,6 +235,11 @@ def test_undo_takes_the_tags_out_and_leaves_the_rest(library, famous_model, tmp_
     invoke(library, "--out", tmp_path / "tags.jsonl", "--model", famous_model, "--xmp-dir", tmp_path / "xmp")
     assert "3 held nothing else" in invoke(library, "--undo", "--xmp-dir", tmp_path / "xmp").stdout
     assert not list((tmp_path / "xmp").rglob("*.xmp"))
+    invoke(library / "a.jpg", "--out", tmp_path / "2.jsonl", "--model", famous_model, "--xmp", "--merge")
+    (library / "a.jpg.xmp").chmod(0o444)
+    result = invoke(library, "--undo")
+    assert result.exit_code == 1
+    assert f"The sidecar of {library / 'a.jpg'} stays as it is: it is read-only." in result.stdout
     assert "--undo goes with" in str(invoke(library, "--undo", "--out", "x.jsonl").exception)
     assert "Name the file to write" in str(invoke(library).exception)
 

@@ -208,6 +208,14 @@ def test_two_models_do_not_mix_where_the_job_file_is_lost(out, lost):
     assert finish(start(out)).total == 1
 
 
+def test_a_job_of_an_earlier_version_that_noted_more_goes_on(out):
+    journal = start(out)
+    journal.append([row("a.jpg")])
+    journal.release()
+    (journal.parts / "job.json").write_text(json.dumps({**JOB, "sidecars": "beside the photos"}))
+    assert finish(start(out)).total == 1
+
+
 def test_a_job_without_a_row_was_not_begun(out):
     journal = start(out)
     journal.release()

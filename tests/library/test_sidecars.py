@@ -124,6 +124,9 @@ def test_wrong_tags_of_an_earlier_model_go(tmp_path):
     assert merging.write(photo, unknown) == "removed"
     assert (tmp_path / "a.jpg.xmp").read_text() == PACKET
     assert merging.write(photo, unknown) == ""
+    (tmp_path / "a.jpg.xmp").write_text("whatever it is, it isn't ours")
+    assert merging.write(photo, unknown) == ""
+    assert merging.undo(photo) == []
 
 
 @pytest.mark.parametrize(
