@@ -5,19 +5,14 @@ LANDMARK_NAMESPACE=owner python app.py
 """
 
 import os
-import signal
 import sys
 from typing import Annotated
 
-# A Space with ZeroGPU has a GPU only while a function needs one; models move to it at the start.
-if ZERO_GPU := bool(os.environ.get("SPACES_ZERO_GPU")):
-    import spaces  # before anything that touches CUDA
-
 from landmark_models.errors import LandmarkError, run_command
-from landmark_models.page.environment import check_address, has_screen, provide_caches, requested_port
-from landmark_models.page.uploads import keep_sweeping, upload_folder
+from landmark_models.page.environment import check_address, has_screen, provide_caches, requested_port, server_name
+from landmark_models.page.uploads import keep_sweeping, remove_when_stopped, upload_folder
 
-# Read by gradio. Uploads get a folder of their own, since everything old in it is deleted.
+# Read by gradio when it is imported. Uploads get a folder of their own, since everything old in it is deleted.
 os.environ.setdefault("GRADIO_ANALYTICS_ENABLED", "False")
 try:
     UPLOADS = upload_folder(os.environ.get("GRADIO_TEMP_DIR"))
@@ -25,7 +20,12 @@ try:
 except LandmarkError as error:
     sys.exit(f"Error: {error}")
 os.environ["GRADIO_TEMP_DIR"] = str(UPLOADS)
+HOST = os.environ.pop("GRADIO_SERVER_NAME", None)  # or gradio would look for a free port there, in IPv4 alone
 provide_caches(UPLOADS.parent / "cache")
+
+# A Space with ZeroGPU has a GPU only while a function needs one; models move to it at the start.
+if ZERO_GPU := bool(os.environ.get("SPACES_ZERO_GPU")):
+    import spaces  # before anything that touches CUDA
 
 import typer
 
@@ -56,8 +56,8 @@ def main(
 
     It opens even if the model isn't available: the last copy that worked serves then, else the embedded model.
     """
-    signal.signal(signal.SIGTERM, lambda *_: sys.exit(128 + signal.SIGTERM))  # so that the uploads are removed
-    check_address(port)
+    remove_when_stopped(UPLOADS)
+    check_address(HOST, port)
     serving = Serving(model or None, namespace or None, best_device(), keep_checking=not ZERO_GPU)
     classifier, why = serving.current
     source = classifier.source
@@ -69,7 +69,13 @@ def main(
     guard_fetching()
     page = build(serving, examples, spaces.GPU if ZERO_GPU else None)
     try:
-        page.launch(server_port=port, inbrowser=has_screen(), footer_links=["api"], **LAUNCH_OPTIONS)
+        page.launch(
+            server_name=server_name(HOST),
+            server_port=port,
+            inbrowser=has_screen(),
+            footer_links=["api"],
+            **LAUNCH_OPTIONS,
+        )
     except OSError as error:
         raise LandmarkError(f"The page can't be opened: {error}") from None
 

@@ -59,13 +59,18 @@ def requested_port() -> int | None:
     return int(text) if text else None
 
 
-def check_address(port: int | None = None) -> None:
-    """Check that the page can be opened at GRADIO_SERVER_NAME and a port, if one is given.
+def server_name(host: str | None) -> str | None:
+    """GRADIO_SERVER_NAME as gradio takes it: an IPv6 address in brackets."""
+    return f"[{host}]" if host and ":" in host and not host.startswith("[") else host or None
+
+
+def check_address(host: str | None = None, port: int | None = None) -> None:
+    """Check that the page can be opened at a GRADIO_SERVER_NAME, if there is one, and a port, if one is given.
 
     Raises:
         LandmarkError: it can't, and why.
     """
-    host = os.environ.get("GRADIO_SERVER_NAME") or _DEFAULT_HOST
+    host = host or _DEFAULT_HOST
     number = port or requested_port() or _DEFAULT_PORT
     try:
         found = socket.getaddrinfo(host.strip("[]"), number, type=socket.SOCK_STREAM)

@@ -9,6 +9,7 @@ import logging
 import os
 import re
 import shutil
+import signal
 import stat
 import tempfile
 import threading
@@ -58,6 +59,18 @@ def upload_folder(parent: str | os.PathLike[str] | None = None) -> Path:
         ) from None
     atexit.register(_remove_own, folder, os.getpid())
     return folder
+
+
+def remove_when_stopped(folder: Path) -> None:
+    """Remove this process's upload folder also when it is told to stop, as containers are."""
+    process = os.getpid()
+
+    def stop(number: int, _frame: object) -> None:
+        _remove_own(folder, process)
+        signal.signal(number, signal.SIG_DFL)  # rather than an exception, which other code might swallow
+        os.kill(os.getpid(), number)
+
+    signal.signal(signal.SIGTERM, stop)
 
 
 def _private_folder(parent: Path) -> Path:

@@ -7,7 +7,7 @@ import socket
 import pytest
 
 from landmark_models import LandmarkError
-from landmark_models.page.environment import check_address, provide_caches, requested_port
+from landmark_models.page.environment import check_address, provide_caches, requested_port, server_name
 
 
 @pytest.fixture
@@ -19,7 +19,7 @@ def taken():
 
 @pytest.fixture(autouse=True)
 def unset(monkeypatch):
-    for name in ("GRADIO_SERVER_NAME", "GRADIO_SERVER_PORT", "XDG_CACHE_HOME", "HF_HOME", "MPLCONFIGDIR"):
+    for name in ("GRADIO_SERVER_PORT", "XDG_CACHE_HOME", "HF_HOME", "MPLCONFIGDIR"):
         monkeypatch.setenv(name, "")  # or what a test sets would stay
         monkeypatch.delenv(name)
 
@@ -27,13 +27,13 @@ def unset(monkeypatch):
 def test_a_free_port_may_be_opened():
     with socket.create_server(("127.0.0.1", 0)) as listener:
         port = listener.getsockname()[1]
-    check_address(port)
+    check_address(port=port)
     check_address()
 
 
 def test_a_taken_port_is_called_taken_unless_the_next_one_will_do(taken, monkeypatch):
     with pytest.raises(LandmarkError, match=f"port {taken} is taken; choose another with --port"):
-        check_address(taken)
+        check_address(port=taken)
     monkeypatch.setenv("GRADIO_SERVER_PORT", str(taken))
     check_address()
 
@@ -46,7 +46,7 @@ def test_a_forbidden_port_is_not_called_taken(monkeypatch):
 
     monkeypatch.setattr(socket.socket, "bind", forbid)
     with pytest.raises(LandmarkError, match=r"may not open port 80 .*choose one above 1023"):
-        check_address(80)
+        check_address(port=80)
 
 
 @pytest.mark.parametrize(
@@ -54,18 +54,23 @@ def test_a_forbidden_port_is_not_called_taken(monkeypatch):
     [("192.0.2.1", "isn't an address of this machine"), ("host.invalid", "doesn't resolve"),
      ("a" * 64, "doesn't resolve"), ("http://localhost", "doesn't resolve"), ("300.1.2.3", "doesn't resolve")],
 )  # fmt: skip
-def test_a_wrong_server_name_is_called_wrong(name, words, monkeypatch):
-    monkeypatch.setenv("GRADIO_SERVER_NAME", name)
+def test_a_wrong_server_name_is_called_wrong(name, words):
     with pytest.raises(LandmarkError, match=words) as caught:
-        check_address()
+        check_address(name)
     assert name in str(caught.value)
     assert "taken" not in str(caught.value)
 
 
 @pytest.mark.parametrize("name", ["0.0.0.0", "localhost", "127.0.0.1"])
-def test_this_machines_own_names_are_accepted(name, monkeypatch):
-    monkeypatch.setenv("GRADIO_SERVER_NAME", name)
-    check_address()
+def test_this_machines_own_names_are_accepted(name):
+    check_address(name)
+
+
+@pytest.mark.parametrize(
+    ("host", "name"), [("::1", "[::1]"), ("[::]", "[::]"), ("0.0.0.0", "0.0.0.0"), ("", None), (None, None)]
+)
+def test_gradio_takes_ipv6_in_brackets(host, name):
+    assert server_name(host) == name
 
 
 @pytest.mark.parametrize("text", ["http", "", "0", "70000", "-1", "7860.5"])

@@ -3,6 +3,7 @@ import base64
 import http.server
 import os
 import shutil
+import signal
 import socket
 import subprocess
 import sys
@@ -329,6 +330,20 @@ def test_each_page_has_a_folder_of_its_own_and_those_of_dead_pages_are_removed(t
         running.wait()
     assert not running_folder.exists()  # it ended in peace, and cleared up
     assert (tmp_path / "precious").exists()
+
+
+def test_a_page_that_is_told_to_stop_removes_its_folder(tmp_path):
+    script = (
+        "import sys; from landmark_models.page.uploads import remove_when_stopped, upload_folder\n"
+        "folder = upload_folder(sys.argv[1]); remove_when_stopped(folder); print(folder, flush=True); sys.stdin.read()"
+    )
+    command = [sys.executable, "-c", script, str(tmp_path)]
+    with subprocess.Popen(command, stdin=subprocess.PIPE, stdout=subprocess.PIPE, text=True) as page:
+        folder = Path(page.stdout.readline().strip())
+        assert folder.is_dir()
+        page.terminate()
+        assert page.wait(10) == -signal.SIGTERM
+    assert not folder.exists()
 
 
 def test_a_folder_that_is_a_link_or_somebody_elses_is_left_alone(tmp_path):
