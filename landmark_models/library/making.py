@@ -55,7 +55,11 @@ class RowMaker:
         return record | self._told(sidecar) | self.origin | {"error": error or None}
 
     def is_due(self, row: Row) -> bool:
-        """Whether the sidecar of a photo that was answered earlier may be missing, or has to be merged into."""
+        """Whether the sidecar of a photo that was answered earlier may be missing, or has to be merged into.
+
+        A LandmarkError says that the answer was judged by another minimum than those that follow would be.
+        """
+        self._check_minimum(row)
         if self.sidecars is None:
             return False
         file = original_path(sidecar_of(row).file)
@@ -66,6 +70,20 @@ class RowMaker:
         else:
             in_place = Path(file).is_relative_to(os.path.abspath(self.sidecars.folder))
         return not (in_place and os.path.lexists(file))
+
+    def _check_minimum(self, row: Row) -> None:
+        try:
+            score = float(row["score"].replace(",", ".")) if self.csv else row["landmarkAnnotations"][0]["score"]
+        except (LookupError, ValueError):  # of an earlier version, or changed by a spreadsheet
+            return
+        known, margin = bool(row["name"]), 1e-4 if self.csv else 0.0  # CSV has four digits
+        below = score < self.min_confidence - margin if known else score < self.min_confidence + margin
+        if below if known else row.get("reason") == "confidence" and not below:
+            raise LandmarkError(
+                f"The rows so far were made with another minimum than {self.min_confidence:.0%}: {row['path']} has a "
+                f"score of {score:.1%} and counts as {'known' if known else 'not known'}. Use the same "
+                "--min-confidence, or name another output."
+            )
 
     def with_sidecar(self, entry: Entry, row: Row) -> Row:
         """The row of a photo that was answered earlier, whose sidecar is written from it now."""

@@ -289,7 +289,18 @@ def test_an_answer_below_the_minimum_does_not_count_as_recognised(library, famou
     tag_library([photo], tmp_path / "high.jsonl", str(famous_model), min_confidence=1.0)
     (low,), (high,) = lines(tmp_path / "low.jsonl"), lines(tmp_path / "high.jsonl")
     assert low["known"]
-    assert (high["known"], high["name"], high["hashtags"]) == (False, None, [])
+    assert (high["known"], high["name"], high["hashtags"], high["reason"]) == (False, None, [], "confidence")
+
+
+@pytest.mark.parametrize("suffix", [".jsonl", ".csv"])
+def test_answers_judged_by_two_minima_do_not_mix(library, famous_model, tmp_path, suffix):
+    photo, out = str(library / "a.jpg"), tmp_path / f"tags{suffix}"
+    for first, second in ((0.1, 1.0), (1.0, 0.1)):
+        tag_library([photo], out, str(famous_model), min_confidence=first)
+        tag_library([photo], out, str(famous_model), min_confidence=first)
+        with pytest.raises(LandmarkError, match="were made with another minimum than"):
+            tag_library([photo], out, str(famous_model), min_confidence=second)
+        out.unlink()
 
 
 def test_mistakes_are_sentences_and_leave_nothing(tmp_path, run):
