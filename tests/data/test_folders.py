@@ -119,6 +119,13 @@ def test_photos_outside_class_folders_alone_are_a_sentence(tmp_path):
             find_photos(data, "train")
 
 
+@pytest.mark.parametrize("name", ["train", "valid"])
+def test_a_folder_of_data_folders_is_no_folder_of_classes(name, data):
+    (data / "train").rename(data / name)
+    with pytest.raises(DataError, match="isn't a class but a data folder: pass it as DATA"):
+        find_photos(data.parent, "train")
+
+
 def test_a_test_split_without_classes_does_not_hide_the_others(data):
     for number, photo in enumerate(sorted((data / "test").rglob("*.jpg"))):
         photo.rename(data / "test" / f"{number}.jpg")

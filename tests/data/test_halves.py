@@ -1,4 +1,5 @@
 import csv
+import unicodedata
 from collections import Counter
 
 import pytest
@@ -35,6 +36,22 @@ def test_halves_share_no_repository_and_are_alike(folder, tmp_path):
         kinds = Counter(path.parent.name for path in photos)
         assert abs(kinds["food"] - kinds["people"]) <= 4
     assert not repositories["choose"] & repositories["report"]
+
+
+@pytest.mark.parametrize("stored", ["NFC", "NFD"])
+@pytest.mark.parametrize("listed", ["NFC", "NFD"])
+@pytest.mark.parametrize("slash", ["/", "\\"])
+def test_a_table_written_elsewhere_means_the_same_photos(stored, listed, slash, tmp_path, capsys):
+    names = ["château/é.jpg", "château/b.jpg", "château/c.jpg"]
+    for name in names:
+        file = tmp_path / "in" / unicodedata.normalize(stored, name)
+        file.parent.mkdir(parents=True, exist_ok=True)
+        noisy_photo((9, 9, 9), 1, (16, 16)).save(file)
+    rows = [f"{unicodedata.normalize(listed, name).replace('/', slash)},{name[-5]}" for name in names[:2]]
+    (tmp_path / "in" / "sources.csv").write_bytes("\r\n".join(["file,repository", *rows]).encode("utf-8-sig"))
+    assert write_halves(tmp_path / "in", tmp_path / "out") == {"choose": 1, "report": 1}
+    assert all(link.is_file() for link in (tmp_path / "out").rglob("*.jpg"))
+    assert capsys.readouterr().out == f'Left out of "{tmp_path / "in"}": 1 x photo that sources.csv doesn\'t list.\n'
 
 
 def test_the_seed_decides(folder):

@@ -26,7 +26,7 @@ def read_exclusions(file: str | Path, data: str | Path | None = None) -> frozens
     is_utf16 = content.startswith((codecs.BOM_UTF16_LE, codecs.BOM_UTF16_BE))
     text = content.decode("utf-16" if is_utf16 else "utf-8-sig", errors="replace" if is_utf16 else "surrogateescape")
     lines = [line.removesuffix("\r") for line in text.split("\n")]
-    paths = [_path(line) for line in lines if line.strip() and not line.startswith("#")]
+    paths = [listed_path(line) for line in lines if line.strip() and not line.startswith("#")]
     if data is not None and paths:
         root = data_folder(data)
         if not any(
@@ -36,6 +36,6 @@ def read_exclusions(file: str | Path, data: str | Path | None = None) -> frozens
     return frozenset(map(nfc, paths))
 
 
-def _path(line: str) -> str:
-    """A line as a path; only a path written on Windows has backslashes and no slash."""
+def listed_path(line: str) -> str:
+    """The path that a line or a cell of a list names; only one written on Windows has backslashes and no slash."""
     return os.path.normpath(line if "/" in line else line.replace("\\", "/"))

@@ -107,6 +107,8 @@ def _find_classes(
     if splits and (others := [folder.name for folder in _subfolders(root) if folder not in (*splits.values(), top)]):
         left_out[f"folder beside the splits ({some(others)})"] = len(others)
     folders = _subfolders(top, left_out)
+    if not splits and (nested := next((f for f in folders if any((f / name).is_dir() for name in _NAMES)), None)):
+        raise DataError(f"The folder {nested} has splits, so it isn't a class but a data folder: pass it as DATA.")
     by_label = label_folders(folders) if labels is None else match_folders(folders, labels)
     tops = [os.path.realpath(folder) for folder in splits.values() or [root]]
     paths_of = {label: sorted(_paths(folder, root, tops, left_out)) for label, folder in by_label.items()}

@@ -4,6 +4,7 @@ python -m train.data halves wild60 --output halves/wild60     # halves/wild60/ch
 """
 
 import csv
+import os
 import random
 import shutil
 from collections import Counter, defaultdict
@@ -11,8 +12,11 @@ from collections.abc import Mapping
 from pathlib import Path
 
 from landmark_models.errors import reason
-from landmark_models.files import PART
+from landmark_models.files import PART, find_photos_below
 from train.data import DataError
+from train.data.exclusions import listed_path
+from train.data.labels import nfc
+from train.data.left_out import print_left_out
 
 HALVES = ("choose", "report")
 _COLUMNS = ("repository", "source")  # of sources.csv; the first one present is used
@@ -20,6 +24,8 @@ _COLUMNS = ("repository", "source")  # of sources.csv; the first one present is 
 
 def read_repositories(folder: Path) -> dict[str, str]:
     """The repository of each photo, by its path in the folder, from the column `repository` of `sources.csv`.
+
+    It prints how many photos the table doesn't list.
 
     Raises:
         DataError: the table is missing, or a photo that it lists is.
@@ -29,15 +35,19 @@ def read_repositories(folder: Path) -> dict[str, str]:
         with table.open(newline="", encoding="utf-8-sig") as file:
             rows = list(csv.DictReader(file))
         column = next(name for name in _COLUMNS if rows and name in rows[0])
-        found = {row["file"]: row[column] for row in rows}
-    except (KeyError, StopIteration, ValueError, csv.Error, OSError):
+        listed = {nfc(listed_path(row["file"])): row[column] for row in rows}
+    except (KeyError, TypeError, StopIteration, ValueError, csv.Error, OSError):
         raise DataError(
             f"{table} must be a table with the columns `file` and `repository`. Without it, a "
             "source could end up in both halves."
         ) from None
-    if missing := [name for name in found if not (folder / name).is_file()]:
+    entries = [os.path.relpath(entry.path, folder) for entry in find_photos_below(folder) if not entry.error]
+    there = {name: name for name in listed if (folder / name).is_file()} | {nfc(name): name for name in entries}
+    if missing := [name for name in listed if name not in there]:
         raise DataError(f"{table} lists {missing[0]}, which is missing ({len(missing)} in all).")
-    return found
+    if others := len(there.keys() - listed.keys()):
+        print_left_out(folder, Counter({f"photo that {table.name} doesn't list": others}))
+    return {there[name]: repository for name, repository in listed.items()}
 
 
 def split_halves(repositories: Mapping[str, str], seed: int = 0) -> dict[str, str]:

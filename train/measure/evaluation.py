@@ -174,7 +174,7 @@ def _recording_run(
         before = json.loads(run.test.read_text(encoding="utf-8"))
         if before.get("data") != about["data"] and before.get("digest") != about["digest"]:
             raise DataError(
-                f'{run.path} has test figures already, of {before.get("n")} other photos ("{before.get("data")}"). '
+                f"{run.path} has test figures already, of {before.get('n')} other photos ({before.get('data')}). "
                 "Record photos from elsewhere with --as elsewhere; if the test split has changed, remove "
                 f"{run.test.parent} first."
             )

@@ -10,6 +10,8 @@ import torch
 from torch import Tensor
 
 from train.data import DataError, Photos
+from train.data.exclusions import listed_path
+from train.data.labels import nfc
 
 
 def share(flags: Tensor, name: str) -> dict[str, Any]:
@@ -71,8 +73,8 @@ def read_sources(root: Path) -> dict[str, str]:
             rows = list(csv.DictReader(file))
         if rows and "repository" in rows[0]:  # hundreds of sources, with a few photos each
             return {}
-        return {row["file"]: row["source"] for row in rows}
-    except (KeyError, ValueError, csv.Error, OSError):
+        return {nfc(listed_path(row["file"])): row["source"] for row in rows}
+    except (KeyError, TypeError, ValueError, csv.Error, OSError):
         raise DataError(f"{table} isn't a table with the columns `file` and `source`; correct or remove it.") from None
 
 
@@ -82,5 +84,5 @@ def source_figures(photos: Photos, sources: Mapping[str, str], right: Tensor) ->
         return {}
     outcomes: dict[str, list[bool]] = defaultdict(list)
     for path, hit in zip(photos.paths, right.tolist(), strict=True):
-        outcomes[sources.get(path, "not in sources.csv")].append(hit)
+        outcomes[sources.get(nfc(path), "not in sources.csv")].append(hit)
     return {name: {"n": len(hits)} | share(torch.tensor(hits), "top1") for name, hits in sorted(outcomes.items())}
