@@ -67,7 +67,8 @@ def print_tables(metrics: dict[str, Any]) -> None:
     views = {"flip": ", mirror image too", "crops": ", ten crops"}.get(metrics["tta"] or "", "")
     console.print(f"{title_of(metrics)}, {metrics['n']} photos{excluded}{views}")
     for table in metrics_tables(metrics):
-        printed = rich.Table(*table.headers, title=table.title)
+        headers = (rich.Column(header, overflow="fold") for header in table.headers)  # names aren't cut off
+        printed = rich.Table(*headers, title=table.title)
         for row in table.rows:
             printed.add_row(*(escape(str(cell)) for cell in row))
         console.print(printed)
