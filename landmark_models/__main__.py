@@ -135,7 +135,7 @@ def tag(
     xmp_dir: Annotated[Path | None, typer.Option(help="Write the sidecars under this folder instead.")] = None,
     merge: Annotated[
         bool,
-        typer.Option("--merge", help="Merge into existing sidecars; without it only a PHOTO.xmp of Lightroom's is."),
+        typer.Option("--merge", help="Merge into all existing sidecars, not only into Lightroom's PHOTO.xmp."),
     ] = False,
     overwrite: Annotated[bool, typer.Option("--overwrite", hidden=True)] = False,  # what --merge was called at first
     undo: Annotated[
