@@ -127,7 +127,9 @@ class Recipe:
     ema_decay: Share | None = Field(None, description="Decay of the weights' moving average; none: no average")
     patience: int | None = Field(None, ge=1, description="Stop after so many epochs without improvement; none: never")
     overfit_batches: int | None = Field(
-        None, ge=1, description="Can the network learn? Train and validate on so many batches, without augmentation and average"
+        None,
+        ge=1,
+        description="Can the network learn? Train and validate on so many batches, neither augmented nor averaged",
     )
 
     mixed_precision: Literal["no", "bf16", "fp16"] = Field("no", description="Precision of the forward pass")
