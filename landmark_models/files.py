@@ -55,6 +55,19 @@ _SYSTEM_FOLDER_PATTERN = re.compile(
 )
 _APPLE_LIBRARIES = (".photoslibrary", ".photolibrary", ".aplibrary")
 _APPLE_ORIGINALS = ("originals", "masters")  # all else in there is made from these
+_SYSTEM_FILES = frozenset(  # what file managers leave in every folder: no photo, and not worth a word
+    [
+        ".ds_store",
+        ".localized",
+        "icon\r",
+        "thumbs.db",
+        "ehthumbs.db",
+        "desktop.ini",
+        ".directory",
+        ".nomedia",
+        ".picasa.ini",
+    ]
+)
 _THUMBNAIL_NAMES = ("synofile_thumb", "synophoto_thumb")  # Synology's, where copies of @eaDir were unpacked
 
 
@@ -112,6 +125,8 @@ def is_system_folder(name: str, parent: str = "") -> bool:
 def why_left_out(name: str, parent: str = "", folder: bool = False) -> str | None:
     """Why a search leaves out a file or a folder, as a phrase that follows a number; None if it doesn't.
 
+    It is empty for what file managers leave in every folder, which isn't worth counting.
+
     >>> why_left_out("@eaDir", folder=True)
     'system folder @eaDir'
     """
@@ -119,6 +134,8 @@ def why_left_out(name: str, parent: str = "", folder: bool = False) -> str | Non
         return "hidden folder" if name.startswith(".") else _system_folder(name, parent)
     if is_photo_name(name):
         return None
+    if name.lower() in _SYSTEM_FILES:
+        return ""
     suffix = os.path.splitext(name)[1].lower()
     if suffix in PHOTO_SUFFIXES:
         return "hidden photo" if name.startswith(".") else "thumbnail of a NAS"

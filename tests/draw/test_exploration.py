@@ -21,7 +21,7 @@ def test_the_classes_fit_on_a_page_whatever_their_number(classes, tmp_path):
         {"train": split([3] * (classes - 1) + [4], "train"), "test": split([1] * classes, "test")}, tmp_path
     )
     with Image.open(tmp_path / "classes.png") as picture:
-        assert picture.width == 1000
+        assert picture.width <= 1100
         assert picture.height <= 1400
     assert len(content["table"].rows) == classes
     most = f"Tower number {classes - 1} of a long name"

@@ -135,8 +135,11 @@ def _subfolders(folder: Path, left_out: Counter[str] | None = None) -> list[Path
     try:
         for entry in folder.iterdir():
             is_folder = entry.is_dir()
-            if why := why_left_out(entry.name, folder.name, is_folder):
+            why = why_left_out(entry.name, folder.name, is_folder)
+            if why:
                 left_out[why] += 1
+            elif why is not None:  # not worth a word
+                continue
             elif is_folder:
                 found.append(entry)
             else:
