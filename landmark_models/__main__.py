@@ -14,9 +14,8 @@ from landmark_models.text import SCORE_NOTE, for_terminal, percent
 
 if TYPE_CHECKING:
     from collections import Counter
-    from collections.abc import Iterable, Sequence
+    from collections.abc import Sequence
 
-    from landmark_models.classifier import Answer
     from landmark_models.library.rows import Summary
     from landmark_models.library.sidecars import Sidecars
     from landmark_models.tagging.tags import Tags
@@ -57,9 +56,13 @@ def predict(
 ) -> None:
     """Name the landmark in each photo. The exit status is 1 if a photo can't be read."""
     from landmark_models.classifier import LandmarkClassifier
+    from landmark_models.tagging.tags import Tags
 
     classifier = LandmarkClassifier.load(model, engine="cached")
-    answers = _tagged(classifier.predict_many(photos, top_k), photos)
+    answers = [
+        answer if isinstance(answer, PhotoError) else Tags.of(answer)
+        for answer in classifier.predict_many(photos, top_k)
+    ]
     if as_json:
         records: list[dict[str, Any]] = [
             {"path": path, "predictions": [], "known": None, "reason": None, "error": str(tags)}
@@ -75,17 +78,6 @@ def predict(
         _print_table(photos, answers)
     if any(isinstance(tags, PhotoError) for tags in answers):
         raise typer.Exit(1)
-
-
-def _tagged(answers: "Iterable[Answer | PhotoError]", photos: list[str]) -> "list[Tags | PhotoError]":
-    """The tags of each photo, for which its own position counts, too, or why it can't be read."""
-    from landmark_models.photo import photo_position
-    from landmark_models.tagging.tags import Tags
-
-    return [
-        answer if isinstance(answer, PhotoError) else Tags.of(answer, photo_position(photo))
-        for answer, photo in zip(answers, photos, strict=True)
-    ]
 
 
 def _print_table(photos: list[str], answers: "Sequence[Tags | PhotoError]") -> None:

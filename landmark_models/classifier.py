@@ -21,7 +21,7 @@ from landmark_models.devices import available_cores
 from landmark_models.errors import LandmarkError, ModelError, PhotoError
 from landmark_models.networks.openvino_engine import openvino_body
 from landmark_models.networks.served import Outputs, ServedNetwork
-from landmark_models.photo import Photo, open_photo
+from landmark_models.photo import Photo, open_photo, read_photo
 from landmark_models.preprocess import required_side, serving_transform
 from landmark_models.rejection import KnownRule
 
@@ -43,8 +43,11 @@ class Prediction:
 class Answer(list[Prediction]):
     """The candidates for a photo, most likely first, and whether it shows any landmark the model knows.
 
-    `verdict` says the latter in words, with the measured accuracy of such answers if there is one.
+    `verdict` says the latter in words, with the measured accuracy of such answers if there is one. `position` is the
+    photo's own, as `photo_position` gives it.
     """
+
+    position: tuple[float, float] | None = None
 
     def __init__(self, candidates: Iterable[Prediction], known: bool = True, verdict: str = ""):
         super().__init__(candidates)
@@ -164,7 +167,10 @@ class LandmarkClassifier:
             ValueError: `top_k` is below 1.
         """
         _check_counts(top_k=top_k)
-        return self.rank(self.outputs(self.preprocess(photo).unsqueeze(0)), top_k)[0]
+        read = read_photo(photo, self.min_side)
+        answer = self.rank(self.outputs(self.transform(read.image).unsqueeze(0)), top_k)[0]
+        answer.position = read.position
+        return answer
 
     def predict_many(
         self, photos: Iterable[Photo], top_k: int = 5, batch_size: int = 32
@@ -189,17 +195,24 @@ class LandmarkClassifier:
         with ThreadPoolExecutor(available_cores()) as pool:
             remaining = iter(photos)
             while batch := list(islice(remaining, batch_size)):
-                inputs = list(pool.map(self._preprocess_or_error, batch))
-                images = [image for image in inputs if isinstance(image, Tensor)]
-                ranked = iter(self.rank(self.outputs(torch.stack(images)), top_k) if images else [])
+                inputs = list(pool.map(self._read_or_error, batch))
+                images = [item[0] for item in inputs if not isinstance(item, PhotoError)]
+                answers = iter(self.rank(self.outputs(torch.stack(images)), top_k) if images else [])
                 for item in inputs:
-                    yield item if isinstance(item, PhotoError) else next(ranked)
+                    if isinstance(item, PhotoError):
+                        yield item
+                    else:
+                        answer = next(answers)
+                        answer.position = item[1]
+                        yield answer
 
-    def _preprocess_or_error(self, photo: Photo) -> Tensor | PhotoError:
+    def _read_or_error(self, photo: Photo) -> tuple[Tensor, tuple[float, float] | None] | PhotoError:
+        """A photo as the network's input, and its position."""
         try:
-            return self.preprocess(photo)
+            read = read_photo(photo, self.min_side)
         except PhotoError as error:
             return error
+        return self.transform(read.image), read.position
 
     def rank(self, outputs: Outputs, top_k: int = 5) -> list[Answer]:
         """The result of `outputs` to each photo's answer, with its `top_k` most likely landmarks."""

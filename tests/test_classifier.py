@@ -2,7 +2,7 @@ import itertools
 
 import pytest
 import torch
-from helpers.photos import noisy_photo
+from helpers.photos import noisy_photo, with_gps
 from PIL import Image
 
 from landmark_models import LandmarkClassifier, LandmarkError, PhotoError, Prediction, open_photo
@@ -120,3 +120,13 @@ def test_the_serving_transform_is_what_the_config_says():
     assert tensor.dtype == torch.float32
     assert tensor[:, 10, 10].tolist() == pytest.approx([2, 0.0078, -2], abs=1e-3)
     assert required_side(cfg) == 40
+
+
+def test_an_answer_has_the_photos_own_position(classifier, tmp_path):
+    file = with_gps(tmp_path / "a.jpg")
+    position = (pytest.approx(27.175), pytest.approx(78.0421, abs=1e-4))
+    assert classifier.predict(file).position == position
+    answers = list(classifier.predict_many([file, tmp_path / "none.jpg", Image.new("RGB", (64, 48))]))
+    assert answers[0].position == position
+    assert isinstance(answers[1], PhotoError)
+    assert answers[2].position is None

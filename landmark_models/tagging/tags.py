@@ -1,6 +1,6 @@
 """Turn predictions into what a person or an archive keeps: hashtags, alt text, JSON, a CSV row, an XMP sidecar.
 
-tags = Tags.of(classifier.predict("taj.jpg"), photo_position("taj.jpg"))
+tags = Tags.of(classifier.predict("taj.jpg"))
 tags.hashtags  # ['#TajMahal', '#Agra', '#UttarPradesh', '#India']
 """
 
@@ -63,14 +63,14 @@ class Tags:
     def of(
         cls, answer: Answer, photo_position: tuple[float, float] | None = None, min_confidence: float = 0.0
     ) -> "Tags":
-        """The tags for an answer and the photo's own latitude and longitude, if it has them.
+        """The tags for an answer and the photo's own latitude and longitude: those of the answer, or others.
 
         Raises:
             ValueError: there are no predictions.
         """
         if not answer:
             raise ValueError("There are no predictions to make tags of.")
-        return cls(tuple(answer), photo_position, answer.known, answer.verdict, min_confidence)
+        return cls(tuple(answer), photo_position or answer.position, answer.known, answer.verdict, min_confidence)
 
     @property
     def best(self) -> Prediction:
