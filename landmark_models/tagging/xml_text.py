@@ -92,7 +92,10 @@ class XmlText:
         return self._places[element].prefixes
 
     def append(self, parent: Element, lines: list[str]) -> None:
-        """Insert lines behind the last child of an element, indented as that one is, or on its line if it isn't."""
+        """Insert lines behind the last child of an element, indented as that one is, or on its line if it isn't.
+
+        Call it once for each element: what is added isn't there to append to yet.
+        """
         place = self._places[parent]
         if len(parent):
             last = self._places[parent[-1]]

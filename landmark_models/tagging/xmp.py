@@ -143,6 +143,15 @@ class _Packet:
                 self.xml.remove(value)
         return False
 
+    def _extendable(self, name: str) -> tuple[Element | None, Element | str | None, Element | None]:
+        """A property's description, its value and the array in it; an array that is empty is removed."""
+        owner, value = next(self._find(name), (None, None))
+        array = _array_in(value)
+        if isinstance(value, Element) and array is not None and not len(array):
+            self.xml.remove(value)
+            return None, None, None
+        return owner, value, array
+
     def add_property(self, name: str, lines: list[str], leaves: Sequence[str]) -> None:
         """Add a property that isn't there, with XML that has these texts in it."""
         self.properties[name] = lines
@@ -153,8 +162,7 @@ class _Packet:
 
         What the array has at the end of a hierarchy, whose levels the `separator` parts, isn't added.
         """
-        owner, value = next(self._find(name), (None, None))
-        array = _array_in(value)
+        owner, value, array = self._extendable(name)
         if array is not None:
             own = [item.text or "" for item in array]
         elif isinstance(value, Element) and not _is_plain(value):
@@ -167,8 +175,9 @@ class _Packet:
             return
         self.added += [f"{name}={_form([text])}" for text in new]
         if array is not None:
-            for text in new:
-                self.xml.append(array, bound(element_lines("rdf:li", [escaped(text)]), self.xml.prefixes(array)))
+            prefixes = self.xml.prefixes(array)
+            items = [bound(element_lines("rdf:li", [escaped(text)]), prefixes) for text in new]
+            self.xml.append(array, [line for lines in items for line in lines])
         elif isinstance(value, Element):
             lines = bound(array_lines("Bag", [*own, *new]), self.xml.prefixes(value))
             self.xml.replace_content(value, "".join(line.strip() for line in lines))
@@ -180,8 +189,7 @@ class _Packet:
     def add_location(self, landmark: Landmark) -> None:
         """Add the landmark as a location shown, unless there is one of its name."""
         name = "Iptc4xmpExt:LocationShown"
-        _, value = next(self._find(name), (None, None))
-        array = _array_in(value)
+        _, value, array = self._extendable(name)
         if value is not None and array is None:
             return  # a structure, which isn't ours to reshape
         if array is not None and landmark.name in _texts_of(array, qualified("Iptc4xmpExt:LocationName")):

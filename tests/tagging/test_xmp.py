@@ -16,6 +16,7 @@ from landmark_models import Prediction
 from landmark_models.errors import LandmarkError
 from landmark_models.tagging.gazetteer import find
 from landmark_models.tagging.xmp import sidecar, without_ours
+from landmark_models.tagging.xmp_lines import qualified
 
 TAJ = tags_of([Prediction("Taj Mahal", 0.97)])
 
@@ -252,6 +253,19 @@ def test_an_empty_description_is_filled(empty):
     assert merged.count("dc:description>") == 2
     assert "Photo of Taj Mahal, tomb in" in merged
     assert not empty or empty not in merged
+
+
+@pytest.mark.parametrize("array", ["<rdf:Bag/>", "<rdf:Bag></rdf:Bag>", "\n <rdf:Bag>\n <!-- none -->\n </rdf:Bag>\n"])
+@pytest.mark.parametrize("name", ["dc:subject", "lr:hierarchicalSubject", "Iptc4xmpExt:LocationShown"])
+def test_an_empty_array_is_filled(array, name):
+    bound = f'{DC} {HIERARCHIES} xmlns:Iptc4xmpExt="http://iptc.org/std/Iptc4xmpExt/2008-02-29/"'
+    existing = f'{OPEN}<rdf:Description rdf:about="" {bound}><{name}>{array}</{name}></rdf:Description>{CLOSE}'
+    merged = TAJ.xmp(existing=existing.encode())
+    (found,) = ElementTree.fromstring(merged).iter(qualified(name))
+    assert len(found[0]) == (1 if "Location" in name else 5)
+    again = TAJ.xmp(existing=merged.encode())
+    assert TAJ.xmp(existing=again.encode()) == again
+    assert "<rdf:li" not in without_ours(again.encode()).text
 
 
 HIERARCHIES = 'xmlns:digiKam="http://www.digikam.org/ns/1.0/" xmlns:lr="http://ns.adobe.com/lightroom/1.0/"'
