@@ -5,6 +5,8 @@ accelerate launch -m train.fit train/recipes/default.yaml --data photos/ --outpu
 python -m train.fit train/recipes/default.yaml --data photos/ --output runs/quick --epochs 3
 """
 
+from functools import partial
+
 from train import options
 from train.recipe import Recipe
 
@@ -34,10 +36,11 @@ def command(
 
     from landmark_models import models
     from train.engine.training import fit
-    from train.hub.publishing import publish_trained, reserve
+    from train.hub.publishing import check_publishable, publish_trained
+    from train.hub.upload import reserve
 
+    check_publishable(push_to_hub, private, data)
     loaded = models.load(teacher) if teacher else None
-    reserve(push_to_hub, private)
     run = fit(
         read,
         data,
@@ -53,6 +56,7 @@ def command(
         exclude=exclude,
         checkpointing_steps=checkpointing_steps,
         log_with=log_with or (),
+        before_training=partial(reserve, push_to_hub, private=private) if push_to_hub else None,
     )
     publish_trained(run, data, push_to_hub, private, exclude)
 

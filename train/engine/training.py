@@ -1,8 +1,9 @@
 """A training run from start to finish: `fit(Recipe.read("recipe.yaml"), "photos", "runs/first")`."""
 
 import math
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import replace
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -50,10 +51,13 @@ def fit(
     exclude: str | Path | None = None,
     checkpointing_steps: int | None = None,
     log_with: Sequence[str] = (),
+    before_training: Callable[[], object] | None = None,
 ) -> RunFolder:
     """Train and leave a run folder, whose `model/` is the best epoch by validation accuracy.
 
-    `python -m train.fit --help` explains the arguments, which are its options; `teacher` is a MODEL, loaded. At the end
+    `python -m train.fit --help` explains the arguments, which are its options; `teacher` is a MODEL, loaded, and
+    `before_training` is called by the main process once everything has been checked, before the run's folder is
+    created. At the end
     the scores are calibrated and the rejection rule is chosen: see `train.measure.calibration`. If only a linear head
     is trained, the features are computed once: see `train.engine.linear_probe`. A resumed run ends as it would have
     without the interruption; where there is nothing to resume, `resume` starts one.
@@ -80,13 +84,14 @@ def fit(
         guide = Teacher(teacher, recipe, photos.labels) if teacher else None
         prepared = prepare(recipe, photos, run, accelerator, weights, guide, feature_cache, strict)
         _report(prepared, exclude)
+        begin = partial(_begin, prepared, before_training)
         try:
             if prepared.origin["method"] == CACHED_FEATURES:
-                _begin(prepared)
+                begin()
                 start_trackers(accelerator, recipe, run, 0)
                 train_head(prepared)
             else:
-                _train_by_epochs(prepared, checkpointing_steps)
+                _train_by_epochs(prepared, checkpointing_steps, begin)
         except BaseException:
             if run.begun:  # or its folder would stand in the way of the mended command
                 run.discard_unless_resumable()
@@ -172,16 +177,21 @@ def _refuse_single_photos(recipe: Recipe, network: nn.Module, processes: int) ->
         )
 
 
-def _begin(prepared: Prepared) -> None:
-    """Create the run's folder. This comes late, so that a mistake found earlier leaves no folder behind."""
+def _begin(prepared: Prepared, before: Callable[[], object] | None) -> None:
+    """Call `before`, then create the run's folder.
+
+    This comes late, so that a mistake found earlier leaves neither a folder nor what `before` creates.
+    """
     run, accelerator = prepared.run, prepared.accelerator
     if accelerator.is_main_process and not run.begun:
+        if before:
+            before()
         with run.writing():
             run.begin(prepared.recipe, prepared.origin, prepared.photos.as_split(), environment(accelerator))
     accelerator.wait_for_everyone()
 
 
-def _train_by_epochs(prepared: Prepared, checkpointing_steps: int | None) -> None:
+def _train_by_epochs(prepared: Prepared, checkpointing_steps: int | None, begin: Callable[[], None]) -> None:
     recipe, run, accelerator = prepared.recipe, prepared.run, prepared.accelerator
     checkpoints = Checkpoints(run.checkpoints, accelerator)
     updates_per_epoch = math.ceil(len(prepared.photos.train) / recipe.batch_size)
@@ -191,7 +201,7 @@ def _train_by_epochs(prepared: Prepared, checkpointing_steps: int | None) -> Non
         accelerator.free_memory()
         train_loader, val_loader = accelerator.prepare(*prepared.loaders(micro_batch))
         checkpoints.engine = engine = Engine(prepared, updates_per_epoch)
-        _begin(prepared)
+        begin()
         if checkpoint := checkpoints.load_latest():
             accelerator.print(f"Resuming from {checkpoint}.")
         if accelerator.is_main_process:

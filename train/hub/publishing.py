@@ -78,10 +78,15 @@ def publish(
         publish_space(space, model=model, private=private)
 
 
-def reserve(repo_id: str | None, private: bool) -> None:
-    """Check before hours of training that the run can be published at the end, in the first process only."""
+def check_publishable(repo_id: str | None, private: bool, data: Path) -> None:
+    """Check what would keep a run from being published at its end; nothing is created yet. In the first process only.
+
+    Raises:
+        LandmarkError: the Hub refuses or can't be reached, or DATA has a test split that can't be used.
+    """
     if repo_id and _is_first_process():
-        upload.reserve(repo_id, private=private)
+        find_photos(data, "test")
+        upload.check(repo_id, private=private)
 
 
 def publish_trained(run: RunFolder, data: Path, repo_id: str | None, private: bool, exclude: Path | None) -> None:

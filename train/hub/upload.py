@@ -77,24 +77,41 @@ def publish(
     return Published(url, commit.oid, commit.oid != before)
 
 
+def check(repo_id: str, *, private: bool = False) -> None:
+    """Check, without creating it, that a model repository can be written if it is there, and that someone is logged in.
+
+    Raises:
+        LandmarkError: as `reserve`.
+    """
+    _open(repo_id, private, None, create=False)
+
+
 def reserve(repo_id: str, *, private: bool = False, space_hardware: str | None = None) -> str:
     """Create a repository on the Hub if it is missing, check that it can be written, and return its newest commit.
 
     Raises:
         LandmarkError: the Hub refuses or can't be reached, or the repository is public despite `private`.
     """
+    return _open(repo_id, private, space_hardware, create=True)
+
+
+def _open(repo_id: str, private: bool, space_hardware: str | None, create: bool) -> str:
+    """The newest commit of a repository that can be written; "" where it is missing and not to be created."""
     if repo_id.count("/") != 1:
         raise LandmarkError(f"{repo_id!r} isn't the name of a repository: use owner/name.")
     api, kind = HfApi(), "space" if space_hardware else "model"
     describe = partial(api.repo_info, repo_id, repo_type=kind, timeout=_TIMEOUT)
-    create = partial(api.create_repo, repo_id, repo_type=kind, private=private or None, exist_ok=True)
+    create_repo = partial(api.create_repo, repo_id, repo_type=kind, private=private or None, exist_ok=True)
     if space_hardware:
-        create = partial(create, space_sdk="gradio", space_hardware=space_hardware)
+        create_repo = partial(create_repo, space_sdk="gradio", space_hardware=space_hardware)
     try:
         try:
             info = with_retries(describe)
         except RepositoryNotFoundError:  # not tried first: a free account may update a Space that it can't create
-            with_retries(create)
+            if not create:
+                with_retries(api.whoami)
+                return ""
+            with_retries(create_repo)
             info = with_retries(describe)
         with_retries(partial(api.auth_check, repo_id, repo_type=kind, write=True))
     except Exception as error:
