@@ -159,6 +159,14 @@ def test_the_rule_holds_with_negatives_of_one_kind_and_among_equal_scores(kind):
     assert found["others"][kind] == {"n": 40, "named": 0}
 
 
+@pytest.mark.parametrize("count", [2, 8, 20, 100])
+def test_the_share_of_few_photos_that_the_rule_names_is_counted(count):
+    scores = torch.arange(count) / count
+    rule, found = choose_rule({"max_logit": scores}, torch.ones(count, dtype=torch.bool))
+    assert found["true_accepts"] == pytest.approx(float((scores >= rule.threshold).float().mean()))
+    assert round(count * found["true_accepts"], 4) % 1 == 0
+
+
 @pytest.mark.parametrize("score", ["max_logit", "whitened_cosine"])
 def test_without_others_it_keeps_nineteen_landmarks_of_twenty(score):
     logits, targets = sample()

@@ -77,7 +77,8 @@ def choose_rule(
     """
     if negatives is None or near is None:
         name = "whitened_cosine" if "whitened_cosine" in scores else "max_logit"
-        return KnownRule(name, float(scores[name].quantile(1 - _TRUE_ACCEPTS))), {"true_accepts": _TRUE_ACCEPTS}
+        threshold = float(scores[name].quantile(1 - _TRUE_ACCEPTS))
+        return KnownRule(name, threshold), {"true_accepts": float((scores[name] >= threshold).float().mean())}
     ranked: dict[str, Any] = {}
     for name, score in sorted(scores.items(), key=lambda item: item[0] != "whitened_cosine"):  # it wins a tie
         others = negatives[name]
