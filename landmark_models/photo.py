@@ -15,6 +15,7 @@ from PIL import ExifTags, Image
 from PIL.JpegImagePlugin import JpegImageFile
 
 from landmark_models.errors import PhotoError, reason
+from landmark_models.imaging import png
 from landmark_models.imaging.containers import MAX_ASPECT, MAX_PIXELS, check_size, open_container
 from landmark_models.imaging.kinds import unsupported_kind
 from landmark_models.imaging.mending import DamagedError, Decoded, decode_or_mend
@@ -199,13 +200,18 @@ def _decode(data: bytes, name: str, min_side: int | None, turn: contextlib.ExitS
         image.decodermaxblock = len(data)  # an arithmetic decoder can't wait for the next block
     if math.prod(image.size) > _LARGE:
         turn.enter_context(_large_photos)
-    return _load(image, name, size, reduction)
+    again = open_container(data, name) if png.has_transparent_color_of_16_bits(image) else None
+    return _load(image, name, size, reduction, again)
 
 
-def _load(image: Image.Image, name: str, size: tuple[int, int], reduction: int) -> Decoded:
+def _load(
+    image: Image.Image, name: str, size: tuple[int, int], reduction: int, again: Image.Image | None = None
+) -> Decoded:
     tiles = getattr(image, "tile", None)
     mode = tiles[0][3] if tiles else ""
     try:
+        if again:
+            png.make_transparent(image, again)
         image.load()
     except Exception as error:
         raise DamagedError(f"{name} is damaged and can't be decoded ({error}); send another copy.") from None

@@ -22,6 +22,7 @@ _MAX_SCANS, _MAX_SCANNED = 200, 2_500_000_000  # of a JPEG, and the pixels of al
 _FORMATS = ("JPEG", "PNG", "WEBP", "GIF", "TIFF", "BMP", "AVIF", "HEIF")  # never EPS, PDF and the like
 _MAX_PAGES = 8  # of a TIFF, that are looked at for one at full size
 _TAG_SUBFILE_TYPE, _REDUCED = 254, 1
+_TAG_BITS, _PLANES = 258, tuple("RGBACMYK")
 
 _Format = tuple[str, Callable[[bytes], bool | str], Callable[[IO[bytes], str], Image.Image]]
 
@@ -55,7 +56,7 @@ def open_container(data: bytes, name: str) -> Image.Image:
         try:
             if accept(data[:32]) is True:
                 image = factory(io.BytesIO(data), "")
-                return _full_size_page(image) if kind == "TIFF" else image
+                return _whole_samples(_full_size_page(image)) if kind == "TIFF" else image
         except Exception:  # each of Pillow's plug-ins raises its own errors on a malformed header
             continue
     raise DamagedError(
@@ -76,6 +77,19 @@ def _full_size_page(image: Image.Image) -> Image.Image:
     except Exception:  # no more pages, or a damaged one
         pass
     image.seek(0)
+    return image
+
+
+def _whole_samples(image: Image.Image) -> Image.Image:
+    """A TIFF whose uncompressed planes of 16 bits are decoded as such; Pillow takes them for planes of 8."""
+    if isinstance(image, TiffImagePlugin.TiffImageFile) and image.tag_v2.get(_TAG_BITS, (8,))[0] == 16:
+        order = "L" if image.tag_v2.prefix == b"II" else "B"
+        image.tile = [
+            tile._replace(args=(f"{tile.args[0]};16{order}", *tile.args[1:]))
+            if tile.codec_name == "raw" and isinstance(tile.args, tuple) and tile.args[0] in _PLANES
+            else tile
+            for tile in image.tile
+        ]
     return image
 
 

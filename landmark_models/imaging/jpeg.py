@@ -7,6 +7,7 @@ from typing import NamedTuple
 _MARKER = re.compile(rb"\xff([\xc0-\xcf\xd8-\xfe])")
 _FRAMES = frozenset(range(0xC0, 0xD0)) - {0xC4, 0xC8, 0xCC}
 _SCAN, _END = 0xDA, 0xD9
+_KEPT = ((b"Exif\0", 0), (b"ICC_PROFILE\0", 0), (b"Adobe", 16), (b"JFIF\0", 18))  # and their least lengths, bytes
 _WITHOUT_LENGTH = (0xD8, _END)
 
 
@@ -78,7 +79,7 @@ def without_extras(data: bytes) -> bytes:
         length = struct.unpack(">H", data[position + 2 : position + 4])[0]
         marker, segment = data[position + 1], data[position : position + 2 + length]
         is_extra = 0xE0 <= marker <= 0xEF or marker == 0xFE
-        if not is_extra or segment[4:].startswith((b"Exif\0", b"ICC_PROFILE\0", b"Adobe", b"JFIF\0")):
+        if not is_extra or any(segment.startswith(mark, 4) and len(segment) >= least for mark, least in _KEPT):
             kept += segment
         position += 2 + length
     return bytes(kept) + data[position:]

@@ -37,8 +37,8 @@ def unsupported_kind(data: bytes, name: str) -> str | None:
             return f"{name} is {kind}, which isn't supported; save it as JPEG."
     if data.startswith(b"\xff\xd8\xff") and (jpeg := _jpeg_kind(data)):
         return f"{name} is a JPEG {jpeg}, which isn't supported; save it as a common JPEG."
-    if data.startswith((b"II*\0", b"MM\0*", b"II+\0", b"MM\0+")) and (tiff := _tiff_kind(data)):
-        return f"{name} is damaged, or a kind of TIFF that isn't supported: {tiff}. Save it as JPEG."
+    if data.startswith((b"II*\0", b"MM\0*", b"II+\0", b"MM\0+")):
+        return f"{name} is damaged, or a kind of TIFF that isn't supported: {_tiff_kind(data)}. Save it as JPEG."
     return None
 
 
@@ -56,15 +56,15 @@ def _jpeg_kind(data: bytes) -> str | None:
     return None if len(frame.components) in (1, 3, 4) else f"of {len(frame.components)} components"
 
 
-def _tiff_kind(data: bytes) -> str | None:
+def _tiff_kind(data: bytes) -> str:
     """The samples and compression of the first page of a TIFF."""
     try:
         tags = TiffImagePlugin.ImageFileDirectory_v2(data[: 16 if 43 in data[2:4] else 8])  # 43: 64-bit offsets
         file = io.BytesIO(data)
         file.seek(tags.next)
         tags.load(file)
-    except Exception:  # no header that could be told from
-        return None
+    except Exception:
+        return "its header can't be read"
 
     def value(tag: int, default: Any) -> Any:
         found = tags.get(tag, default)

@@ -11,7 +11,7 @@ from PIL import Image
 _SAMPLE = 1_000_000  # pixels that the range of values is estimated from, at most
 _TAG_BITS, _TAG_PHOTOMETRIC, _TAG_SAMPLE_FORMAT = 258, 262, 339
 _TAGS_MIN, _TAGS_MAX = (340, 280), (341, 281)  # of samples of any type, of integers
-_WHITE_IS_ZERO, _UNSIGNED = 0, 1
+_WHITE_IS_ZERO, _UNSIGNED, _SIGNED = 0, 1, 2
 
 
 @dataclass(frozen=True)
@@ -20,7 +20,7 @@ class Levels:
 
     black: float
     white: float
-    unsigned: bool = False  # 32 bits, which Pillow reads as signed
+    kind: type[np.generic] | None = None  # of the values, where Pillow takes their bits for another one's
 
     @classmethod
     def of(cls, image: Image.Image, raw_mode: str) -> "Levels | None":
@@ -29,18 +29,16 @@ class Levels:
         They are what the file states. Where it states nothing, they come from percentiles, never from single pixels.
         """
         tags = getattr(image, "tag_v2", {})
-        if image.mode == "RGB" and raw_mode.startswith("RGB;16") and tags:
+        if image.mode in ("RGB", "RGBA") and ";16" in raw_mode and tags:
             return cls._of_high_bytes(image)
-        if not (image.mode.startswith("I") or image.mode == "F"):
+        kind = _misread_type(image.mode, tags)
+        if not (image.mode.startswith("I") or image.mode == "F" or kind):
             return None
         if image.format == "PNG":
             return cls(0, 65535)
-        unsigned = (
-            image.mode == "I" and _number(tags, _TAG_BITS) == 32 and _number(tags, _TAG_SAMPLE_FORMAT) == _UNSIGNED
-        )
-        levels = cls(*_range(_sample(image, unsigned), tags, image.mode == "F"), unsigned)
-        inverted = tags.get(_TAG_PHOTOMETRIC) == _WHITE_IS_ZERO
-        return cls(levels.white, levels.black, unsigned) if inverted else levels
+        levels = cls(*_range(_sample(image, kind), tags, image.mode == "F"), kind)
+        inverted = image.mode != "L" and tags.get(_TAG_PHOTOMETRIC) == _WHITE_IS_ZERO
+        return cls(levels.white, levels.black, kind) if inverted else levels
 
     @classmethod
     def _of_high_bytes(cls, image: Image.Image) -> "Levels | None":
@@ -50,8 +48,8 @@ class Levels:
         return cls(0, white) if high > 0 and white < 255 else None
 
     def apply(self, strip: Image.Image, transparent: Any = None) -> Image.Image:
-        """A strip of the image in 8 bits: RGB, L, or LA if some of its values are `transparent`. NaN becomes black."""
-        values = _values(strip, self.unsigned)
+        """A strip of the image in 8 bits: RGB, RGBA, L, or LA if some values are `transparent`. NaN becomes black."""
+        values = _values(strip, self.kind)
         with np.errstate(invalid="ignore", over="ignore"):
             shares = (values.astype(np.float32) - self.black) / ((self.white - self.black) or 1)
         eight_bits = (np.nan_to_num(shares, nan=0.0, posinf=1.0, neginf=0.0).clip(0, 1) * 255 + 0.5).astype(np.uint8)
@@ -61,15 +59,23 @@ class Levels:
         return result
 
 
-def _values(image: Image.Image, unsigned: bool) -> NDArray[Any]:
+def _misread_type(mode: str, tags: Any) -> type[np.generic] | None:
+    """The type of a TIFF's samples, where Pillow takes unsigned ones for signed ones or the other way round."""
+    bits, sample_format = _number(tags, _TAG_BITS), _number(tags, _TAG_SAMPLE_FORMAT)
+    if mode == "I" and bits == 32 and sample_format in (None, _UNSIGNED):
+        return np.uint32
+    return np.int8 if mode == "L" and bits == 8 and sample_format == _SIGNED else None
+
+
+def _values(image: Image.Image, kind: type[np.generic] | None) -> NDArray[Any]:
     values = np.asarray(image)
-    return values.view(np.uint32) if unsigned else values
+    return values.view(kind) if kind else values
 
 
-def _sample(image: Image.Image, unsigned: bool) -> NDArray[Any]:
+def _sample(image: Image.Image, kind: type[np.generic] | None) -> NDArray[Any]:
     """Evenly spaced pixels of the image, those of whole rows; only finite ones."""
     step = math.ceil(math.prod(image.size) / _SAMPLE)
-    rows = [_values(image.crop((0, y, image.width, y + 1)), unsigned) for y in range(0, image.height, step)]
+    rows = [_values(image.crop((0, y, image.width, y + 1)), kind) for y in range(0, image.height, step)]
     values = np.concatenate(rows, axis=None)
     return values[np.isfinite(values)]
 
@@ -84,8 +90,9 @@ def _range(sample: NDArray[Any], tags: Any, is_float: bool) -> tuple[float, floa
         return stated
     if low < 0:
         return low, high
-    bits = _number(tags, _TAG_BITS)
-    if bits and bits < 16 and not is_float:
+    bits = _number(tags, _TAG_BITS) or 0
+    bits -= _number(tags, _TAG_SAMPLE_FORMAT) == _SIGNED  # the sign's
+    if 0 < bits < 15 and not is_float:
         return 0, 2**bits - 1
     if is_float and (positive := sample[sample > 0]).size:
         typical = _percentile(positive, 75)
@@ -97,7 +104,8 @@ def _range(sample: NDArray[Any], tags: Any, is_float: bool) -> tuple[float, floa
             return 0, 255
     if high > 65535:
         return 0, high
-    return 0, 2 ** max(8, 2 * math.ceil(math.log2(high + 1) / 2)) - 1  # 8, 10, 12, 14 or 16 bits
+    used = max(8, 2 * math.ceil(math.log2(high + 1) / 2))  # 8, 10, 12, 14 or 16 bits
+    return 0, 2 ** min(used, bits or used) - 1
 
 
 def _stated(tags: Any, high: float) -> tuple[float, float] | None:

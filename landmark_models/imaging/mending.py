@@ -8,10 +8,11 @@ import numpy as np
 from PIL import Image
 
 from landmark_models.errors import PhotoError
-from landmark_models.imaging import jpeg, png
+from landmark_models.imaging import jpeg, png, webp
 
 _FEW_ROWS = 8  # that may be missing at the end, of a file of any size
 _FEW = 0.01  # of the rows
+_JUNK = b"\0\t\n\r \xef\xbb\xbf"  # that scripts and servers write before a file, the last three as a byte order mark
 
 
 class DamagedError(PhotoError):
@@ -39,8 +40,10 @@ def decode_or_mend(data: bytes, decode: Decode) -> Decoded:
     try:
         return decode(data)
     except DamagedError:
-        mend = next((mend for start, mend in _MENDERS if data.startswith(start)), None)
         with contextlib.suppress(Exception):  # what is wrong with the file as it came is the better message
+            if len(photo := data.lstrip(_JUNK)) < len(data):
+                return decode_or_mend(photo, decode)
+            mend = next((mend for start, mend in _MENDERS if data.startswith(start)), None)
             if mend and (decoded := mend(data, decode)):
                 return decoded
         raise
@@ -52,6 +55,10 @@ def _png(data: bytes, decode: Decode) -> Decoded:
     if profile:
         decoded.image.info["icc_profile"] = profile
     return decoded
+
+
+def _webp(data: bytes, decode: Decode) -> Decoded:
+    return decode(webp.without_extras(data))
 
 
 def _jpeg(data: bytes, decode: Decode) -> Decoded | None:
@@ -87,6 +94,7 @@ def _uncompressed(data: bytes, decode: Decode) -> Decoded:
 _MENDERS = (
     (b"\xff\xd8\xff", _jpeg),
     (b"\x89PNG", _png),
+    (b"RIFF", _webp),
     (b"BM", _uncompressed),
     (b"II*\0", _uncompressed),
     (b"MM\0*", _uncompressed),

@@ -1,13 +1,18 @@
-"""A PNG file without the chunks that Pillow refuses it for, although its pixels are whole."""
+"""What Pillow leaves out of PNG: pixels of a file with damaged chunks, and one transparent colour of 16 bits."""
 
 import struct
 import zlib
 from collections.abc import Iterator
 
+import numpy as np
+from numpy.typing import NDArray
+from PIL import Image, ImageFile
+
 _SIGNATURE = b"\x89PNG\r\n\x1a\n"
 _PIXELS = (b"IHDR", b"PLTE", b"IDAT")
 _EXTRAS = (b"tRNS", b"eXIf")
 _LARGEST_PROFILE = 8 * 2**20  # bytes
+_STRIP = 256  # rows that are compared at a time
 
 
 def _chunks(data: bytes) -> Iterator[tuple[bytes, bytes, int]]:
@@ -47,3 +52,38 @@ def _profile(content: bytes) -> bytes | None:
     except zlib.error:
         return None
     return profile or None
+
+
+def has_transparent_color_of_16_bits(image: Image.Image) -> bool:
+    """Whether an opened image, not decoded yet, is a PNG that needs `make_transparent`."""
+    return (
+        image.format == "PNG"
+        and "transparency" in image.info
+        and any(tile.args == "RGB;16B" for tile in getattr(image, "tile", ()))
+    )
+
+
+def make_transparent(image: Image.Image, again: Image.Image) -> None:
+    """Decode an image with a transparent colour of 16 bits, and give it an alpha channel.
+
+    Pillow keeps the upper eight bits, in which other colours look like the transparent one.
+
+    Args:
+        image: the opened image of mode RGB, of 16 bits, not decoded yet.
+        again: the same file, opened a second time; it is closed.
+    """
+    assert isinstance(again, ImageFile.ImageFile)
+    color = np.array(image.info.pop("transparency"))
+    again.tile = [tile._replace(args="RGB;16L") for tile in again.tile]  # the lower eight bits
+    clear = _where(again, color & 255)
+    again.close()
+    clear &= _where(image, color >> 8)
+    image.putalpha(Image.fromarray(np.where(clear, 0, 255).astype(np.uint8)))
+
+
+def _where(image: Image.Image, color: NDArray[np.int_]) -> NDArray[np.bool_]:
+    """Which pixels have this colour, in strips: as integers, the comparison would need several times the memory."""
+    strips = (
+        image.crop((0, top, image.width, min(top + _STRIP, image.height))) for top in range(0, image.height, _STRIP)
+    )
+    return np.concatenate([(np.asarray(strip) == color.astype(np.uint8)).all(axis=2) for strip in strips])

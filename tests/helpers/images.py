@@ -45,27 +45,51 @@ def png(values: np.ndarray, bits: int, color: int, *extras: bytes) -> bytes:
     return b"\x89PNG\r\n\x1a\n" + header + b"".join(extras) + pixels + png_chunk(b"IEND", b"")
 
 
-def tiff(values: np.ndarray, tags: dict[int, tuple[int, float]] | None = None, compression: int = 1) -> bytes:
-    """A TIFF of `(height, width)` or `(height, width, channels)` values of any dtype, in one strip.
+def tiff(
+    values: np.ndarray,
+    tags: dict[int, tuple[int, float] | None] | None = None,
+    compression: int = 1,
+    order: str = "<",
+    planes: bool = False,
+) -> bytes:
+    """A TIFF of `(height, width)` or `(height, width, channels)` values of any dtype, in one strip or one a plane.
 
-    `tags` are further ones: a type (3 for SHORT, 11 for FLOAT) and a value. Zero is black unless they say otherwise.
+    `tags` are further ones: a type (3 for SHORT, 11 for FLOAT) and a value; None leaves one out. Zero is black unless
+    they say otherwise. `order` is "<" for little-endian and ">" for big-endian.
     """
     height, width = values.shape[:2]
     channels = values.shape[2] if values.ndim == 3 else 1
     kind = {"u": 1, "i": 2, "f": 3}[values.dtype.kind]
-    content = values.astype(values.dtype.newbyteorder("<")).tobytes()
-    fields: dict[int, tuple[int, float]] = {
-        256: (4, width), 257: (4, height), 258: (3, values.dtype.itemsize * 8), 259: (3, compression),
-        262: (3, 2 if channels == 3 else 1), 273: (4, 0), 277: (3, channels), 278: (4, height), 279: (4, len(content)),
-        339: (3, kind), **(tags or {}),
+    stored = np.moveaxis(values.reshape(height, width, channels), 2, 0) if planes else values
+    content = stored.astype(values.dtype.newbyteorder(order)).tobytes()
+    strips = channels if planes else 1
+    fields: dict[int, tuple[int, list[float]]] = {
+        256: (4, [width]), 257: (4, [height]), 258: (3, [values.dtype.itemsize * 8] * channels),
+        259: (3, [compression]), 262: (3, [2 if channels > 2 else 1]), 273: (4, [0] * strips), 277: (3, [channels]),
+        278: (4, [height]), 279: (4, [len(content) // strips] * strips), 284: (3, [1 + planes]),
+        339: (3, [kind] * channels),
     }  # fmt: skip
-    start = 8 + 2 + 12 * len(fields) + 4
-    fields[273] = (4, start + 4 * channels)
-    directory = struct.pack("<H", len(fields))
-    for tag, (type_, value) in sorted(fields.items()):
-        if tag in (258, 339) and channels > 1:  # one for each channel, behind the directory; all are the same
-            directory += struct.pack("<HHII", tag, 3, channels, start if tag == 258 else start + 2 * channels)
+    if channels == 4:
+        fields[338] = (3, [2])  # the fourth is an alpha channel that colours aren't multiplied by
+    for tag, field in (tags or {}).items():
+        if field is None:
+            del fields[tag]
         else:
-            directory += struct.pack("<HHI", tag, type_, 1) + struct.pack("<f" if type_ == 11 else "<I", value)
-    each = struct.pack("<H", values.dtype.itemsize * 8) * channels + struct.pack("<H", kind) * channels
-    return b"II*\0" + struct.pack("<I", 8) + directory + bytes(4) + each + content
+            fields[tag] = (field[0], [field[1]])
+
+    def written(start: int) -> bytes:
+        directory, behind = struct.pack(order + "H", len(fields)), b""
+        for tag, (type_, numbers) in sorted(fields.items()):
+            packed = b"".join(struct.pack(order + {3: "H", 4: "I", 11: "f"}[type_], number) for number in numbers)
+            directory += struct.pack(order + "HHI", tag, type_, len(numbers))
+            if len(packed) > 4:
+                directory += struct.pack(order + "I", start + 2 + 12 * len(fields) + 4 + len(behind))
+                behind += packed
+            else:
+                directory += packed.ljust(4, b"\0")
+        return directory + bytes(4) + behind
+
+    pixels = 8 + len(written(8))
+    fields[273] = (4, [pixels + index * (len(content) // strips) for index in range(strips)])
+    mark = b"II*\0" if order == "<" else b"MM\0*"
+    return mark + struct.pack(order + "I", 8) + written(8) + content

@@ -42,6 +42,7 @@ FLOATS = np.zeros((16, 16, 3), np.float32)
         (tiff(np.zeros((8, 8, 3), np.uint8), compression=34712), "kind of TIFF .* compression method 34712"),
         (tiff(np.zeros((8, 8, 3), np.uint8), compression=50001), "TIFF that isn't supported: .* compression webp"),
         (tiff(np.zeros((8, 8, 3), np.uint8), compression=999), "TIFF that isn't supported: .* compression method 999"),
+        (b"MM\0+\0\x08\0\0" + bytes(60), "kind of TIFF that isn't supported: its header can't be read"),
         (b"\xff\x0a" + bytes(40), "JPEG XL image, which isn't supported"),
         (b"\0\0\0\x0cJXL \r\n\x87\n" + bytes(40), "JPEG XL image, which isn't supported"),
         (b"\0\0\0\x0cjP  \r\n\x87\n" + bytes(40), "JPEG 2000 image, which isn't supported"),

@@ -71,6 +71,28 @@ def test_unsigned_32_bits_do_not_wrap_around():
     values = (VALUES * (2**32 - 1)).astype(np.uint32)
     assert mean(tiff(values)) == pytest.approx(EXPECTED, abs=6)
 
+    unstated = tiff(values, {339: None})  # the standard's default is unsigned
+    assert mean(unstated) == pytest.approx(EXPECTED, abs=6)
+
+
+@pytest.mark.parametrize("order", ["<", ">"])
+@pytest.mark.parametrize(
+    "values", [(VALUES * 255 - 128).astype(np.int8), (VALUES * 127).astype(np.int8), (VALUES * 32767).astype(np.int16)]
+)
+def test_signed_integers_have_their_own_range(values, order):
+    assert mean(tiff(values, order=order)) == pytest.approx(EXPECTED, abs=6)
+
+
+@pytest.mark.parametrize("order", ["<", ">"])
+@pytest.mark.parametrize("planes", [False, True])
+@pytest.mark.parametrize("channels", [3, 4])
+@pytest.mark.parametrize("white", [255, 4095, 65535])
+def test_colours_of_any_depth_order_and_layout_are_the_same_picture(order, planes, channels, white):
+    colors = np.stack([VALUES, VALUES**2, 1 - VALUES, np.ones_like(VALUES)], axis=2)[..., :channels]
+    photo = tiff((colors * white).round().astype(np.uint8 if white == 255 else np.uint16), order=order, planes=planes)
+    expected = (colors[..., :3] * 255).mean(axis=(0, 1))
+    assert np.asarray(open_photo(photo)).mean(axis=(0, 1)) == pytest.approx(expected, abs=9)
+
 
 def test_a_tiff_whose_zero_is_white_is_not_a_negative():
     values = ((1 - VALUES) * 65535).astype(np.uint16)

@@ -133,6 +133,58 @@ def test_a_jpeg_is_read_whatever_is_wrong_with_its_metadata(kind):
     assert np.array_equal(np.asarray(open_photo(damaged)), np.asarray(open_photo(whole)))
 
 
+@pytest.mark.parametrize("segment", [b"\xff\xee\0\x07Adobe", b"\xff\xe0\0\x07JFIF\0", b"\xff\xe0\0\x09JFIF\0\1\1"])
+def test_a_jpeg_is_read_although_a_segment_is_too_short(segment):
+    whole = jpeg("baseline")
+    length = 2 + int.from_bytes(whole[4:6], "big")
+    for damaged in (whole[:2] + segment + whole[2:], whole[:2] + segment + whole[2 + length :]):
+        assert np.array_equal(np.asarray(open_photo(damaged)), np.asarray(open_photo(whole)))
+
+
+@pytest.mark.parametrize("junk", [b"\n", b"\r\n\r\n", b"\xef\xbb\xbf", b"\0" * 16, b"  \t"])
+@pytest.mark.parametrize("format", ["JPEG", "PNG", "WEBP", "GIF", "TIFF", "BMP"])
+def test_blanks_before_a_photo_do_not_count(format, junk):
+    exif = Image.Exif()
+    exif[0x0112] = 6
+    data = encoded(PICTURE, format, exif=exif) if format not in ("GIF", "BMP") else encoded(PICTURE, format)
+    assert np.array_equal(np.asarray(open_photo(junk + data)), np.asarray(open_photo(data)))
+    assert photo_size(junk + data) == photo_size(data)
+
+
+def webp_chunks(data: bytes) -> list[bytes]:
+    chunks, position = [], 12
+    while position < len(data):
+        length = int.from_bytes(data[position + 4 : position + 8], "little")
+        chunks.append(data[position : position + 8 + length + length % 2])
+        position += len(chunks[-1])
+    return chunks
+
+
+@pytest.mark.parametrize("clear", [False, True])
+@pytest.mark.parametrize("lossless", [False, True])
+def test_a_webp_is_read_whatever_is_wrong_beside_its_pixels(clear, lossless):
+    picture = PICTURE.convert("RGBA") if clear else PICTURE
+    if clear:
+        picture.putalpha(128)
+    exif = Image.Exif()
+    exif[0x010E] = "a description that is long enough to be cut"
+    data = encoded(picture, "WEBP", lossless=lossless, exif=exif, icc_profile=profile(PROPHOTO, 1.8))
+    expected = np.asarray(open_photo(data))
+    header, *chunks = webp_chunks(data)
+    assert header[:4] == b"VP8X"
+    for damaged in (
+        data[:-5],  # in the middle of the EXIF
+        data[:4] + (len(data) + 5000).to_bytes(4, "little") + data[8:],
+        data[:4] + (len(data) - 40).to_bytes(4, "little") + data[8:],
+        data[:12] + header + b"".join(chunks) + b"EXIF\xff\xff\xff\x7f",
+        data[:12] + header + b"".join(chunk for chunk in chunks if chunk[:4] != b"EXIF") + b"EX",
+    ):
+        assert np.array_equal(np.asarray(open_photo(damaged)), expected)
+    pixels = sum(len(chunk) for chunk in chunks if chunk[:4] != b"EXIF")
+    with pytest.raises(PhotoError):
+        open_photo(data[: 12 + len(header) + pixels // 2])
+
+
 @pytest.mark.parametrize("format", ["BMP", "TIFF"])
 def test_rows_that_lack_a_few_bytes_are_read_as_far_as_they_go(format):
     data = encoded(PICTURE, format)

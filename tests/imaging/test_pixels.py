@@ -98,9 +98,17 @@ def test_the_transparent_colour_of_a_png():
     values[:, 4:] = (10, 200, 30)
     key = png_chunk(b"tRNS", bytes([0, 10, 0, 200, 0, 30]))
     assert open_photo(png(values, 8, 2, key)).getpixel((6, 2)) == WHITE
-    # Of 16 bits only the upper eight are left, in which 255 other colours look the same: it is shown as it is.
-    key = png_chunk(b"tRNS", bytes([10, 1, 200, 1, 30, 1]))
-    assert open_photo(png(values * 256, 16, 2, key)).getpixel((6, 2)) == (10, 200, 30)
+
+
+def test_the_transparent_colour_of_a_png_of_sixteen_bits_is_only_that_one():
+    values = np.zeros((8, 8, 3), np.uint16)
+    values[:, 4:] = (0x0A01, 0xC801, 0x1E01)
+    values[4:, 4:] = (0x0A01, 0xC801, 0x1E02)
+    data = png(values, 16, 2, png_chunk(b"tRNS", bytes([0x0A, 1, 0xC8, 1, 0x1E, 1])))
+    opened = open_photo(data)
+    assert [opened.getpixel(point) for point in ((1, 1), (6, 1), (6, 6))] == [(0, 0, 0), WHITE, (0x0A, 0xC8, 0x1E)]
+    assert open_photo(data, 2).getpixel((3, 0)) == WHITE
+    assert open_photo(data[:-12]).getpixel((6, 1)) == WHITE  # without its end
 
 
 def test_a_bitmap_with_an_unused_alpha_channel_is_no_white_page():
