@@ -19,9 +19,10 @@ from landmark_models.models.folder import CONFIG_FILE, read_config
 from landmark_models.networks.statistics import FeatureStatistics
 from train.recipe import Recipe
 
-__all__ = ["CACHED_FEATURES", "EPOCHS", "RunFolder", "duration"]
+__all__ = ["CACHED_FEATURES", "EPOCHS", "OWN_PHOTO", "RunFolder", "duration"]
 
 CACHED_FEATURES, EPOCHS = "cached features", "epochs"  # `method` in environment.json and in the model's config
+OWN_PHOTO = "unlabelled, but part of the data itself"  # a reason in `left_out` of split.json
 _ORIGIN = {
     "weights_from": "the source of its initial weights",
     "teacher": "its teacher",
@@ -265,6 +266,8 @@ class RunFolder:
 
 def duration(seconds: float) -> str:
     """A time in words, e.g. "90 s" or "12 min"."""
+    if seconds < 1:
+        return "less than 1 s"
     return f"{seconds:.0f} s" if seconds < 120 else f"{seconds / 60:.0f} min"
 
 

@@ -3,6 +3,7 @@ import re
 
 import pytest
 from helpers.model_folders import describe
+from helpers.photos import noisy_photo
 from helpers.runs import TINY, pretend
 from huggingface_hub import ModelCard
 
@@ -27,14 +28,14 @@ def test_the_card_gives_the_measured_figures(evaluated, tmp_path):
     assert read.data.library_name == "timm"
     assert read.data.base_model == "timm/test_resnet"
     assert "landmark-classification" in read.data.tags
-    top1, _, top5, f1 = read.data.eval_results
+    top1, f1 = read.data.eval_results  # of three classes, the top 3 are all
     assert (top1.metric_type, top1.metric_value) == ("accuracy", test["top1"])
     assert top1.metric_args == {"n": 9, "k": 1, "ci95": test["top1_ci95"]}
     assert (top1.dataset_split, top1.dataset_revision) == ("test", test["digest"])
-    assert top5.metric_value == test["top5"]
     assert f1.metric_value == test["macro_f1"]
     low, high = test["top1_ci95"]
     assert f"| top-1 | {100 * test['top1']:.2f} | {100 * low:.2f} to {100 * high:.2f} |" in text
+    assert "| top-3 |" not in text
     assert "Red Tower, Green Bridge, Blue Lake." in text
     assert 'timm.create_model("hf-hub:alice/net", pretrained=True)' in text
     assert "import landmark_models  #" not in text  # one of timm's own networks
@@ -86,10 +87,10 @@ def test_everything_that_a_run_may_record_is_in_its_card(mine, tmp_path):
     (mine.path / "test" / "confusion.png").touch()
     text = written(mine, mine.path)
     for part in (
-        r" on the answers of a larger network, hf-hub:big/one.",
+        r" on the answers of another network, hf-hub:big/one.",
         r"| Wikimedia\|Commons | 9 | 50.00 | 25.00 to 75.00 |",
         "n = 3).\n\nThe intervals cover",
-        "2 more photos of the test split were left out",
+        "Of the test split, 2 more photos were left out",
         "5.12 % for the network's plain",
         r"**On photos from elsewhere** (my\_photos, n = 9,",
         "accuracy is 50.0 % (95 % interval 25.0 to 75.0 %).",
@@ -144,6 +145,46 @@ def test_the_card_says_how_each_method_trained_and_chose(knobs, said, unsaid, sh
         assert part in " ".join(text.split())
     assert unsaid not in text
     assert "not calibrated**" in text  # 6 validation photos are too few
+
+
+def test_the_card_of_a_trial_on_a_few_photos_says_that_it_is_one(shared_data, tmp_path):
+    run = fit(Recipe.from_values({**TINY, "overfit_batches": 1}), shared_data, tmp_path / "run")
+    text = " ".join(written(run, run.path).split())
+    assert "and validated on the same ones" in text
+    assert "Its accuracy on the 8 photos that it was trained on is" in text
+    assert "validation set" not in text
+    assert "validation photos" not in text
+
+
+def test_the_card_counts_photos_without_labels_apart(evaluated, shared_data, tmp_path, capsys):
+    more = tmp_path / "more"
+    more.mkdir()
+    for seed in range(3):
+        noisy_photo((90, 90, 90), seed).save(more / f"{seed}.png")
+    folders = [more, shared_data / "train"]
+    teacher = models.load(evaluated.path)
+    run = fit(Recipe.from_values(TINY), shared_data, tmp_path / "run", teacher=teacher, unlabelled=folders)
+    assert "21 training (3 of them without labels) and 6 validation photos" in capsys.readouterr().out
+    text = written(run, run.path)
+    assert re.search(r"Trained on 18 photos of \S+ and 3 without labels; 6 more were the validation set", text)
+    assert "left out" not in text  # the data's own photos are trained on with their labels
+
+
+@pytest.mark.parametrize(
+    ("reasons", "sentence"),
+    [
+        ([], ""),
+        (["unlabelled, but part of the data itself"], ""),
+        (["a.jpg is empty (0 bytes)."], "1 photo was left out: 1 unreadable."),
+        (
+            ["listed in x.txt", "a.jpg is empty.", "listed in x.txt", "no training photo of A can be read"],
+            "4 photos were left out: 2 on a list of exclusions, 1 unreadable, 1 of a class without a training photo "
+            "that can be read.",
+        ),
+    ],
+)
+def test_the_card_says_why_photos_were_left_out(reasons, sentence):
+    assert card._left_out(reasons) == sentence
 
 
 @pytest.mark.parametrize(

@@ -30,9 +30,7 @@ from train.data import (
 from train.engine.augment import DRAWS, BatchAugmentation, training_transform
 from train.engine.teacher import Teacher
 from train.recipe import Recipe
-from train.run import RunFolder
-
-OWN_PHOTO = "unlabelled, but part of the data itself"
+from train.run import OWN_PHOTO, RunFolder
 
 
 @dataclass(frozen=True)

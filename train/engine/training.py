@@ -22,7 +22,7 @@ from train.engine.checkpoints import Checkpoints
 from train.engine.linear_probe import is_linear_probe, train_head
 from train.engine.loop import retry_on_oom, run_epochs
 from train.engine.network import build_network, needs_pairs, weights_from
-from train.engine.prepared import OWN_PHOTO, Prepared, TrainingPhotos, find_training_photos
+from train.engine.prepared import Prepared, TrainingPhotos, find_training_photos
 from train.engine.teacher import Teacher
 from train.engine.updates import Engine
 from train.engine.whitened_head import check_head, finish_run
@@ -30,7 +30,7 @@ from train.measure.calibration import calibrate, describe_calibration, photos_el
 from train.measure.predict import predict_logits
 from train.measure.rejection import find_negatives
 from train.recipe import Recipe, RecipeError
-from train.run import CACHED_FEATURES, EPOCHS, RunFolder
+from train.run import CACHED_FEATURES, EPOCHS, OWN_PHOTO, RunFolder
 
 __all__ = ["fit", "prepare"]
 
@@ -110,9 +110,11 @@ def _report(prepared: Prepared, exclude: str | Path | None) -> None:
         accelerator.print(f"{count} training or validation photos are left out because {exclude} lists them.")
     if own := reasons.count(OWN_PHOTO):
         accelerator.print(f"{own} of the unlabelled photos are part of the data itself and are left out.")
+    unlabelled = photos.train.targets.count(len(photos.labels))
+    apart = f" ({unlabelled} of them without labels)" if unlabelled else ""
     accelerator.print(
         f"{prepared.recipe.model}: {parameter_count(prepared.network) / 1e6:.2f} M parameters; {len(photos.train)} "
-        f"training and {len(photos.val)} validation photos of {len(photos.labels)} classes."
+        f"training{apart} and {len(photos.val)} validation photos of {len(photos.labels)} classes."
     )
 
 

@@ -2,7 +2,8 @@
 
 import re
 import shlex
-from collections.abc import Sequence
+from collections import Counter
+from collections.abc import Iterable, Sequence
 from pathlib import Path, PureWindowsPath
 from typing import Any
 
@@ -14,7 +15,7 @@ from landmark_models import models
 from landmark_models.networks.served import parameter_count
 from landmark_models.text import for_markdown
 from train.measure.rejection import score_words
-from train.run import CACHED_FEATURES, RunFolder
+from train.run import CACHED_FEATURES, OWN_PHOTO, RunFolder
 
 _PRECISIONS = {"no": "float32", "bf16": "bfloat16", "fp16": "float16"}
 _TEMPLATES = Path(__file__).with_name("templates")
@@ -44,8 +45,11 @@ def write_card(
         base_model = base_model or origin.removesuffix(" on the Hub")
     command = _command(environment["command"], run.path.resolve().name)
     name = repo_id.split("/")[-1]
+    split = run.split() or {}
+    train = split.get("train", [])
+    unlabelled = sum(Path(path).is_absolute() for path in train)  # the data's own photos are relative to its folder
     content = _template().render(
-        card_data=_metadata(name, test, licence, base_model),
+        card_data=_metadata(name, test, _ranks(model.labels), licence, base_model),
         repo_id=repo_id,
         name=name,
         architecture=architecture,
@@ -53,6 +57,7 @@ def write_card(
         parameters=parameter_count(model.network),
         input_px=model.pretrained_cfg["input_size"][-1],
         labels=model.labels,
+        ranks=_ranks(model.labels),
         origin=origin,
         landmark=landmark,
         test=test,
@@ -61,7 +66,10 @@ def write_card(
         rejection=_rejection(test) if test else [],
         pictures={file.relative_to(folder).as_posix() for file in folder.rglob("*.png")},
         examples=examples,
-        split=run.split() or {},
+        split=split,
+        labelled=len(train) - unlabelled,
+        unlabelled=unlabelled,
+        left_out=_left_out(split.get("left_out", {}).values()),
         selection=_selection(run, landmark),
         probe=landmark.get("method") == CACHED_FEATURES,
         command=shlex.join(command),
@@ -83,7 +91,8 @@ def _selection(run: RunFolder, landmark: dict[str, Any]) -> str:
     if not by_epochs:
         sentences.append("The rest of the network stayed as it was; only its head was fitted, to features.")
     elif recipe["head"] == "linear":
-        sentences.append(f"They chose the best of {epochs} epochs." if epochs > 1 else "There was one epoch.")
+        subject = "The same photos" if recipe["overfit_batches"] else "They"
+        sentences.append(f"{subject} chose the best of {epochs} epochs." if epochs > 1 else "There was one epoch.")
     else:
         average = ", averaged with the pretrained weights" if recipe["average_with_pretrained"] else ""
         sentences.append(f"The network is that of the last of {epochs} epochs{average}; then its head was fitted.")
@@ -97,7 +106,32 @@ def _selection(run: RunFolder, landmark: dict[str, Any]) -> str:
     return " ".join(sentences)
 
 
-def _metadata(name: str, test: dict[str, Any] | None, licence: str, base_model: str | None) -> str:
+def _ranks(labels: Sequence[str]) -> list[int]:
+    """The k of each top-k accuracy that says something: with k classes it is always 100 %."""
+    return [k for k in (1, 3, 5) if k < len(labels)]
+
+
+def _left_out(reasons: Iterable[str]) -> str:
+    """How many of the data's photos were left out, and why, in a sentence; empty if none was."""
+    counts: Counter[str] = Counter()
+    for reason in reasons:
+        if reason.startswith("listed in "):
+            counts["on a list of exclusions"] += 1
+        elif reason.startswith("no training photo of "):
+            counts["of a class without a training photo that can be read"] += 1
+        elif reason != OWN_PHOTO:  # which is used with its label
+            counts["unreadable"] += 1
+    why = ", ".join(f"{count} {words}" for words, count in counts.items())
+    return f"{_photos(counts.total())} left out: {why}." if counts else ""
+
+
+def _photos(count: int, more: str = "") -> str:
+    return f"1 {more}photo was" if count == 1 else f"{count} {more}photos were"
+
+
+def _metadata(
+    name: str, test: dict[str, Any] | None, ranks: Sequence[int], licence: str, base_model: str | None
+) -> str:
     """The card's front matter, as YAML."""
     data = ModelCardData(
         license=licence,
@@ -106,7 +140,7 @@ def _metadata(name: str, test: dict[str, Any] | None, licence: str, base_model: 
         base_model=base_model,
         tags=[models.TAG, "image-classification", "timm"],
         model_name=name if test else None,
-        eval_results=_results(test) if test else None,
+        eval_results=_results(test, ranks) if test else None,
     )
     return str(data.to_yaml())
 
@@ -119,6 +153,7 @@ def _template() -> Any:
     environment.filters["markdown"] = for_markdown
     environment.filters["percent"] = lambda fraction, digits=2: f"{100 * fraction:.{digits}f}"
     environment.filters["score_words"] = score_words
+    environment.filters["photos"] = _photos
     return environment.get_template("model_card.md")
 
 
@@ -130,7 +165,7 @@ def _rejection(test: dict[str, Any]) -> list[tuple[str, dict[str, Any]]]:
     return parts + [(words, measured[group]) for words, group in groups.items() if group in measured]
 
 
-def _results(test: dict[str, Any]) -> list[EvalResult]:
+def _results(test: dict[str, Any], ranks: Sequence[int]) -> list[EvalResult]:
     """The test figures as the Hub reads them; the digest of the photos is the data's revision."""
 
     def result(metric: str, name: str, key: str, **arguments: Any) -> EvalResult:
@@ -146,7 +181,7 @@ def _results(test: dict[str, Any]) -> list[EvalResult]:
             metric_args={"n": test["n"], **arguments},
         )
 
-    top = [result("accuracy", f"top-{k}", f"top{k}", k=k, ci95=test[f"top{k}_ci95"]) for k in (1, 3, 5)]
+    top = [result("accuracy", f"top-{k}", f"top{k}", k=k, ci95=test[f"top{k}_ci95"]) for k in ranks]
     return [*top, result("f1", "macro F1", "macro_f1", average="macro")]
 
 
