@@ -118,7 +118,8 @@ def build(config: dict[str, Any], weights: Path, source: str) -> nn.Module:
         known = {parameter for maker in makers for parameter in inspect.signature(maker).parameters}
         if unknown := sorted(set(arguments) - known):
             raise ModelError(f"{name} has model_args that {architecture} doesn't take: {str(unknown)[:200]}.")
-        network = create()
+        with torch.random.fork_rng(devices=[]):  # building draws weights; the caller's random numbers stay as they are
+            network = create()
         network.load_state_dict(load_file(weights))  # widens float16 to the network's float32
     except ModelError:
         raise

@@ -27,11 +27,15 @@ LAUNCH_OPTIONS: dict[str, Any] = {"theme": THEME, "css": PAGE_CSS, "max_file_siz
 
 
 class _Blocks(gr.Blocks):
-    """A page that takes photos in every form that its API describes, and refuses any other with a sentence."""
+    """A page that takes photos in every form that its API describes, and refuses any other with a sentence.
+
+    Arguments that a request leaves out at the end get their defaults, which otherwise only gradio's own client knows.
+    """
 
     async def preprocess_data(self, block_fn: Any, inputs: list[Any], *arguments: Any, **options: Any) -> Any:
         try:
-            inputs = [await _received(value) for value in inputs]
+            defaults = [getattr(component, "value", None) for component in block_fn.inputs[len(inputs) :]]
+            inputs = [await _received(value) for value in [*inputs, *defaults]]
             return await super().preprocess_data(block_fn, inputs, *arguments, **options)
         except gr.Error:
             raise
@@ -50,6 +54,7 @@ async def _received(value: Any) -> Any:
     url = value.get("url") if isinstance(value, dict) and not value.get("path") else None
     if not isinstance(url, str):
         return value
+    url = url.strip()
     if url.lower().startswith(("http://", "https://")):
         path = await fetch(url, get_upload_folder())
     else:

@@ -143,8 +143,9 @@ def uploaded_file(photo: Any, folder: Path) -> Path:
 
 def _write_base64(url: str, folder: Path) -> Path:
     """Write the photo that a data URL holds, or base64 alone, to a new file."""
+    url = url.strip()
     head, comma, data = url.partition(",") if url[:5].lower() == "data:" else ("", ",", url)
-    if head and not (comma and head.lower().endswith(";base64")):
+    if head and not (comma and re.search(r";\s*base64\s*$", head.lower())):
         raise PhotoError("The photo's data URL isn't base64; send data:image/jpeg;base64,... instead.")
     if len(data) > 4 / 3 * MAX_BYTES + 2**20:  # a MiB for line breaks
         raise PhotoError(f"The photo is larger than {MAX_BYTES >> 20} MiB; send a smaller copy.")
@@ -152,7 +153,9 @@ def _write_base64(url: str, folder: Path) -> Path:
     try:
         content = base64.b64decode(compact + b"=" * (-len(compact) % 4), validate=True)
     except ValueError:
-        raise PhotoError("The photo's url is neither an address nor base64; send data:image/jpeg;base64,...") from None
+        raise PhotoError(
+            "The photo's url is neither an http:// or https:// address nor base64; send data:image/jpeg;base64,... instead."
+        ) from None
     file = Path(tempfile.mkdtemp(dir=folder), "photo")
     file.write_bytes(content)
     return file

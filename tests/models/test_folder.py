@@ -48,6 +48,12 @@ def test_a_saved_model_can_be_loaded(tmp_path):
     assert sorted(file.name for file in tmp_path.iterdir()) == ["config.json", "model.safetensors"]
 
 
+def test_loading_leaves_the_callers_random_numbers_as_they_are(folder):
+    before = torch.get_rng_state()
+    models.load(folder)
+    assert torch.equal(torch.get_rng_state(), before)
+
+
 def test_timm_alone_loads_our_folder_with_labels(tmp_path):
     network = timm.create_model("resnet18", num_classes=2).eval()
     models.save(network, tmp_path, labels=["a", "b"], model_args={}, landmark={})

@@ -82,9 +82,9 @@ WRONG = "These aren't the arguments that this endpoint takes"
 
 @pytest.mark.parametrize(
     ("endpoint", "arguments", "words"),
-    [("predict", [None, 3], NO_PHOTO), ("predict", [{}, 3], NO_PHOTO), ("predict", [], WRONG),
-     ("predict", [None], WRONG), ("predict", ["photo.jpg", 3], WRONG), ("predict", [["a"], 3], WRONG),
-     ("tag", [None], NO_PHOTO), ("tag", [], WRONG),
+    [("predict", [None, 3], NO_PHOTO), ("predict", [{}, 3], NO_PHOTO), ("predict", [], NO_PHOTO),
+     ("predict", [None], NO_PHOTO), ("predict", ["photo.jpg", 3], WRONG), ("predict", [["a"], 3], WRONG),
+     ("tag", [None], NO_PHOTO), ("tag", [], NO_PHOTO), ("explain", [], NO_PHOTO),
      ("tag", [{"path": None, "url": None}], NO_PHOTO), ("explain", [None], NO_PHOTO), ("explain", [7], WRONG),
      ("landmarks", [None], "The query must be text"), ("landmarks", [["a"]], "The query must be text")],
 )  # fmt: skip
@@ -92,6 +92,12 @@ def test_arguments_that_are_missing_or_wrong_are_told_in_a_sentence(url, endpoin
     answer = call(url, endpoint, *arguments)
     assert "event: error" in answer
     assert words in answer
+
+
+def test_arguments_that_are_left_out_get_their_defaults(url, photo):
+    (uploaded,) = httpx.post(f"{url}gradio_api/upload", files={"files": photo.read_bytes()}).json()
+    assert "Red Tower" in post(url, at(uploaded))
+    assert "Blue Lake" in call(url, "landmarks")
 
 
 def test_a_number_of_candidates_that_is_none_is_told_in_a_sentence(url, photo):
@@ -105,7 +111,8 @@ def forms(photo) -> list[dict]:
     lines = "\r\n".join(text[start : start + 76] for start in range(0, len(text), 76))
     urls = [f"data:image/jpeg;base64,{text}", f"data:;base64,{text}", f"DATA:image/jpeg;BASE64,{lines}", text,
             f"data:image/jpeg;base64,{quote(text, safe='')}", f"data:image/jpeg;charset=x;base64,{text.rstrip('=')}",
-            f"data:image/jpeg;base64,{text.replace('+', '-').replace('/', '_')}"]  # fmt: skip
+            f"data:image/jpeg;base64,{text.replace('+', '-').replace('/', '_')}",
+            f"  data:image/jpeg; base64 , {text}\n"]  # fmt: skip
     meta = {"meta": {"_type": "gradio.FileData"}}
     return [{"url": url} for url in urls] + [{"url": urls[0], **meta}, {"url": urls[0], "path": None, **meta}]
 
@@ -121,7 +128,7 @@ def test_a_photo_may_be_base64_in_its_url(url, photo):
     ("wrong", "words"),
     [("data:image/jpeg,abc", "isn't base64"), ("data:image/jpeg;base64", "isn't base64"), ("holiday.jpg", "neither"),
      ("data:image/jpeg;base64,###", "neither"), ("data:image/jpeg;base64,", "is empty"),
-     ("file:///etc/passwd", "neither"),
+     ("file:///etc/passwd", "neither an http:// or https:// address"), (" http://127.0.0.1:1/a.jpg", "can't be reached"),
      ("data:image/jpeg;base64,bm8gcGhvdG8=", "is not an image"), ("/gradio_api/file=/etc/passwd", "neither")],
 )  # fmt: skip
 def test_a_url_that_holds_no_photo_is_told_in_a_sentence(url, wrong, words):
