@@ -154,7 +154,8 @@ def _write_base64(url: str, folder: Path) -> Path:
         content = base64.b64decode(compact + b"=" * (-len(compact) % 4), validate=True)
     except ValueError:
         raise PhotoError(
-            "The photo's url is neither an http:// or https:// address nor base64; send data:image/jpeg;base64,... instead."
+            "The photo's url is neither base64 nor an http:// or https:// address; "
+            "send data:image/jpeg;base64,... instead."
         ) from None
     file = Path(tempfile.mkdtemp(dir=folder), "photo")
     file.write_bytes(content)

@@ -128,7 +128,7 @@ def test_a_photo_may_be_base64_in_its_url(url, photo):
     ("wrong", "words"),
     [("data:image/jpeg,abc", "isn't base64"), ("data:image/jpeg;base64", "isn't base64"), ("holiday.jpg", "neither"),
      ("data:image/jpeg;base64,###", "neither"), ("data:image/jpeg;base64,", "is empty"),
-     ("file:///etc/passwd", "neither an http:// or https:// address"), (" http://127.0.0.1:1/a.jpg", "can't be reached"),
+     ("file:///etc/passwd", "nor an http:// or https:// address"), (" http://127.0.0.1:1/a.jpg", "can't be reached"),
      ("data:image/jpeg;base64,bm8gcGhvdG8=", "is not an image"), ("/gradio_api/file=/etc/passwd", "neither")],
 )  # fmt: skip
 def test_a_url_that_holds_no_photo_is_told_in_a_sentence(url, wrong, words):
