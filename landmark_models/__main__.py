@@ -28,6 +28,8 @@ app = typer.Typer(
     rich_markup_mode=None,  # importing rich would take longer than all the rest of --help
 )
 
+_MIN_WIDTH = 40  # characters of a table
+
 ModelOption = Annotated[
     str, typer.Option("--model", help="default, compact, a model or run folder, or hf-hub:owner/name[@revision].")
 ]
@@ -65,10 +67,13 @@ def predict(
     ]
     if as_json:
         records: list[dict[str, Any]] = [
-            {"path": path, "predictions": [], "known": None, "reason": None, "error": str(tags)}
+            {
+                "path": _in_json(path), "predictions": [], "known": None, "reason": None,
+                "error": str(tags).replace(path, _in_json(path)),
+            }
             if isinstance(tags, PhotoError)
             else {
-                "path": path, "predictions": list(map(vars, tags.predictions)), "known": tags.known,
+                "path": _in_json(path), "predictions": list(map(vars, tags.predictions)), "known": tags.known,
                 "reason": tags.reason, "error": None,
             }
             for path, tags in zip(photos, answers, strict=True)
@@ -78,6 +83,15 @@ def predict(
         _print_table(photos, answers)
     if any(isinstance(tags, PhotoError) for tags in answers):
         raise typer.Exit(1)
+
+
+def _in_json(path: str) -> str:
+    """A path as given, but as a `file:` URI if its bytes aren't UTF-8: many readers refuse JSON that holds them."""
+    try:
+        path.encode()
+    except UnicodeEncodeError:
+        return Path(path).absolute().as_uri()
+    return path
 
 
 def _print_table(photos: list[str], answers: "Sequence[Tags | PhotoError]") -> None:
@@ -103,6 +117,7 @@ def _print_table(photos: list[str], answers: "Sequence[Tags | PhotoError]") -> N
                 text = f"[dim]{text if rank else f'not recognised ({why})'}[/dim]"
             table.add_row("" if rank else plain(path), text, percent(score, 1), end_section=rank == len(scores) - 1)
     console = Console()
+    console.width = max(console.width, _MIN_WIDTH)  # below that, rich leaves out the text
     console.print(table)
     if any(not isinstance(tags, PhotoError) and not (tags.known or tags.contradicted) for tags in answers):
         console.print(SCORE_NOTE)

@@ -66,6 +66,8 @@ def _content(photo: str | os.PathLike[str] | bytes | bytearray | memoryview | IO
     if isinstance(photo, bytes | bytearray | memoryview):
         data = bytes(photo)
     elif isinstance(photo, str | os.PathLike):
+        if not os.fspath(photo):
+            raise PhotoError("The path of the photo is empty.")
         if os.path.isdir(photo):
             raise PhotoError(f"{name} is a folder, not a photo.")
         if os.path.exists(photo) and not os.path.isfile(photo):

@@ -41,6 +41,16 @@ def test_json_has_the_documented_shape_and_a_bad_photo_affects_no_other(run, pho
     assert [set(candidate) for candidate in second["predictions"]] == [{"label", "score"}] * 2
 
 
+def test_a_name_that_is_not_utf_8_is_a_uri_in_json(run, photo, tmp_path):
+    good, bad = (tmp_path / os.fsdecode(name) for name in (b"good\xff.jpg", b"bad\xfe.jpg"))
+    shutil.copy(photo, good)
+    bad.write_text("no photo")
+    rows = json.loads(invoke("predict", good, bad, "--model", run.path, "--json").stdout)
+    assert [row["path"] for row in rows] == [f"{tmp_path.as_uri()}/good%FF.jpg", f"{tmp_path.as_uri()}/bad%FE.jpg"]
+    assert rows[1]["error"].startswith(f"{rows[1]['path']} is not an image")
+    json.dumps(rows, ensure_ascii=False).encode()
+
+
 def test_the_table_names_the_landmark_and_success_is_zero(run, photo):
     result = invoke("predict", photo, "--model", run.path)
     assert result.exit_code == 0
@@ -73,7 +83,7 @@ def test_a_hostile_file_name_is_only_text(run, photo, tmp_path, monkeypatch):
     assert invoke("predict", strange, "--model", run.path, "--json").exit_code == 0
 
 
-@pytest.mark.parametrize("width", [80, 40, 20])
+@pytest.mark.parametrize("width", [80, 40, 20, 5])
 def test_no_part_of_a_name_is_cut_off_in_a_narrow_table(width, famous_model, photo, tmp_path, monkeypatch):
     monkeypatch.setenv("COLUMNS", str(width))
     long = tmp_path / f"{'agra_taj_mahal_' * 6}.jpg"
