@@ -2,7 +2,7 @@
 
 import struct
 import zlib
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 
 import numpy as np
 from numpy.typing import NDArray
@@ -73,17 +73,19 @@ def make_transparent(image: Image.Image, again: Image.Image) -> None:
         again: the same file, opened a second time; it is closed.
     """
     assert isinstance(again, ImageFile.ImageFile)
-    color = np.array(image.info.pop("transparency"))
+    color = image.info.pop("transparency")
     again.tile = [tile._replace(args="RGB;16L") for tile in again.tile]  # the lower eight bits
-    clear = _where(again, color & 255)
-    again.close()
-    clear &= _where(image, color >> 8)
-    image.putalpha(Image.fromarray(np.where(clear, 0, 255).astype(np.uint8)))
+    clear = _where(again, [value & 255 for value in color])
+    again.close()  # before the other one needs as much memory
+    clear &= _where(image, [value >> 8 for value in color])
+    image.putalpha(Image.fromarray(~(clear.view(np.uint8) * np.uint8(255))))
 
 
-def _where(image: Image.Image, color: NDArray[np.int_]) -> NDArray[np.bool_]:
-    """Which pixels have this colour, in strips: as integers, the comparison would need several times the memory."""
-    strips = (
-        image.crop((0, top, image.width, min(top + _STRIP, image.height))) for top in range(0, image.height, _STRIP)
-    )
-    return np.concatenate([(np.asarray(strip) == color.astype(np.uint8)).all(axis=2) for strip in strips])
+def _where(image: Image.Image, color: Sequence[int]) -> NDArray[np.bool_]:
+    """Which pixels have this colour, found in strips for the sake of memory."""
+    found = []
+    for top in range(0, image.height, _STRIP):
+        strip = image.crop((0, top, image.width, min(top + _STRIP, image.height)))
+        red, green, blue = (np.asarray(strip.getchannel(band)) == value for band, value in enumerate(color))
+        found.append(red & green & blue)
+    return np.concatenate(found)

@@ -84,9 +84,15 @@ class JsonLines:
     """One JSON object a line."""
 
     def read(self, file: IO[str]) -> Iterator[Row]:
-        for line in file:
-            if not (row := _row(line.removeprefix("\ufeff"))):
-                raise LandmarkError(f"{file.name} was not written by this command; name another output.")
+        for number, line in enumerate(file, 1):
+            text = line.removeprefix("\ufeff").strip()  # an editor adds a mark, blank lines, or no last line end
+            if not text:
+                continue
+            if not (row := _row(text + "\n")):
+                raise LandmarkError(
+                    f"{file.name} was not written by this command, or was changed: line {number} isn't a row. "
+                    "Name another output."
+                )
             yield row
 
     def write(self, file: IO[str], rows: Iterable[Row]) -> None:
@@ -130,6 +136,8 @@ class Csv:
         # Excel saves no separators after the last cell with text
         rows = csv.DictReader(file, self.columns, restval="", strict=True, delimiter=self.delimiter)
         for row in rows:
+            if not any(row.values()):  # a spreadsheet's empty row
+                continue
             if None in row or not (row["path"] and row["model"]):
                 line = rows.line_num + 1
                 raise LandmarkError(f"{file.name} was changed: line {line} has other columns than the first.")

@@ -263,7 +263,8 @@ def test_a_csv_file_that_a_spreadsheet_has_saved_goes_on_as_it_is(tmp_path, deli
         rows = list(csv.reader(file))
     with out.open("w", newline="", encoding="utf-8") as file:
         file.write(mark)
-        csv.writer(file, delimiter=delimiter).writerows([rows[0], rows[1][:-1]])  # Excel drops empty cells at the end
+        saved = [rows[0], rows[1][:-1], [""] * len(COLUMNS), []]  # Excel drops empty cells at the end
+        csv.writer(file, delimiter=delimiter).writerows(saved)
     again = start(out)
     assert not again.is_mine("a,b;c.jpg")
     again.append([row("d.jpg")])
@@ -273,15 +274,30 @@ def test_a_csv_file_that_a_spreadsheet_has_saved_goes_on_as_it_is(tmp_path, deli
     assert sorted(path for path, _ in written(out)) == ["a,b;c.jpg", "d.jpg"]
 
 
-def test_json_lines_with_a_byte_order_mark_go_on(tmp_path):
+@pytest.mark.parametrize("mark", [b"", b"\xef\xbb\xbf"])
+@pytest.mark.parametrize("line_end", [b"\n", b"\r\n", b"\n\n"])
+@pytest.mark.parametrize("end", [b"", b"\n", b"\n\n \n"])
+def test_json_lines_that_an_editor_has_saved_go_on(tmp_path, mark, line_end, end):
     out = tmp_path / "tags.jsonl"
     journal = start(out)
-    journal.append([row("a.jpg")])
+    journal.append([row("a.jpg"), row("b.jpg")])
     finish(journal)
-    out.write_bytes(b"\xef\xbb\xbf" + out.read_bytes())
+    out.write_bytes(mark + line_end.join(out.read_bytes().splitlines()) + end)
     again = start(out)
     assert not again.is_mine("a.jpg")
-    assert finish(again).total == 1
+    assert not again.is_mine("b.jpg")
+    assert finish(again).total == 2
+    assert out.read_bytes().count(b"\n") == 2
+
+
+def test_json_lines_with_a_broken_row_are_refused_before_any_work(tmp_path):
+    out = tmp_path / "tags.jsonl"
+    journal = start(out)
+    journal.append([row("a.jpg"), row("b.jpg")])
+    finish(journal)
+    out.write_bytes(out.read_bytes() + b'{"path": "c.jpg"')
+    with pytest.raises(LandmarkError, match=r"tags.jsonl was not written by this command, or was changed: line 3"):
+        start(out)
 
 
 def test_an_output_may_have_as_long_a_name_as_the_file_system_allows(tmp_path):
