@@ -156,6 +156,8 @@ def test_anything_but_a_photo_is_refused_with_a_sentence(content, words, tmp_pat
 
 
 def test_a_missing_file_a_folder_and_a_huge_file_are_refused(tmp_path, monkeypatch):
+    with pytest.raises(PhotoError, match="The path of the photo is empty"):
+        open_photo("")
     with pytest.raises(PhotoError, match="does not exist"):
         open_photo(tmp_path / "nowhere.jpg")
     with pytest.raises(PhotoError, match="folder"):

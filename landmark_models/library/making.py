@@ -80,8 +80,8 @@ class RowMaker:
         below = score < self.min_confidence - margin if known else score < self.min_confidence + margin
         if below if known else row.get("reason") == "confidence" and not below:
             raise LandmarkError(
-                f"The rows so far were made with another minimum than {self.min_confidence:.0%}: {row['path']} has a "
-                f"score of {score:.1%} and counts as {'known' if known else 'not known'}. Use the same "
+                f"The rows so far were made with another minimum than {self.min_confidence:g}: {row['path']} has a "
+                f"score of {score:.4f} and counts as {'known' if known else 'not known'}. Use the same "
                 "--min-confidence, or name another output."
             )
 

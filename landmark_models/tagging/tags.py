@@ -13,7 +13,7 @@ from typing import Any
 from landmark_models.classifier import Answer, Prediction
 from landmark_models.tagging.gazetteer import Landmark, find
 from landmark_models.tagging.xmp import sidecar
-from landmark_models.text import for_spreadsheet, for_terminal
+from landmark_models.text import for_spreadsheet, for_terminal, percent
 
 CONTRADICTION_KM = 50.0  # from the photo's own position to the landmark
 
@@ -152,7 +152,7 @@ class Tags:
         if self.reason == POSITION:
             return f"Looks like {self.nearest}, but the photo was taken {self.distance_km:,.0f} km from it"
         if self.reason == CONFIDENCE:
-            return f"Its score is below the minimum of {self.min_confidence:.0%}"
+            return f"Its score is below the minimum of {percent(self.min_confidence, 1)}"
         return self.verdict
 
     @property

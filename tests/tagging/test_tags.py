@@ -155,7 +155,7 @@ def test_known_has_one_meaning_and_a_field_says_why_not(tags, reason):
         assert bool(has_name) == known
     assert (record["label"], row["label"]) == ("Taj Mahal", "Taj Mahal")
     assert record.keys() == NO_RECORD.keys()
-    assert ("minimum of 98%" in tags.statement) == (reason == "confidence")
+    assert ("minimum of 98.0%" in tags.statement) == (reason == "confidence")
 
 
 def test_candidates_have_their_proper_names_and_none_is_lost():
@@ -198,3 +198,9 @@ def test_exiftool_reads_the_sidecar(tmp_path):
     asked = read(tags_of([Prediction("Machu Picchu", 0.99)]).xmp(camera_position=True))
     assert (asked["XMP-exif:GPSLatitude"], asked["XMP-exif:GPSLongitude"]) == pytest.approx((-13.1631, -72.545))
     assert "XMP-exif:GPSLatitude" not in read(tags_of(TAJ, AGRA).xmp(camera_position=True))  # the photo says it itself
+
+
+@pytest.mark.parametrize(("minimum", "words"), [(0.985, "98.5%"), (0.5, "50.0%"), (0.9999, ">99.9%")])
+def test_the_minimum_that_a_score_misses_is_never_rounded_to_another(minimum, words):
+    tags = Tags.of(Answer([Prediction("Eiffel Tower", 0.4)], True, "sure"), min_confidence=minimum)
+    assert tags.statement == f"Its score is below the minimum of {words}"

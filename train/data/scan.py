@@ -21,6 +21,7 @@ from landmark_models.devices import available_cores, best_device
 from landmark_models.errors import PhotoError, reason
 from landmark_models.files import write_json, write_text
 from landmark_models.photo import read_photo
+from landmark_models.text import percent
 from train.data import DataError
 from train.data.copies import KINDS, Collection, Description, Finding, find_copies
 from train.data.duplicates import find_pairs, groups
@@ -167,6 +168,6 @@ def _mislabelled(collection: Collection, features: NDArray[np.float32], leaders:
     fitted = np.array([splits[index] == "train" for index in readable])
     for position, (target, probability) in suspects(features, targets, leaders, fitted).items():
         index = readable[position]
-        detail = f"looks like {photos.labels[target]} ({probability:.0%})"
+        detail = f"looks like {photos.labels[target]} ({percent(probability)})"
         # It stays until a person has looked at it: a model's opinion alone would shape the set to please the model.
         yield collection.finding("mislabelled", index, detail, leave_out=False)

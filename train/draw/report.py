@@ -14,7 +14,7 @@ from torch import Tensor
 from landmark_models.errors import PhotoError
 from landmark_models.files import atomic_path
 from landmark_models.photo import thumbnail
-from landmark_models.text import for_spreadsheet, for_terminal
+from landmark_models.text import for_spreadsheet, for_terminal, percent
 from train.data import Photos
 from train.draw.fonts import display_width, is_drawable, shorten_name
 from train.draw.output import Table, figure, write_csv, write_page
@@ -52,7 +52,7 @@ def write_report(
     ]
     wrong = [index for index in confidences.argsort(descending=True).tolist() if not correct[index]]
     mistakes = [
-        (index, f"{labels[pairs[index][0]]}, named {labels[pairs[index][1]]} ({confidences[index]:.0%})")
+        (index, f"{labels[pairs[index][0]]}, named {labels[pairs[index][1]]} ({percent(float(confidences[index]))})")
         for index in wrong[:_MISTAKES]
     ]
     write_page(

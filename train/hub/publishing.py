@@ -15,7 +15,7 @@ from landmark_models import LandmarkClassifier, models, open_photo
 from landmark_models.errors import LandmarkError, PhotoError
 from landmark_models.files import write_json
 from landmark_models.models.folder import CONFIG_FILE, STATISTICS_FILE, WEIGHTS_FILE, read_config
-from landmark_models.text import for_markdown
+from landmark_models.text import for_markdown, percent
 from train.data import find_photos
 from train.hub import upload
 from train.hub.card import write_card
@@ -151,7 +151,7 @@ def _copy_examples(source: Path, folder: Path, classifier: LandmarkClassifier) -
         photo.info.clear()  # or Pillow would write a comment again
         shown = f"examples/{position:02d}.jpg"
         photo.save(folder / shown, quality=85)
-        answer = f"{for_markdown(first.label)}, {first.score:.0%}"
+        answer = f"{for_markdown(first.label)}, {percent(first.score)}"
         alt = f"Example photo {position}"
         examples.append({"file": shown, "alt": alt, "answer": answer, "credit": for_markdown(credit)})
     return examples
