@@ -27,7 +27,7 @@ def explore(data: str | Path, output: str | Path, recipe: "Recipe", samples: int
     Raises:
         LandmarkError: the data or the recipe can't be used, no photo can be read, or the output can't be written.
     """
-    from train.data import DataError, find_splits
+    from train.data import DataError, check_output, find_splits
     from train.data.scan import scan
     from train.data.torchvision_sets import data_folder
     from train.draw.exploration import (
@@ -42,13 +42,7 @@ def explore(data: str | Path, output: str | Path, recipe: "Recipe", samples: int
 
     data, output = data_folder(data), Path(output)
     splits = find_splits(data, Counter())
-    blocker = next(path for path in (output, *output.absolute().parents) if path.exists())
-    if not blocker.is_dir():
-        raise DataError(f"The output {output} can't be made: {blocker} is a file; name a folder.")
-    if output.resolve().is_relative_to(data.resolve()):
-        raise DataError(
-            f"The output {output} is in the data folder, where its pictures would be a class; name another."
-        )
+    check_output(output, data)
     cfg = pretrained_cfg(recipe, len({label for photos in splits.values() for label in photos.labels}))
 
     found = scan(data)

@@ -133,6 +133,9 @@ def test_a_malformed_sources_table_and_an_output_that_is_a_file_are_refused_firs
     (tmp_path / "file").write_text("precious")
     with pytest.raises(DataError, match="is a file"):
         evaluate(own_run, data, "test", tmp_path / "file")
+    for place, sentence in (("file/below", "is a file"), ("photos/test/out", "taken for a class")):
+        with pytest.raises(DataError, match=sentence):
+            evaluate(own_run, data, "test", tmp_path / place)
     (data / "sources.csv").write_text("name,from\na,b\n")
     with pytest.raises(DataError, match="columns `file` and `source`"):
         evaluate(own_run, data, "test", tmp_path / "out")

@@ -235,6 +235,15 @@ def test_a_run_killed_before_its_first_checkpoint_begins_anew_with_a_mended_reci
     assert "resumed" not in again.environment()
 
 
+@pytest.mark.parametrize("place", ["photos/train/run", "file/run"])
+def test_a_run_that_could_not_be_written_or_would_be_a_class_does_not_begin(data, tmp_path, capsys, place):
+    (tmp_path / "file").write_text("precious")
+    with pytest.raises(DataError, match="; name a"):
+        fit(tiny(), data, tmp_path / place)
+    assert "parameters" not in capsys.readouterr().out
+    assert not (tmp_path / "photos" / "train" / "run").exists()
+
+
 def test_photos_from_elsewhere_that_cannot_be_used_are_refused_first(data, tmp_path):
     for folder, reason in (("nowhere", "no data folder"), ("strange", "does not know")):
         if folder == "strange":

@@ -6,7 +6,7 @@ from helpers.photos import noisy_photo, write_data
 
 from landmark_models.files import left_out_line
 from train.data import DataError, find_photos, find_splits, find_unlabelled, train_and_val
-from train.data.folders import split_folders
+from train.data.folders import check_output, split_folders
 
 
 @pytest.mark.parametrize("name", ["val", "valid", "validation", "Val", "VALID", "Validation"])
@@ -163,3 +163,29 @@ def test_thumbnails_and_trash_are_no_negatives(data, tmp_path, capsys):
 def test_the_splits_of_a_folder_of_classes_are_none(data):
     assert split_folders(data / "train") == {}
     assert list(split_folders(data)) == ["train", "test"]
+
+
+@pytest.mark.parametrize(
+    ("layout", "output", "sentence"),
+    [
+        ("train", "train/run", "taken for a class"),
+        ("train", "train/a/run", "taken for a class"),
+        ("train", "train", "taken for a class"),
+        (".", "run", "taken for a class"),
+        ("train", "train/a/0.jpg", "is a file"),
+        ("train", "train/a/0.jpg/below/it", "is a file"),
+    ],
+)
+def test_an_output_among_the_classes_or_below_a_file_is_refused(tmp_path, layout, output, sentence):
+    folder = tmp_path / layout / "a"
+    folder.mkdir(parents=True)
+    (folder / "0.jpg").touch()
+    with pytest.raises(DataError, match=sentence):
+        check_output(tmp_path / output, tmp_path)
+
+
+def test_an_output_beside_the_splits_or_elsewhere_is_fine(tmp_path):
+    (tmp_path / "train" / "a").mkdir(parents=True)
+    check_output(tmp_path / "runs" / "first", tmp_path)
+    check_output(tmp_path / "trainings", tmp_path)
+    assert [path.name for path in tmp_path.iterdir()] == ["train"]

@@ -12,6 +12,7 @@ if TYPE_CHECKING:
     from train.data.cache import PhotoCache
     from train.data.exclusions import read_exclusions
     from train.data.folders import (
+        check_output,
         find_photos,
         find_splits,
         split_name,
@@ -31,6 +32,7 @@ __all__ = [
     "Photos",
     "ServedPhotos",
     "channel_statistics",
+    "check_output",
     "find_photos",
     "find_splits",
     "find_unlabelled",

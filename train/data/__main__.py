@@ -45,9 +45,11 @@ def scan(
     as_json: Annotated[bool, typer.Option("--json", help="Print JSON instead of tables.")] = False,
 ) -> None:
     """Find unreadable, tiny, duplicate, leaking and mislabelled-looking photos. Nothing is changed."""
-    from train.data import print_left_out
+    from train.data import check_output, print_left_out
     from train.data.scan import scan
 
+    if fix:
+        check_output(fix, data)
     result = scan(data, model, min_side)
     listed = result.write_fix(fix) if fix else None
     if as_json:

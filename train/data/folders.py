@@ -100,6 +100,26 @@ def find_splits(data: str | Path, left_out: Counter[str]) -> dict[str, Photos]:
     return {split: photos.of_labels(labels) for split, photos in found.items() if len(photos)}
 
 
+def check_output(output: str | Path, data: str | Path) -> None:
+    """Check that a command that reads DATA can make its output folder.
+
+    Raises:
+        DataError: a file is in its way, it can't be written, or it is where DATA's classes are.
+    """
+    output = Path(output)
+    there = next(path for path in (output, *output.absolute().parents) if path.exists())
+    if not there.is_dir():
+        raise DataError(f"The output {output} can't be made: {there} is a file; name a folder.")
+    if not os.access(there, os.W_OK | os.X_OK):
+        raise DataError(f"The output {output} can't be made: {there} can't be written by this user; name another.")
+    root = data_folder(data)
+    for top in split_folders(root).values() or [root]:
+        if output.resolve().is_relative_to(top.resolve()):
+            raise DataError(
+                f"The output {output} is in the data folder {top}, where it would be taken for a class; name another."
+            )
+
+
 def _find_classes(
     root: Path, top: Path, splits: Mapping[str, Path], labels: Sequence[str] | None, left_out: Counter[str]
 ) -> Photos:

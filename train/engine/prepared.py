@@ -22,6 +22,7 @@ from train.data import (
     Photos,
     ServedPhotos,
     channel_statistics,
+    check_output,
     find_unlabelled,
     print_left_out,
     read_exclusions,
@@ -134,6 +135,7 @@ def find_training_photos(
             return TrainingPhotos(photos.only(begun["train"]), photos.only(begun["val"]), begun["left_out"], sizes)
     else:
         run.refuse_occupied()
+        check_output(run.path, data)
     left_out = dict.fromkeys(named, f"listed in {exclusions}") | dict.fromkeys(own, OWN_PHOTO)
     found = TrainingPhotos(train, val, left_out, sizes)
     return found.first_batches(recipe.overfit_batches, recipe) if recipe.overfit_batches else found

@@ -15,7 +15,7 @@ from landmark_models.devices import device_name
 from landmark_models.errors import reason
 from landmark_models.files import sha256, write_json
 from landmark_models.models.folder import CONFIG_FILE
-from train.data import DataError, Photos, find_photos, print_left_out, read_exclusions, split_name
+from train.data import DataError, Photos, check_output, find_photos, print_left_out, read_exclusions, split_name
 from train.draw.report import draw_confusion, write_report
 from train.measure import TTA, Kind
 from train.measure.calibration import BINS, calibration_figures
@@ -57,6 +57,7 @@ def evaluate(
     split, subject = split_name(split), subject or served_model(model)
     others = _choose_negatives(subject, model, tta, negatives, robustness)
     chosen, excluded = _choose_photos(data, split, subject.labels, exclude)
+    check_output(output, data)
     sources = read_sources(chosen.root)
     about = {"model": str(model), "data": Path(data).resolve().name, "split": split, "digest": _digest(chosen)}
     own = _own_run(model)
@@ -161,15 +162,13 @@ def _recording_run(
 ) -> RunFolder | None:
     """The run that records these figures, if the model is one and they are plain figures of its test split.
 
-    A DataError if the output is a file, or a run's own folder for plain figures, or if the run has test figures of
+    A DataError if the output is a run's own folder for plain figures, or if the run has test figures of
     other data, because then these photos are from elsewhere.
     """
     recorded = not tta and (kind is Kind.elsewhere or about["split"] == "test")
     own_output = recorded and kind is Kind.test
     if run and not own_output and Path(output).resolve() == run.test.parent.resolve():
         raise DataError(f"{output} is for the run's plain figures on its test split; name another folder for these.")
-    if Path(output).exists() and not Path(output).is_dir():
-        raise DataError(f"The output {output} is a file; name a folder.")
     if run and recorded and kind is Kind.test and run.test.is_file():
         before = json.loads(run.test.read_text(encoding="utf-8"))
         if before.get("data") != about["data"] and before.get("digest") != about["digest"]:
