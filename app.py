@@ -9,7 +9,14 @@ import sys
 from typing import Annotated
 
 from landmark_models.errors import LandmarkError, run_command
-from landmark_models.page.environment import check_address, has_screen, provide_caches, requested_port, server_name
+from landmark_models.page.environment import (
+    check_address,
+    has_screen,
+    provide_caches,
+    requested_port,
+    return_freed_memory,
+    server_name,
+)
 from landmark_models.page.uploads import keep_sweeping, remove_when_stopped, upload_folder
 
 # Read by gradio when it is imported. Uploads get a folder of their own, since everything old in it is deleted.
@@ -57,6 +64,7 @@ def main(
     It opens even if the model isn't available: the last copy that worked serves then, else the embedded model.
     """
     remove_when_stopped(UPLOADS)
+    return_freed_memory()
     check_address(HOST, port)
     serving = Serving(model or None, namespace or None, best_device(), keep_checking=not ZERO_GPU)
     classifier, why = serving.current

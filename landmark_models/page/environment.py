@@ -3,6 +3,8 @@
 For containers whose user has no name and no home, and whose file system may be read-only but for /tmp.
 """
 
+import contextlib
+import ctypes
 import errno
 import os
 import socket
@@ -13,6 +15,8 @@ from landmark_models.errors import LandmarkError, reason
 
 _DEFAULT_HOST = "127.0.0.1"
 _DEFAULT_PORT = 7860
+_M_MMAP_THRESHOLD = -3  # as in glibc's malloc.h
+_LARGE = 8 * 2**20  # bytes, less than the blocks that Pillow keeps a large photo in
 
 
 def provide_caches(folder: Path) -> None:
@@ -38,6 +42,15 @@ def _is_writable(folder: Path) -> bool:
     except OSError:
         return False
     return os.access(folder, os.W_OK | os.X_OK)
+
+
+def return_freed_memory() -> None:
+    """Have glibc give the memory of a large photo back to the system once it is freed, rather than keep it for later.
+
+    Otherwise each thread that decodes may keep hundreds of megabytes. Other systems' allocators stay as they are.
+    """
+    with contextlib.suppress(OSError, AttributeError, TypeError):
+        ctypes.CDLL(None).mallopt(_M_MMAP_THRESHOLD, _LARGE)
 
 
 def has_screen() -> bool:

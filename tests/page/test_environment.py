@@ -3,6 +3,8 @@
 import errno
 import os
 import socket
+import subprocess
+import sys
 
 import pytest
 
@@ -105,3 +107,26 @@ def test_models_in_a_cache_that_is_read_only_are_still_used(tmp_path, monkeypatc
     provide_caches(tmp_path / "other")
     assert os.environ["HF_HOME"] == str(tmp_path / ".cache" / "huggingface")
     assert os.environ["XDG_CACHE_HOME"] == str(tmp_path / "other")
+
+
+@pytest.mark.skipif(sys.platform != "linux", reason="reads /proc")
+def test_the_memory_of_large_photos_is_given_back():
+    script = """
+import threading
+from PIL import Image
+from landmark_models.page.environment import return_freed_memory
+return_freed_memory()
+
+resident = lambda: int(next(line for line in open("/proc/self/status") if line.startswith("VmRSS")).split()[1])
+def decode():
+    for side in (4500, 6000):
+        Image.new("RGBA", (side, side), "red")
+before = resident()
+for _ in range(2):
+    threads = [threading.Thread(target=decode) for _ in range(2)]
+    [thread.start() for thread in threads]
+    [thread.join() for thread in threads]
+print(resident() - before)
+"""
+    result = subprocess.run([sys.executable, "-c", script], capture_output=True, text=True, check=True)
+    assert int(result.stdout) < 60_000  # kB; a photo takes 144,000
