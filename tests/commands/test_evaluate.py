@@ -15,9 +15,11 @@ from landmark_models import LandmarkClassifier
 from landmark_models.errors import LandmarkError
 from train.data import DataError, label_of
 from train.measure import TTA, Kind
+from train.measure.calibration import calibrate
 from train.measure.evaluation import evaluate
 from train.measure.figures import figures, share
 from train.measure.predict import inference_speed
+from train.run import RunFolder
 
 
 @pytest.fixture
@@ -104,6 +106,14 @@ def test_photos_that_made_the_model_are_found_among_others_and_only_those(own_ru
     metrics = evaluate(own_run / "model", data, "train", tmp_path / "out")  # not the run, which knows its photos
     assert metrics["used"] == {}
     assert "If the model was trained on this train split" in capsys.readouterr().out
+
+
+def test_photos_that_chose_the_rule_are_counted_and_their_figures_not_recorded(own_run, shared_data, tmp_path, capsys):
+    calibrate(RunFolder(own_run), validation_from=shared_data)  # its test split
+    metrics = evaluate(own_run, shared_data, "test", tmp_path / "out")
+    assert metrics["used"] == {"rule": 9}
+    assert "Of these 9 photos, 9 chose its rule: its figures on them are too good" in capsys.readouterr().out
+    assert not (own_run / "test").exists()
 
 
 def test_figures_from_elsewhere_never_replace_the_test_figures(own_run, shared_data, tmp_path):

@@ -189,3 +189,14 @@ def test_an_output_beside_the_splits_or_elsewhere_is_fine(tmp_path):
     check_output(tmp_path / "runs" / "first", tmp_path)
     check_output(tmp_path / "trainings", tmp_path)
     assert [path.name for path in tmp_path.iterdir()] == ["train"]
+
+
+@pytest.mark.parametrize("names", [("training", "testing"), ("Training", "dev"), ("eval",)])
+def test_folders_named_almost_like_splits_are_no_classes(tmp_path, names):
+    for name in names:
+        for label in ("Red_Tower", "Green_Bridge"):
+            photo = tmp_path / name / label / "a.jpg"
+            photo.parent.mkdir(parents=True)
+            noisy_photo((200, 40, 40), 0).save(photo)
+    with pytest.raises(DataError, match="name the folders of splits train, val and test"):
+        find_photos(tmp_path, "train")

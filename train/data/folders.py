@@ -18,6 +18,7 @@ from train.data.photos import Photos, is_listed, split_off
 from train.data.torchvision_sets import data_folder
 
 SPLITS = ("train", "val", "test")
+_NOT_SPLITS = ("training", "testing", "tests", "eval", "evaluation", "dev")
 _NAMES = {"train": "train", "val": "val", "valid": "val", "validation": "val", "test": "test"}
 
 
@@ -39,6 +40,11 @@ def split_folders(root: Path) -> dict[str, Path]:
             raise DataError(f"{found[split]} and {folder} are both the {split} split; merge them or rename one.")
         if split in SPLITS:
             found[split] = folder
+    if not found and (others := [folder.name for folder in _subfolders(root) if folder.name.lower() in _NOT_SPLITS]):
+        raise DataError(
+            f"The folder {root} has {some(list(map(repr, others)))}, which would be a class; "
+            "name the folders of splits train, val and test."
+        )
     return {split: found[split] for split in SPLITS if split in found}
 
 

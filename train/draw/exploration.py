@@ -21,6 +21,7 @@ from landmark_models.photo import open_photo, photo_size
 from landmark_models.text import for_terminal
 from train.data import PhotoCache, Photos
 from train.data.scan import KINDS, Scan
+from train.draw.fonts import shorten_name
 from train.draw.output import Table, figure
 
 ROWS, COLUMNS = 4, 8  # of the batch that is shown
@@ -71,7 +72,8 @@ def _draw_counts(labels: Sequence[str], counts: Mapping[str, Counter[str]], file
             for split, widths in numbers.items():
                 axes.barh(range(len(order)), widths, left=left, label=split)
                 left += widths
-            axes.set_yticks(range(len(order)), [short_name(label, 40) for label in order], fontsize=8, parse_math=False)
+            names = [shorten_name(for_terminal(label)) for label in order]
+            axes.set_yticks(range(len(order)), names, fontsize=8, parse_math=False)
             axes.set(xlabel="photos", ylim=(-0.6, len(order) - 0.4))
             drawing.legend(loc="outside upper right", ncols=len(numbers))
     else:

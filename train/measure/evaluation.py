@@ -99,7 +99,7 @@ def _used(run: RunFolder | None, photos: Photos, split: str) -> tuple[dict[str, 
         known = split in ("train", "val")
         return {}, known * f"If the model was trained on this {split} split, its figures on it are too good."
     used = used_photos(run, photos)
-    return (used, describe_used(used, len(photos))) if any(used.values()) else ({}, "")
+    return (used, describe_used(used, len(photos))) if used else ({}, "")
 
 
 def _choose_negatives(

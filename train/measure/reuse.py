@@ -11,17 +11,19 @@ from train.run import RunFolder
 
 
 def used_photos(run: RunFolder, photos: Photos) -> dict[str, int]:
-    """How many of the photos the run was trained on (`train`), and how many chose or calibrated it (`val`)."""
+    """How many of the photos trained the run (`train`), chose or calibrated it (`val`), and chose its rule (`rule`)."""
     split = run.split() or {}
     sizes = split.get("bytes", {})
     same = {path for path in photos.paths if sizes.get(path) == (photos.root / path).stat().st_size}
-    return {part: len(same.intersection(split.get(part, ()))) for part in ("train", "val")}
+    used = {part: len(same.intersection(split.get(part, ()))) for part in ("train", "val")}
+    used["rule"] = rule_photos_among(run, photos.files())
+    return {part: count for part, count in used.items() if count}
 
 
 def describe_used(used: dict[str, int], total: int) -> str:
     """A sentence about what `used_photos` returned for `total` photos, if it isn't nothing."""
-    uses = {"train": "trained this model", "val": "chose or calibrated it"}
-    parts = [f"{count} {uses[part]}" for part, count in used.items() if count]
+    uses = {"train": "trained this model", "val": "chose or calibrated it", "rule": "chose its rule"}
+    parts = [f"{count} {uses[part]}" for part, count in used.items()]
     return f"Of these {total} photos, {' and '.join(parts)}: its figures on them are too good, and are not recorded."
 
 
