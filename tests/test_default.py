@@ -59,14 +59,14 @@ def test_it_was_trained_with_the_recipe_in_the_repository(model):
 def test_card_readme_and_config_give_the_same_figures(model, block, n):
     figures = config_of(model)["landmark"][block]
     assert figures["n"] == n
-    top1 = f"{100 * figures['top1']:.1f} %"
-    interval = f"{100 * figures['top1_ci95'][0]:.1f} to {100 * figures['top1_ci95'][1]:.1f} %"
+    top1 = f"{100 * figures['top1']:.1f}%"
+    interval = f"{100 * figures['top1_ci95'][0]:.1f} to {100 * figures['top1_ci95'][1]:.1f}%"
     with open("README.md") as file:
         readme = file.read()
     for text in (card_of(model), readme):
         assert top1 in text
         assert interval in text
-        assert f"{100 * figures['named']['right'] / figures['named']['photos']:.1f} %" in text
+        assert f"{100 * figures['named']['right'] / figures['named']['photos']:.1f}%" in text
 
 
 @models

@@ -73,8 +73,8 @@ def head_command(
     result = head(read, data, pretrained_weights)
     print(
         f"Computing the features took {result['features']:.1f} s (not counted). Head on cached features: "
-        f"{result['cached']:.1f} s, validation top-1 {100 * result['top1']:.2f} %; by {read.epochs} epochs: "
-        f"{result['epochs']:.1f} s, {100 * result['epochs_top1']:.2f} %, {result['ratio']:.1f} times as long; "
+        f"{result['cached']:.1f} s, validation top-1 {100 * result['top1']:.2f}%; by {read.epochs} epochs: "
+        f"{result['epochs']:.1f} s, {100 * result['epochs_top1']:.2f}%, {result['ratio']:.1f} times as long; "
         f"{read.model}, {read.serving_size} px, {result['photos']} photos, {read.mixed_precision} precision, "
         f"{result['device']}."
     )

@@ -40,8 +40,8 @@ def command(
     if total := agreement.labelled:
         exported, served = (100 * right / total for right in (agreement.right, agreement.right_served))
         print(
-            f"  Top-1 accuracy on the {total} photos in folders of the model's labels: {exported:.1f} % exported, "
-            f"{served:.1f} % served, difference {exported - served:+.1f} points."
+            f"  Top-1 accuracy on the {total} photos in folders of the model's labels: {exported:.1f}% exported, "
+            f"{served:.1f}% served, difference {exported - served:+.1f} points."
         )
 
 

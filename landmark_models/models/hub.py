@@ -245,7 +245,7 @@ def best(namespace: str) -> Best:
     """The best landmark model of a user or an organisation on the Hub.
 
     Among the models with the tag `landmark-classification`, it is the one whose test top-1 has the highest lower bound
-    of its 95 % interval, as `train.evaluate` wrote it into the config. Ties go to the smaller weights file, then to the
+    of its 95% interval, as `train.evaluate` wrote it into the config. Ties go to the smaller weights file, then to the
     first name. Only figures on the same test photos (the same digest) are compared. If models were tested on several
     sets, those tested on the most common set are; of equally common sets, the one with the most photos counts. Models
     without test figures or `model.safetensors` are skipped, and so are those the token can't read, e.g. gated ones.

@@ -105,7 +105,7 @@ def test_figures_tell_how_many_of_the_negatives_chose_the_rule(copied, negatives
 
 
 def test_the_error_is_the_distance_of_confidence_and_accuracy():
-    confident = torch.tensor([[4.0, 0.0]]).repeat(10, 1)  # 98.2 % sure, right in 6 of 10
+    confident = torch.tensor([[4.0, 0.0]]).repeat(10, 1)  # 98.2% sure, right in 6 of 10
     targets = torch.tensor([0] * 6 + [1] * 4)
     assert expected_calibration_error(confident, targets) == pytest.approx(0.982 - 0.6, abs=1e-3)
 

@@ -189,7 +189,7 @@ def test_the_command_prints_a_table(own_run, shared_data, tmp_path):
     result = subprocess.run(command, capture_output=True, text=True)
     assert result.returncode == 0, result.stderr
     assert "top-1" in result.stdout
-    assert "95 % interval" in result.stdout
+    assert "95% interval" in result.stdout
     assert "Blue Lake" in result.stdout
 
 

@@ -17,11 +17,11 @@ def write(folder, **content) -> Reader:
 
 
 def test_a_page_links_to_its_sections_and_shows_what_it_is_given(tmp_path):
-    rows = [["Eiffel Tower", 1200, "1,234", ""], ["Big Ben", "93.1 %", -0.5, "a"]]
+    rows = [["Eiffel Tower", 1200, "1,234", ""], ["Big Ben", "93.1%", -0.5, "a"]]
     mistake = SimpleNamespace(picture="a b/c:d.png", caption="Big Ben, named Eiffel Tower", path="big ben.jpg")
     page = write(tmp_path, tables=[Table("Classes", ["class", "n", "m", ""], rows)], mistakes=[mistake])
     headings = ["Classes", "Confidence", "Most confused", "Most confident mistakes", "Confusion matrix"]
-    words = ["A sentence.", "Eiffel Tower", "93.1 %", "big ben.jpg", "The same as CSV"]
+    words = ["A sentence.", "Eiffel Tower", "93.1%", "big ben.jpg", "The same as CSV"]
     assert page.text.split().count("Title") == 2
     assert all(page.text.count(heading) >= 2 for heading in headings)
     assert all(word in page.text for word in words)

@@ -93,7 +93,7 @@ def test_a_network_that_can_learn_overfits_a_few_batches(data, tmp_path, capsys)
     run = fit(recipe, data, tmp_path / "run")
     shown = capsys.readouterr().out
     assert "validated on the same photos" in shown
-    assert "100.00 % on the training photos themselves" in shown
+    assert "100.00% on the training photos themselves" in shown
     assert "Not calibrated: a run that overfits" in shown
     split = run.split()
     assert len(split["train"]) == 8

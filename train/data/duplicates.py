@@ -55,7 +55,7 @@ def find_pairs(pictures: Sequence[Picture]) -> list[Pair]:
     """All pairs that show the same picture.
 
     A pair is `near` where its 256-bit difference hashes and its gray 32 x 32 thumbnails both agree: the hash finds
-    recompressed, resized, brightened and slightly cropped copies (2 % a side, not 5 %); the thumbnails' correlation
+    recompressed, resized, brightened and slightly cropped copies (2% a side, not 5%); the thumbnails' correlation
     rejects chance matches of pictures with little detail. Every photo is compared with every other: O(n^2), with a
     small constant.
     """

@@ -24,7 +24,7 @@ def draw_curves(lines: _Lines, file: Path, training: str = "training", validatio
         marker = "o" if len(lines) <= _FEW_EPOCHS else ""
         _plot_learning(lines, "epoch", loss, accuracy, marker, (training, validation))
         _mark(accuracy, best["epoch"])
-        accuracy.set_title(f"Best: {100 * best['val_top1']:.1f} % in epoch {best['epoch']}")
+        accuracy.set_title(f"Best: {100 * best['val_top1']:.1f}% in epoch {best['epoch']}")
         epochs = [line["epoch"] for line in lines]
         rate.plot(epochs, [line["learning_rate"] for line in lines], color="C2", marker=marker)
         rate.set(title="Learning rate", xlabel="epoch", ylabel="learning rate at the end of the epoch")
@@ -40,7 +40,7 @@ def draw_penalties(lines: _Lines, file: Path) -> None:
         loss, accuracy = drawing.subplots(1, 2)
         photos = ("training", "validation photos")
         _plot_learning(lines, "penalty", loss, accuracy, "o", photos, "strength of regularisation (L2 penalty)")
-        accuracy.set_title(f"Chosen: {best['penalty']:.2g}, with {100 * best['val_top1']:.1f} %")
+        accuracy.set_title(f"Chosen: {best['penalty']:.2g}, with {100 * best['val_top1']:.1f}%")
         for axes in (loss, accuracy):
             _mark(axes, best["penalty"])
             axes.set_xscale("log")

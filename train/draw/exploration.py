@@ -148,7 +148,7 @@ def sizes_section(splits: Mapping[str, Photos], image_size: int, output: Path) -
         aspects.minorticks_off()
         drawing.legend(*sides.get_legend_handles_labels(), loc="outside upper right", ncols=len(sizes) + 1)
     small = sum(int((both.min(1) < image_size).sum()) for both in sizes.values())
-    table = Table("Sizes", ["split", "", "least", "5 %", "median", "95 %", "most"], rows)
+    table = Table("Sizes", ["split", "", "least", "5%", "median", "95%", "most"], rows)
     return {"image_size": image_size, "small": f"{small:,}", "table": table}
 
 

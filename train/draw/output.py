@@ -24,7 +24,7 @@ if TYPE_CHECKING:
     from matplotlib.figure import Figure
 
 _MARGIN = 0.04  # inches around what a figure shows, as its layout leaves
-_NUMBER = re.compile(r"[-+]?\d[\d,.]*( %)?")
+_NUMBER = re.compile(r"[-+]?\d[\d,.]*( ?%)?")
 _UNPRINTABLE = re.compile(r"[\x00-\x08\x0b-\x1f\x7f-\x9f\ud800-\udfff]")
 
 

@@ -160,7 +160,7 @@ def draw_reliability(confidences: Tensor, correct: Tensor, bins: int, file: Path
     """Draw a reliability diagram (DeGroot and Fienberg 1983) above the number of photos in each bin, as a PNG.
 
     `confidences` are those of the predicted class, `(N,)`, 0 to 1; `correct`, bool `(N,)`, says whether it was right.
-    The `bins` have equal width; the area of each mark is in proportion to their photos, its bar a 95 % interval
+    The `bins` have equal width; the area of each mark is in proportion to their photos, its bar a 95% interval
     (Wilson 1927).
     """
     from scipy.stats import binomtest  # comes with scikit-learn
@@ -181,7 +181,7 @@ def draw_reliability(confidences: Tensor, correct: Tensor, bins: int, file: Path
         bars = np.abs(bounds - accuracy).clip(min=0)
         diagram.errorbar(confidence, accuracy, bars, fmt="none", color="C0", linewidth=1, clip_on=False)
         areas = (300 * counts[used] / counts.sum()).clamp(min=6).tolist()
-        label = "measured, area by photos, with 95 % interval"
+        label = "measured, area by photos, with 95% interval"
         diagram.scatter(confidence, accuracy, areas, color="C0", clip_on=False, zorder=3, label=label)
         diagram.set(xlim=(0, 1), ylim=(0, 1), ylabel="share of answers that are right")
         diagram.set_title(f"How far confidences can be trusted, n = {len(correct):,}", pad=12)

@@ -182,7 +182,7 @@ def _fit_probe(prepared: Prepared, features: Features, targets: Tensor, started:
     with run.writing():
         run.save_model(prepared.network, photos.labels, recipe, validation, model_args=served_arguments(recipe))
         draw_penalties(run.metrics(), run.path / "curves.png")
-    print(f"Best: penalty {penalty:.2g}, validation top-1 {100 * best['val_top1']:.2f} %; refitted on all photos.")
+    print(f"Best: penalty {penalty:.2g}, validation top-1 {100 * best['val_top1']:.2f}%; refitted on all photos.")
     return {"penalty": penalty, "refitted_on": len(targets), "iterations": head.iterations}
 
 
@@ -210,5 +210,5 @@ def _describe_fit(metrics: dict[str, Any]) -> str:
     note = "" if metrics["converged"] else "  NOT CONVERGED, skipped"
     return (
         f"penalty {metrics['penalty']:8.2g}  loss {metrics['train_loss']:.3f}  val loss {metrics['val_loss']:.3f}  "
-        f"val top-1 {100 * metrics['val_top1']:5.2f} %  {metrics['iterations']} iterations{note}"
+        f"val top-1 {100 * metrics['val_top1']:5.2f}%  {metrics['iterations']} iterations{note}"
     )

@@ -101,7 +101,7 @@ def run_epochs(
             draw_curves(run.metrics(), run.path / "curves.png", *_labels(engine))
     _, photos = _labels(engine)
     accelerator.print(
-        f"Best: epoch {progress.best_epoch}, top-1 {100 * progress.best_top1:.2f} % on the {photos}. "
+        f"Best: epoch {progress.best_epoch}, top-1 {100 * progress.best_top1:.2f}% on the {photos}. "
         f"{'The last epoch is kept. ' if recipe.keeps_last_epoch else ''}The model is in {run.model}."
     )
 
@@ -154,6 +154,6 @@ def _describe_epoch(engine: Engine, metrics: dict[str, Any], improved: bool, lef
     epoch, epochs = metrics["epoch"], engine.recipe.epochs
     return (
         f"epoch {epoch:3d}/{epochs}  loss {metrics['train_loss']:.3f}  val loss {metrics['val_loss']:.3f}  "
-        f"val top-1 {100 * metrics['val_top1']:5.2f} %{'*' if improved else ' '}  lr {metrics['learning_rate']:.2e}  "
+        f"val top-1 {100 * metrics['val_top1']:5.2f}%{'*' if improved else ' '}  lr {metrics['learning_rate']:.2e}  "
         f"{metrics['photos_per_second']:.0f} photos/s  {left // 3600}:{left // 60 % 60:02d}:{left % 60:02d} left"
     )

@@ -149,7 +149,7 @@ def head_on_features(
     with run.writing():
         arguments = served_arguments(recipe)
         run.save_model(network, photos.labels, recipe, figures, model_args=arguments, statistics=head.statistics)
-    print(f"Whitened cosine head: validation top-1 {100 * top1:.2f} %; refitted on all {len(targets)} photos.")
+    print(f"Whitened cosine head: validation top-1 {100 * top1:.2f}%; refitted on all {len(targets)} photos.")
 
 
 def finish_run(prepared: Prepared) -> None:

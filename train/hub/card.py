@@ -107,7 +107,7 @@ def _selection(run: RunFolder, landmark: dict[str, Any]) -> str:
 
 
 def _ranks(labels: Sequence[str]) -> list[int]:
-    """The k of each top-k accuracy that says something: with k classes it is always 100 %."""
+    """The k of each top-k accuracy that says something: with k classes it is always 100%."""
     return [k for k in (1, 3, 5) if k < len(labels)]
 
 
@@ -188,7 +188,7 @@ def _results(test: dict[str, Any], ranks: Sequence[int]) -> list[EvalResult]:
 def _hardest(per_class: dict[str, dict[str, Any]]) -> str:
     """The labels with the lowest F1, with it and their number of test photos."""
     ranked = sorted(per_class.items(), key=lambda item: (item[1]["f1"], item[0]))[:_HARDEST]
-    return ", ".join(f"{for_markdown(label)} ({100 * part['f1']:.0f} %, n = {part['n']})" for label, part in ranked)
+    return ", ".join(f"{for_markdown(label)} ({100 * part['f1']:.0f}%, n = {part['n']})" for label, part in ranked)
 
 
 def _command(command: str, run: str) -> list[str]:

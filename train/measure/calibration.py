@@ -58,7 +58,7 @@ def _checked_temperature(logits: Tensor, targets: Tensor) -> tuple[float, str | 
         return 1.0, f"the one that fits the validation photos best is not between {_LEAST} and {_MOST:.0f}"
     before, after = (expected_calibration_error(scaled, targets) for scaled in (logits, logits / temperature))
     if after > before:
-        error = f"expected calibration error on the validation photos from {100 * before:.2f} to {100 * after:.2f} %"
+        error = f"expected calibration error on the validation photos from {100 * before:.2f} to {100 * after:.2f}%"
         return 1.0, f"{temperature:.3f}, fitted by the likelihood, would raise the {error}"
     return temperature, None
 
@@ -218,13 +218,13 @@ def describe_calibration(result: dict[str, Any]) -> str:
     else:
         fitted = (
             f"Calibrated on {figures['n']} validation photos: temperature {result['temperature']:.3f}, expected "
-            f"calibration error {100 * figures['ece_before']:.2f} % before, {100 * figures['ece']:.2f} % after. "
+            f"calibration error {100 * figures['ece_before']:.2f}% before, {100 * figures['ece']:.2f}% after. "
         )
     text = (
         f"{fitted}A photo is named if its {score_words(rule['score'])} is at least {rule['threshold']:.3f}: "
-        f"{100 * figures['true_accepts']:.1f} % of {where}"
+        f"{100 * figures['true_accepts']:.1f}% of {where}"
     )
     if "others" not in figures:
         return f"{text}. The rule was chosen without photos of other things; give some with --negatives."
     groups = [f"{group['named']} of {group['n']} {name} ones" for name, group in figures["others"].items()]
-    return f"{text} ({100 * figures['named_rightly']:.1f} % rightly); of photos of other things, {', '.join(groups)}."
+    return f"{text} ({100 * figures['named_rightly']:.1f}% rightly); of photos of other things, {', '.join(groups)}."

@@ -72,7 +72,7 @@ def _row(run: RunFolder, test: dict[str, Any]) -> dict[str, str]:
         "GFLOPs": f"{counter.get_total_flops() / 1e9:.2f}",
         "input, px": str(size[-1]),
         "weights from": origin,
-        "test top-1, % (95 % interval)": f"{100 * test['top1']:.2f} ({low:.2f} to {high:.2f})",
+        "test top-1, % (95% interval)": f"{100 * test['top1']:.2f} ({low:.2f} to {high:.2f})",
         "macro F1, %": f"{100 * test['macro_f1']:.2f}",
         "trained in": f"{run.training_time()}, {run.environment()['device']}",
         "photos/s": f"{test['photos_per_second']:.0f}",

@@ -13,7 +13,7 @@ from train.measure.predict import Change, Subject
 
 
 def _blurred(image: Image.Image) -> Image.Image:
-    """With a Gaussian whose standard deviation is 1 % of the shorter side."""
+    """With a Gaussian whose standard deviation is 1% of the shorter side."""
     return image.filter(ImageFilter.GaussianBlur(0.01 * min(image.size)))
 
 
@@ -30,7 +30,7 @@ def _compressed(image: Image.Image) -> Image.Image:
 
 
 def _dark(image: Image.Image) -> Image.Image:
-    """With 30 % of the light."""
+    """With 30% of the light."""
     return image.point(lambda level: 0.3 * level)
 
 

@@ -1,4 +1,4 @@
-"""Figures that follow from logits and targets, with their 95 % intervals, also by the source of the photos."""
+"""Figures that follow from logits and targets, with their 95% intervals, also by the source of the photos."""
 
 import csv
 from collections import defaultdict
@@ -15,7 +15,7 @@ from train.data.labels import nfc
 
 
 def share(flags: Tensor, name: str) -> dict[str, Any]:
-    """The share of flags that are set, as `name`, and its 95 % Wilson interval (Wilson 1927), as `name_ci95`."""
+    """The share of flags that are set, as `name`, and its 95% Wilson interval (Wilson 1927), as `name_ci95`."""
     from scipy.stats import binomtest  # comes with scikit-learn
 
     count, n = int(flags.sum()), len(flags)

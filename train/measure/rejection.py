@@ -71,7 +71,7 @@ def choose_rule(
 
     Each score gets the lowest threshold at which at most `FAR_AIM` of the far and `NEAR_AIM` of the near negatives are
     accepted; the score that then names the largest share of the landmarks rightly is chosen. Without negatives, the
-    rule is the threshold that 95 % of the landmarks reach, on the whitened cosine if there is one, else on the maximum
+    rule is the threshold that 95% of the landmarks reach, on the whitened cosine if there is one, else on the maximum
     logit. `scores` and `negatives` are by the name of the score, `(N,)` and `(M,)` each; `right`, bool `(N,)`, says
     whether a landmark's most likely label is right, and `near`, bool `(M,)`, which negatives look like landmarks.
     """

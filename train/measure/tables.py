@@ -24,14 +24,14 @@ def metrics_tables(metrics: dict[str, Any]) -> list[Table]:
     rows = [[f"top-{k}", _percent(metrics[f"top{k}"]), _interval(metrics[f"top{k}_ci95"])] for k in (1, 3, 5)]
     names = ("macro_precision", "macro_recall", "macro_f1", "weighted_precision", "weighted_recall", "weighted_f1")
     rows += [[name.replace("_", " ").replace("f1", "F1"), _percent(metrics[name]), ""] for name in names]
-    tables = [Table("Figures", ["", "%", "95 % interval"], rows)]
+    tables = [Table("Figures", ["", "%", "95% interval"], rows)]
     if "ece" in metrics:
         rows = [[words, _percent(metrics[key])] for key, words in _CALIBRATION_ERRORS.items() if key in metrics]
         tables.append(Table("Expected calibration error", ["scores", "%"], rows))
     if named := metrics.get("named"):
         outcomes = {"rightly": "named rightly", "wrongly": "named wrongly", "not": "not named"}
         rows = [[words, _percent(named[key]), _interval(named[f"{key}_ci95"])] for key, words in outcomes.items()]
-        tables.append(Table("Photos of landmarks, by the model's rule", ["", "%", "95 % interval"], rows))
+        tables.append(Table("Photos of landmarks, by the model's rule", ["", "%", "95% interval"], rows))
     if rejection := metrics.get("rejection"):
         groups = {f"all {group}": rejection[group] for group in ("near", "far") if group in rejection}
         rows = [
@@ -40,11 +40,11 @@ def metrics_tables(metrics: dict[str, Any]) -> list[Table]:
         ]
         rule = f"{score_words(rejection['score'])} of at least {rejection['threshold']:.3f}"
         title = f"Photos of anything else, by a {rule}"
-        tables.append(Table(title, ["kind", "photos", "named, %", "95 % interval", "AUROC, %"], rows))
+        tables.append(Table(title, ["kind", "photos", "named, %", "95% interval", "AUROC, %"], rows))
     for key, title in (("robustness", "Corrupted photos"), ("per_source", "Sources")):
         if parts := metrics.get(key):
             rows = [[k, str(p["n"]), _percent(p["top1"]), _interval(p["top1_ci95"])] for k, p in parts.items()]
-            tables.append(Table(title, ["", "photos", "top-1, %", "95 % interval"], rows))
+            tables.append(Table(title, ["", "photos", "top-1, %", "95% interval"], rows))
     classes = sorted(metrics["per_class"].items(), key=lambda item: item[1]["f1"])
     rows = [[name, str(c["n"]), *(_percent(c[key]) for key in ("precision", "recall", "f1"))] for name, c in classes]
     headers = ["class", "photos", "precision, %", "recall, %", "F1, %"]
