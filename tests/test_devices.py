@@ -30,7 +30,7 @@ def test_freed_memory_is_reused():
         for before in ("", "keep_freed_memory()")
     ]
     assert faults[0] > 1000
-    assert faults[1] < faults[0] / 5  # a small block between may cost one large block its place
+    assert faults[1] < faults[0] / 2  # now and then a small block between costs a large one its place
 
 
 V2 = {"proc/self/cgroup": "0::/pod/box\n"}
