@@ -74,16 +74,16 @@ def browser():
 
 @pytest.fixture
 def open_page(browser):
-    """Opens the page at an address; its requests to other hosts, `page.strangers`, must be none at the end."""
+    """Opens the page at an address; in the end no request may have gone to others (`strangers`) than `page.own`."""
     pages = []
 
     def open_at(url: str, width: int, **options):
         context = browser.new_context(viewport={"width": width, "height": 900}, **options)
         page = context.new_page()
-        page.strangers, page.failures = [], []
+        page.own, page.strangers, page.failures = [url, "data:", "blob:"], [], []
         page.on(
             "request",
-            lambda r: None if r.url.startswith((url, "data:", "blob:")) else page.strangers.append(r.url),
+            lambda r: None if r.url.startswith(tuple(page.own)) else page.strangers.append(r.url),
         )
         page.on("pageerror", lambda error: page.failures.append(str(error)))
         page.goto(url)

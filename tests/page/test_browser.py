@@ -174,24 +174,24 @@ def test_tags_are_copied_with_one_click_or_by_the_keyboard(famous, photo):
 def test_tags_are_copied_in_somebody_elses_page(open_page, url, famous_url, photo):
     """A frame of another site may not use the clipboard's own interface unless that site says so."""
     page = open_page(url, DESK)
+    foreign = famous_url.replace("127.0.0.1", "localhost")
+    page.own.append(foreign)
     page.evaluate(
         """address => {
           const frame = document.createElement('iframe');
           Object.assign(frame, {src: address, name: 'foreign', width: 1200, height: 1600});
           document.body.replaceChildren(frame);
         }""",
-        famous_url.replace("127.0.0.1", "localhost"),
+        foreign,
     )
-    page.strangers.clear()
     frame = page.frame_locator("iframe")
     frame.locator("#photo input[type=file]").set_input_files(photo)
     card = frame.locator("#card")
     card.get_by_role("button", name="#EiffelTower").click()
     card.get_by_role("button", name="Copied").wait_for()
-    page.evaluate("document.body.innerHTML += '<textarea id=pad></textarea>'")
+    page.evaluate("document.body.append(Object.assign(document.createElement('textarea'), {id: 'pad'}))")
     page.locator("#pad").press("Control+V")
     assert page.locator("#pad").input_value() == "#EiffelTower"
-    page.strangers.clear()
 
 
 def test_where_nothing_can_be_copied_the_text_is_selected(famous, photo):
