@@ -62,7 +62,9 @@ def one_photo(handlers: Handlers, examples: Mapping[Path, str]) -> tuple[gr.Imag
     pending = [upload_event, example_event, why_event]
     photo.clear(**clearing, cancels=pending)
     example.dataset.click(None, cancels=pending)
-    top_k.change(handlers.candidates, [result, top_k], candidates, **INSTANT)
+    # One request at a time, the last one for certain: of several at once, an earlier one's answer might come last.
+    latest = INSTANT | {"trigger_mode": "always_last"}
+    top_k.change(handlers.candidates, [result, top_k], candidates, **latest)
     return photo, top_k
 
 
