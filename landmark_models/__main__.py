@@ -222,7 +222,7 @@ def _sidecar_line(summary: "Summary") -> str:
     """What became of the sidecars, in a sentence or three."""
     words = {
         "written": "written", "merged": "merged into existing ones", "kept": "there already and left alone",
-        "removed": "rid of earlier tags", "failed": "failed",
+        "removed": "cleared of earlier tags", "failed": "failed",
     }  # fmt: skip
     line = "Sidecars: " + ", ".join(f"{n:,} {words[what]}" for what in words if (n := summary.sidecars[what])) + "."
     if summary.shared:

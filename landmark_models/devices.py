@@ -51,7 +51,7 @@ def _cpu_quotas(system: Path) -> Iterator[float]:
 
 def _quota(group: Path) -> Iterator[float]:
     """The quota of one cgroup, in cores, if it has one."""
-    with suppress(OSError, ValueError, ZeroDivisionError):  # "max" is no number: there is no limit
+    with suppress(OSError, ValueError, ZeroDivisionError):  # "max" isn't a number: there is no limit
         quota, period = (group / "cpu.max").read_text().split()
         yield int(quota) / int(period)
     with suppress(OSError, ValueError, ZeroDivisionError):

@@ -22,6 +22,7 @@ from landmark_models.tagging.xmp_lines import (
     location_lines,
     qualified,
 )
+from landmark_models.tagging.xmp_values import array_in, form_of, is_plain, leaves_of, texts_of
 
 # Keywords in a hierarchy, and what separates its levels. digiKam and Immich read the first of these that there is, and
 # dc:subject only if there is none.
@@ -38,7 +39,6 @@ _NEW = """<?xpacket begin="\ufeff" id="W5M0MpCehiHzreSzNTczkc9d"?>
 
 
 _ABOUT = (qualified("rdf:about"), "about")  # the second is of the first RDF
-_SYNTAX = (f"{{{NAMESPACES['rdf']}}}", "{http://www.w3.org/XML/1998/namespace}")  # attributes that aren't values
 
 
 def sidecar(
@@ -134,7 +134,7 @@ class _Packet:
     def has_text(self, name: str) -> bool:
         """Whether a property says something; one that is empty is removed."""
         found = list(self._find(name))
-        if any(_leaves(value) for _, value in found):
+        if any(leaves_of(value) for _, value in found):
             return True
         for owner, value in found:
             if isinstance(value, str):
@@ -146,7 +146,7 @@ class _Packet:
     def _extendable(self, name: str) -> tuple[Element | None, Element | str | None, Element | None]:
         """A property's description, its value and the array in it; an array that is empty is removed."""
         owner, value = next(self._find(name), (None, None))
-        array = _array_in(value)
+        array = array_in(value)
         if isinstance(value, Element) and array is not None and not len(array):
             self.xml.remove(value)
             return None, None, None
@@ -155,7 +155,7 @@ class _Packet:
     def add_property(self, name: str, lines: list[str], leaves: Sequence[str]) -> None:
         """Add a property that isn't there, with XML that has these texts in it."""
         self.properties[name] = lines
-        self.added.append(f"{name}={_form(leaves)}")
+        self.added.append(f"{name}={form_of(leaves)}")
 
     def add_items(self, name: str, values: Sequence[str], separator: str = "\n") -> None:
         """Add texts to a property's array, which is made of a single value if there is none.
@@ -165,15 +165,15 @@ class _Packet:
         owner, value, array = self._extendable(name)
         if array is not None:
             own = [item.text or "" for item in array]
-        elif isinstance(value, Element) and not _is_plain(value):
+        elif isinstance(value, Element) and not is_plain(value):
             return  # a structure, which isn't ours to reshape
         else:
-            own = [text for text in _leaves(value) if text]
+            own = [text for text in leaves_of(value) if text]
         present = {part for text in own for part in (text, text.split(separator)[-1])}
         new = [text for text in dict.fromkeys(values) if text.strip() and text not in present]
         if not new:
             return
-        self.added += [f"{name}={_form([text])}" for text in new]
+        self.added += [f"{name}={form_of([text])}" for text in new]
         if array is not None:
             prefixes = self.xml.prefixes(array)
             items = [bound(element_lines("rdf:li", [escaped(text)]), prefixes) for text in new]
@@ -192,14 +192,14 @@ class _Packet:
         _, value, array = self._extendable(name)
         if value is not None and array is None:
             return  # a structure, which isn't ours to reshape
-        if array is not None and landmark.name in _texts_of(array, qualified("Iptc4xmpExt:LocationName")):
+        if array is not None and landmark.name in texts_of(array, qualified("Iptc4xmpExt:LocationName")):
             return
         lines, leaves = location_lines(landmark)
         if array is None:
             self.add_property(name, element_lines("rdf:Bag", lines), leaves)
         else:
             self.xml.append(array, bound(lines, self.xml.prefixes(array)))
-            self.added.append(f"{name}={_form(leaves)}")
+            self.added.append(f"{name}={form_of(leaves)}")
 
     def written(self, created: bool) -> str:
         """The text with what was added; as far as it is new, in a description of its own."""
@@ -224,7 +224,7 @@ class _Packet:
         created = self.has("landmarks:Created")
         gone: set[Element] = set()
         attributes: set[tuple[Element, str]] = set()
-        entries = [entry.partition("=") for _, value in marks for entry in _leaves(value)]
+        entries = [entry.partition("=") for _, value in marks for entry in leaves_of(value)]
         for name, _, form in entries:
             if form and name.count(":") == 1 and name.partition(":")[0] in NAMESPACES:
                 self._take_out(name, form, gone, attributes)
@@ -258,48 +258,15 @@ class _Packet:
         """Mark a property's first value of this form as gone, and the property if it then has none."""
         for owner, value in self._find(name):
             if isinstance(value, str):
-                if _form([value]) == form:
+                if form_of([value]) == form:
                     attributes.add((owner, qualified(name)))
                     return
                 continue
-            array = _array_in(value)
+            array = array_in(value)
             items = [value] if array is None else list(array)
             for item in items:
-                if item not in gone and _form(_leaves(item)) == form:
+                if item not in gone and form_of(leaves_of(item)) == form:
                     gone.add(item)
                     if gone.issuperset(items):
                         gone.add(value)
                     return
-
-
-def _array_in(value: Element | str | None) -> Element | None:
-    """The array that a property's element holds."""
-    names = [qualified(f"rdf:{kind}") for kind in ("Bag", "Seq", "Alt")]
-    return next((child for child in value if child.tag in names), None) if isinstance(value, Element) else None
-
-
-def _is_plain(element: Element) -> bool:
-    """Whether an element holds at most text: neither elements nor attributes of RDF, which make it a structure."""
-    return not len(element) and not any(name.startswith(_SYNTAX[0]) or "}" not in name for name in element.attrib)
-
-
-def _leaves(value: Element | str | None) -> list[str]:
-    """The texts in a property or a part of it, at any depth, as elements or attributes; blank ones don't count."""
-    if not isinstance(value, Element):
-        return [value.strip()] if value and value.strip() else []
-    texts: list[str] = []
-    for element in value.iter():
-        texts += [text for name, text in element.attrib.items() if not name.startswith(_SYNTAX)]
-        texts.append(element.text or "")
-    return [text.strip() for text in texts if text.strip()]
-
-
-def _texts_of(array: Element, name: str) -> set[str]:
-    """The texts of the elements and attributes of this name in an array."""
-    found = {text for element in array.iter(name) for text in _leaves(element)}
-    return found | {element.attrib[name].strip() for element in array.iter() if name in element.attrib}
-
-
-def _form(leaves: Sequence[str]) -> str:
-    """Texts as `landmarks:Added` lists them, in an order that no program changes."""
-    return " | ".join(sorted(text.strip() for text in leaves))

@@ -9,7 +9,9 @@ from pathlib import Path
 from PIL import Image
 from torch import Tensor
 
+from landmark_models.errors import PhotoError
 from landmark_models.files import sha256
+from landmark_models.imaging.containers import open_container
 from train.data.duplicates import Picture
 from train.data.folders import SPLITS
 from train.data.photos import Photos
@@ -62,8 +64,8 @@ class Description:
 
 
 def _has_exif(file: Path) -> bool:
-    with suppress(OSError, ValueError), Image.open(file) as header:
-        return "exif" in header.info
+    with suppress(PhotoError):  # a file that was read in spite of its damage
+        return "exif" in open_container(file.read_bytes(), str(file)).info
     return False
 
 

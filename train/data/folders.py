@@ -34,15 +34,16 @@ def split_folders(root: Path) -> dict[str, Path]:
         DataError: two folders are the same split.
     """
     found: dict[str, Path] = {}
-    for folder in _subfolders(root):
+    folders = _subfolders(root)
+    for folder in folders:
         split = split_name(folder.name)
         if split in SPLITS and split in found:
             raise DataError(f"{found[split]} and {folder} are both the {split} split; merge them or rename one.")
         if split in SPLITS:
             found[split] = folder
-    if not found and (others := [folder.name for folder in _subfolders(root) if folder.name.lower() in _NOT_SPLITS]):
+    if not found and (others := [repr(folder.name) for folder in folders if folder.name.lower() in _NOT_SPLITS]):
         raise DataError(
-            f"The folder {root} has {some(list(map(repr, others)))}, which would be a class; "
+            f"The folder {root} has {some(others)}, which would be a class; "
             "name the folders of splits train, val and test."
         )
     return {split: found[split] for split in SPLITS if split in found}

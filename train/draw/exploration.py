@@ -7,7 +7,6 @@ import random
 from collections import Counter
 from collections.abc import Mapping, Sequence
 from pathlib import Path
-from textwrap import shorten
 from typing import Any
 
 import numpy as np
@@ -18,7 +17,6 @@ from tqdm.auto import tqdm
 
 from landmark_models.files import atomic_path, left_out_line
 from landmark_models.photo import open_photo, photo_size
-from landmark_models.text import for_terminal
 from train.data import PhotoCache, Photos
 from train.data.scan import KINDS, Scan
 from train.draw.fonts import shorten_name
@@ -72,7 +70,7 @@ def _draw_counts(labels: Sequence[str], counts: Mapping[str, Counter[str]], file
             for split, widths in numbers.items():
                 axes.barh(range(len(order)), widths, left=left, label=split)
                 left += widths
-            names = [shorten_name(for_terminal(label)) for label in order]
+            names = [shorten_name(label) for label in order]
             axes.set_yticks(range(len(order)), names, fontsize=8, parse_math=False)
             axes.set(xlabel="photos", ylim=(-0.6, len(order) - 0.4))
             drawing.legend(loc="outside upper right", ncols=len(numbers))
@@ -166,11 +164,6 @@ def samples_section(photos: Photos, samples: int, seed: int, output: Path) -> li
         names = ", ".join(Path(path).name for path in some.paths)
         classes.append({"label": label, "count": len(some), "picture": picture, "names": names})
     return classes
-
-
-def short_name(label: str, width: int) -> str:
-    """A label shortened to `width` characters, fit for a picture."""
-    return shorten(for_terminal(label), width, placeholder="…")
 
 
 def draw_histograms(photos: Photos, cache: PhotoCache, mean: Sequence[float], std: Sequence[float], file: Path) -> None:

@@ -10,6 +10,8 @@ from functools import cache
 from textwrap import shorten
 from typing import TYPE_CHECKING
 
+from landmark_models.text import for_terminal
+
 if TYPE_CHECKING:
     from matplotlib.figure import Figure
 
@@ -27,12 +29,13 @@ def display_width(text: str) -> int:
     return sum(2 if unicodedata.east_asian_width(letter) in "WF" else 1 for letter in text)
 
 
-def shorten_name(name: str) -> str:
-    """A name shortened for a picture, between words if possible."""
-    if len(name) <= _LONGEST:
+def shorten_name(name: str, longest: int = _LONGEST) -> str:
+    """A name of at most `longest` characters for a picture, shortened between words if possible."""
+    name = for_terminal(name)
+    if len(name) <= longest:
         return name
-    short = shorten(name, _LONGEST, placeholder="…")
-    return short if len(short) > _LONGEST // 2 else f"{name[: _LONGEST - 1]}…"
+    short = shorten(name, longest, placeholder="…")
+    return short if len(short) > longest // 2 else f"{name[: longest - 1]}…"
 
 
 def use_fonts(drawing: "Figure") -> int:

@@ -14,7 +14,7 @@ from torch import Tensor
 from landmark_models.errors import PhotoError
 from landmark_models.files import atomic_path
 from landmark_models.photo import thumbnail
-from landmark_models.text import for_spreadsheet, for_terminal, percent
+from landmark_models.text import for_spreadsheet, percent
 from train.data import Photos
 from train.draw.fonts import display_width, is_drawable, shorten_name
 from train.draw.output import Table, figure, write_csv, write_page
@@ -122,7 +122,7 @@ def draw_confusion(predicted: Tensor, targets: Tensor, labels: Sequence[str], fi
     rows = {index: row for row, index in enumerate(confusion_order(predicted, targets, len(labels)), 1)}
     chosen = _most_mistaken(predicted, targets, len(labels)) if len(labels) > _MAX_DRAWN else set(rows)
     order = [index for index in rows if index in chosen]
-    names = [shorten_name(for_terminal(labels[index])) for index in order]
+    names = [shorten_name(labels[index]) for index in order]
     lacking = [not is_drawable(name) for name in names]
     names = [f"no. {rows[index]}" if lacks else name for index, name, lacks in zip(order, names, lacking, strict=True)]
     counts = confusion_matrix(targets, predicted, labels=list(rows))

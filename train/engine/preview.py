@@ -14,7 +14,8 @@ from torch.utils.data import default_collate
 
 from landmark_models.preprocess import required_side
 from train.data import AugmentedPhotos, EpochSampler, PhotoCache, Photos, channel_statistics
-from train.draw.exploration import CHANNELS, COLUMNS, ROWS, draw_batch, draw_histograms, short_name
+from train.draw.exploration import CHANNELS, COLUMNS, ROWS, draw_batch, draw_histograms
+from train.draw.fonts import shorten_name
 from train.draw.output import Table
 from train.engine.augment import DRAWS, BatchAugmentation, training_transform
 from train.engine.network import build_network
@@ -69,7 +70,7 @@ def preview_sections(photos: Photos, recipe: Recipe, cfg: dict[str, Any], output
 def _describe(target: Tensor, labels: tuple[str, ...]) -> str:
     """What the network should answer: a label, or the two labels of a mixed image with their shares."""
     if not target.ndim:
-        return short_name(labels[int(target)], 24)
+        return shorten_name(labels[int(target)], 24)
     shares, indices = target.topk(min(2, len(labels)))
     parts = zip(shares.tolist(), indices.tolist(), strict=True)
-    return "\n".join(f"{share:.0%} {short_name(labels[index], 20)}" for share, index in parts if share >= 0.05)
+    return "\n".join(f"{share:.0%} {shorten_name(labels[index], 20)}" for share, index in parts if share >= 0.05)
