@@ -13,9 +13,10 @@ from landmark_models.classifier import LandmarkClassifier
 from landmark_models.devices import available_cores
 from landmark_models.errors import PhotoError
 from landmark_models.explain import explain
-from landmark_models.page.cards import PhotoResult, table_html, tag_photos
+from landmark_models.page.cards import table_html
 from landmark_models.page.facts import model_facts
 from landmark_models.page.refusals import PageError, ShownError, refused_as
+from landmark_models.page.results import PhotoResult, tag_photos
 from landmark_models.page.serving import Serving
 from landmark_models.page.uploads import original_name, uploaded_file
 from landmark_models.photo import DECODED_MARGIN, ReadPhoto, read_photo

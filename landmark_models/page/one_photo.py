@@ -6,8 +6,9 @@ from typing import Any
 
 import gradio as gr
 
-from landmark_models.page.cards import EMPTY_CARD, PhotoResult, card_html
+from landmark_models.page.cards import EMPTY_CARD, card_html
 from landmark_models.page.handlers import COMPUTING, INSTANT, MAX_CANDIDATES, PAGE_ONLY, Handlers
+from landmark_models.page.results import PhotoResult
 from landmark_models.page.theme import CARD_CSS, CARD_JS
 
 _ALT_TEXT = "Your photo"  # before it is recognised

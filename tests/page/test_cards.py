@@ -6,7 +6,8 @@ import re
 from helpers.answers import tags_of
 
 from landmark_models import Prediction
-from landmark_models.page.cards import PhotoResult, card_html, table_html
+from landmark_models.page.cards import card_html, table_html
+from landmark_models.page.results import PhotoResult
 from landmark_models.tagging.tags import Tags
 
 
