@@ -1,15 +1,16 @@
 """What the gazetteer knows about a landmark beyond its label: its name, place and kind, and how to tag it.
 
 find("qutub minar").name  # 'Qutb Minar'
+find("Eiffel Tower", "fr").name  # 'Tour Eiffel'
 """
 
 import json
 import unicodedata
 from collections.abc import Iterable
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from functools import cache
 from pathlib import Path
-from typing import Annotated
+from typing import Annotated, Any
 from urllib.parse import quote
 
 from pydantic import Field, TypeAdapter
@@ -19,9 +20,9 @@ from pydantic import Field, TypeAdapter
 class Landmark:
     """An entry of the gazetteer.
 
-    `label` is the models' label, `name` the proper English name, `city` and `region` where it is, at least one of them
-    not empty, `country` an ISO 3166-1 code, `kind` a common noun, `about` a sentence, `hashtags` words without the
-    hash, the most specific first.
+    `label` is the models' label, `name` the proper name, `city` and `region` where it is, at least one of them not
+    empty, `country` an ISO 3166-1 code, `kind` a common noun, `about` a sentence, `hashtags` words without the hash,
+    the most specific first. Aliases and hashtags are English in every language.
     `latitude` and `longitude` are a point on the landmark in WGS 84 degrees; they and the `wikidata` id are None where
     they aren't known for certain.
     `reach` is how far from there, in km, a photo of it may well be taken, if that is more than a few: for a park.
@@ -60,38 +61,84 @@ class Landmark:
         return f"https://www.openstreetmap.org/search?query={quote(f'{self.name}, {self.place}')}"
 
 
-@cache
-def _entries() -> dict[str, Landmark]:
-    content = json.loads(Path(__file__).with_name("gazetteer.json").read_text(encoding="utf-8"))
-    entries = [
-        {**entry, "label": label, "country_name": content["countries"][entry["country"]]}
-        for label, entry in content["landmarks"].items()
-    ]
-    return {_key(landmark.label): landmark for landmark in TypeAdapter(list[Landmark]).validate_python(entries)}
+def find(label: str, language: str = "en") -> Landmark | None:
+    """The entry for a model's label, however it is spelt, in a language; None if the gazetteer has none.
+
+    What isn't translated is English; so is everything in a language without translations.
+    """
+    return _entries(language if language in _translations() else "en").get(_key(label))
 
 
-def _key(label: str) -> str:
-    """A label without what varies in spelling: case, accents, spaces, underscores, apostrophes."""
-    return "".join(letter for letter in unicodedata.normalize("NFKD", label).casefold() if letter.isalnum())
-
-
-def find(label: str) -> Landmark | None:
-    """The entry for a model's label, however it is spelt; None if the gazetteer has none."""
-    return _entries().get(_key(label))
-
-
-def search(labels: Iterable[str], query: str = "") -> list[dict[str, str]]:
+def search(labels: Iterable[str], query: str = "", language: str = "en") -> list[dict[str, str]]:
     """What is known about labels, ordered by name; with a query, only those with it in a name, the kind or the place.
+
+    The query may be English in every language; case and accents don't matter.
 
     Returns:
         `label`, `name`, `kind`, `place`, `country` and `wikidata` for each; what isn't known is empty.
     """
-    rows = []
-    for label in labels:
-        row = {"label": label, "name": label, "kind": "", "place": "", "country": "", "wikidata": ""}
-        if entry := find(label):
-            row |= {"name": entry.name, "kind": entry.kind, "place": entry.place, "country": entry.country_name}
-            row["wikidata"] = entry.wikidata or ""
-        if query.casefold() in " ".join([*row.values(), *(entry.aliases if entry else ())]).casefold():
-            rows.append(row)
-    return sorted(rows, key=lambda row: row["name"].casefold())
+    query = _plain(query)
+    rows = [_row(label, language) for label in labels]
+    return sorted((row for row in rows if query in _searched(row)), key=lambda row: _plain(row["name"]))
+
+
+def _row(label: str, language: str) -> dict[str, str]:
+    row = {"label": label, "name": label, "kind": "", "place": "", "country": "", "wikidata": ""}
+    if entry := find(label, language):
+        row |= {"name": entry.name, "kind": entry.kind, "place": entry.place, "country": entry.country_name}
+        row["wikidata"] = entry.wikidata or ""
+    return row
+
+
+def _searched(row: dict[str, str]) -> str:
+    """The text of a row that a query is looked up in: what it shows, the same in English, and the aliases."""
+    entry = find(row["label"])
+    return _plain(" ".join([*row.values(), *_row(row["label"], "en").values(), *(entry.aliases if entry else ())]))
+
+
+@cache
+def _entries(language: str) -> dict[str, Landmark]:
+    content = _read("gazetteer.json")
+    landmarks = TypeAdapter(list[Landmark]).validate_python(
+        {**entry, "label": label, "country_name": content["countries"][entry["country"]]}
+        for label, entry in content["landmarks"].items()
+    )
+    if language != "en":
+        words = _read(_translations()[language])
+        landmarks = [_translated(landmark, words) for landmark in landmarks]
+    return {_key(landmark.label): landmark for landmark in landmarks}
+
+
+def _translated(landmark: Landmark, words: dict[str, dict[str, Any]]) -> Landmark:
+    texts = words["landmarks"].get(landmark.label, {})
+    return replace(
+        landmark,
+        name=texts.get("name", landmark.name),
+        about=texts.get("about", landmark.about),
+        kind=words["kinds"].get(landmark.kind, landmark.kind),
+        city=words["places"].get(landmark.city, landmark.city),
+        region=words["places"].get(landmark.region, landmark.region),
+        country_name=words["countries"].get(landmark.country, landmark.country_name),
+    )
+
+
+@cache
+def _translations() -> dict[str, Path]:
+    """The file of each language but English."""
+    return {file.stem: file for file in Path(__file__).with_name("translations").glob("*.json")}
+
+
+def _read(file: str | Path) -> dict[str, Any]:
+    return json.loads(Path(__file__).parent.joinpath(file).read_text(encoding="utf-8"))
+
+
+def _plain(text: str) -> str:
+    """A text without case and accents."""
+    return "".join(
+        letter for letter in unicodedata.normalize("NFKD", text) if not unicodedata.combining(letter)
+    ).casefold()
+
+
+def _key(label: str) -> str:
+    """A label without what varies in spelling: case, accents, spaces, underscores, apostrophes."""
+    return "".join(letter for letter in _plain(label) if letter.isalnum())

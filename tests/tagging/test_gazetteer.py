@@ -6,7 +6,7 @@ import pytest
 
 from landmark_models import LandmarkClassifier
 from landmark_models.tagging import gazetteer
-from landmark_models.tagging.gazetteer import _entries, find
+from landmark_models.tagging.gazetteer import _entries, find, search
 
 # South, north, west and east of each country, generously, overseas parts left out but for Hawaii.
 BOUNDS = {
@@ -53,12 +53,12 @@ def test_the_file_keeps_its_schema():
         assert required <= entry.keys() <= required | {"city", "region", "lat", "lon", "reach", "wikidata"}, label
         assert entry.get("city") or entry.get("region"), label
         assert ("lat" in entry) == ("lon" in entry), label
-    assert len(_entries()) == len(content["landmarks"])  # no two labels are spellings of one
+    assert len(_entries("en")) == len(content["landmarks"])  # no two labels are spellings of one
     assert content["countries"].keys() == {entry["country"] for entry in content["landmarks"].values()}
     assert content["countries"].keys() == BOUNDS.keys()
 
 
-@pytest.mark.parametrize("entry", _entries().values(), ids=lambda entry: entry.label)
+@pytest.mark.parametrize("entry", _entries("en").values(), ids=lambda entry: entry.label)
 def test_an_entry_is_well_formed_and_in_its_country(entry):
     assert re.fullmatch(r"[a-z]+( [a-z]+)?", entry.kind)
     assert entry.name == entry.name.strip()
@@ -83,7 +83,26 @@ def test_an_entry_is_well_formed_and_in_its_country(entry):
 
 
 def test_no_id_and_no_position_occurs_twice():
-    ids = [entry.wikidata for entry in _entries().values() if entry.wikidata]
+    ids = [entry.wikidata for entry in _entries("en").values() if entry.wikidata]
     assert len(set(ids)) == len(ids) >= 49
-    positions = [entry.position for entry in _entries().values() if entry.position]
+    positions = [entry.position for entry in _entries("en").values() if entry.position]
     assert len(set(positions)) == len(positions) >= 80
+
+
+def test_a_landmark_is_described_in_another_language():
+    assert find("eiffel_tower", "fr").name == "Tour Eiffel"
+    assert find("eiffel_tower", "fr").hashtags == find("Eiffel Tower").hashtags
+    for unknown in ("xx", "../fr", "", None):
+        assert find("Eiffel Tower", unknown) is find("Eiffel Tower")
+    assert find("Palace of the Mist", "fr") is None
+
+
+@pytest.mark.parametrize("query", ["Tour Eiffel", "eiffel tower", "TOUR", "tower", "París"])
+def test_a_search_in_another_language_also_takes_english_any_case_and_no_accents(query):
+    rows = search(["Taj Mahal", "Eiffel Tower", "Palace of the Mist"], query, "fr")
+    assert [row["name"] for row in rows] == ["Tour Eiffel"]
+
+
+def test_names_are_ordered_without_regard_to_case_and_accents():
+    names = [row["name"] for row in search(["Zoo", "Étoile", "eta", "Taj Mahal"])]
+    assert names == ["eta", "Étoile", "Taj Mahal", "Zoo"]
