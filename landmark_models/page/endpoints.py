@@ -1,4 +1,4 @@
-"""The page's API, and the forms in which it takes photos."""
+"""The page's API: its endpoints, the forms in which they take photos, and `/health` for load balancers."""
 
 import asyncio
 from collections.abc import Callable
@@ -6,22 +6,39 @@ from pathlib import Path
 from typing import Any
 
 import gradio as gr
-from gradio.events import api
 from gradio.exceptions import InvalidPathError
 from gradio.utils import get_upload_folder
+from gradio_client import handle_file
+from starlette.requests import Request
+from starlette.responses import JSONResponse
+from starlette.routing import Route
 
 from landmark_models.errors import PhotoError
 from landmark_models.page.fetching import fetch
-from landmark_models.page.handlers import COMPUTING, Handlers
+from landmark_models.page.handlers import COMPUTING, MAX_CANDIDATES, Handlers
 from landmark_models.page.refusals import PageError
 from landmark_models.page.uploads import NOT_UPLOADED, uploaded_file
+
+# In the code that gradio's API page offers; gradio's own sample shows no landmark.
+_SAMPLE_PHOTO = "https://raw.githubusercontent.com/gradio-app/gradio/main/gradio/media_assets/images/tower.jpg"
 
 
 class PageBlocks(gr.Blocks):
     """A page that takes photos in every form that its API describes, and refuses any other with a sentence.
 
     Arguments that a request leaves out at the end get their defaults, which otherwise only gradio's own client knows.
+    Beside gradio's own addresses it has `/health`, which answers with `health()` as JSON.
     """
+
+    def __init__(self, health: Callable[[], dict[str, Any]], **options: Any):
+        super().__init__(**options)
+        self._health = health
+
+    def launch(self, *arguments: Any, **options: Any) -> Any:
+        async def health(_: Request) -> JSONResponse:
+            return JSONResponse(self._health())
+
+        return super().launch(*arguments, app_kwargs={"routes": [Route("/health", health)]}, **options)
 
     async def preprocess_data(self, block_fn: Any, inputs: list[Any], *arguments: Any, **options: Any) -> Any:
         try:
@@ -53,18 +70,33 @@ async def _received(value: Any) -> Any:
     return {"path": path, "orig_name": Path(path).name, "meta": {"_type": "gradio.FileData"}}
 
 
-def add_api(handlers: Handlers, photo: gr.Image, top_k: gr.Slider) -> None:
-    """Add the API to the page, with the components of `one_photo` as its parameters."""
+class _Photo(gr.Image):
+    """A photo as a parameter of the API."""
 
-    # Gradio describes parameters and results of an endpoint by the components of an event. The page's own events answer
-    # in other shapes, so each endpoint has an event of its own, with a button and outputs that nobody sees.
-    def add(name: str, handler: Callable[..., Any], inputs: Any, *outputs: gr.Component) -> None:
-        gr.Button(visible=False).click(handler, inputs, list(outputs), api_name=name, **COMPUTING)
+    is_template = True  # to the browser it is a gr.Image
 
-    def picture() -> gr.Image:
-        return gr.Image(visible=False, format="jpeg")
+    def example_payload(self) -> Any:
+        return handle_file(_SAMPLE_PHOTO)
 
-    add("predict", handlers.predict, [photo, top_k], gr.Label(visible=False), picture(), gr.Checkbox(visible=False))
-    add("explain", handlers.explain, photo, picture())
-    add("tag", handlers.tag, photo, gr.JSON(visible=False))
-    api(handlers.landmarks, api_name="landmarks")
+
+def add_api(handlers: Handlers) -> None:
+    """Add the API to the page."""
+    # Gradio describes the parameters and results of an endpoint by the components of an event, here ones that nobody
+    # sees: the page's own events take and answer other things.
+    hidden: dict[str, Any] = {"visible": False}
+
+    def add(name: str, handler: Callable[..., Any], inputs: list[gr.Component], *outputs: gr.Component) -> None:
+        gr.Button(**hidden).click(handler, inputs, list(outputs), api_name=name, **COMPUTING)
+
+    def picture(label: str) -> gr.Image:
+        return gr.Image(label=label, format="jpeg", **hidden)
+
+    photo = _Photo(label="Photo", **hidden)
+    top_k = gr.Number(5, label="Number of candidates", precision=0, minimum=1, maximum=MAX_CANDIDATES, **hidden)
+    query = gr.Textbox("", label="Query", **hidden)
+    candidates = gr.Label(label="Candidates", **hidden)
+    known = gr.Checkbox(label="Known", **hidden)
+    add("predict", handlers.predict, [photo, top_k], candidates, picture("Photo"), known)
+    add("explain", handlers.explain, [photo], picture("Explanation"))
+    add("tag", handlers.tag, [photo], gr.JSON(label="Tags", **hidden))
+    add("landmarks", handlers.landmarks, [query], gr.JSON(label="Landmarks", **hidden))

@@ -20,10 +20,15 @@ _LIMITS = (
 )
 
 
+def model_name(source: str) -> str:
+    """What a MODEL is called: its name on the Hub, an embedded model's name, or the last part of a folder's path."""
+    return models.repo_id(source) if models.on_hub(source) else Path(source).resolve().name
+
+
 def model_facts(classifier: LandmarkClassifier, why: str) -> str:
     """Facts about a model and, after them, why it is the one that serves."""
     source = classifier.source
-    name = f"Model **{for_markdown(models.repo_id(source) if models.on_hub(source) else source)}**"
+    name = f"Model **{for_markdown(model_name(source))}**"
     if classifier.source in models.EMBEDDED:
         name = "The embedded model" if classifier.source == "default" else f"The embedded model {classifier.source}"
     revision = f", revision `{classifier.revision[:12]}`," if classifier.revision else ""

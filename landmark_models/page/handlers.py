@@ -9,15 +9,16 @@ from typing import IO, Any
 import gradio as gr
 from PIL import Image
 
+from landmark_models import __version__
 from landmark_models.classifier import LandmarkClassifier
 from landmark_models.devices import available_cores
 from landmark_models.errors import PhotoError
 from landmark_models.explain import explain
 from landmark_models.page.cards import table_html
-from landmark_models.page.facts import model_facts
+from landmark_models.page.facts import model_facts, model_name
 from landmark_models.page.refusals import PageError, ShownError, refused_as
 from landmark_models.page.results import PhotoResult, tag_photos
-from landmark_models.page.serving import Serving
+from landmark_models.page.serving import Served, Serving
 from landmark_models.page.uploads import original_name, uploaded_file
 from landmark_models.photo import DECODED_MARGIN, ReadPhoto, read_photo
 from landmark_models.tagging.gazetteer import search
@@ -60,18 +61,27 @@ class Handlers:
             for name in _COMPUTING:
                 setattr(self, name, on_gpu(getattr(self, name)))
 
-    # The API and MCP; agents read these docstrings.
+    @property
+    def current(self) -> Served:
+        """The model that answers now, and why it is this one."""
+        return self._serving.current
+
+    # The API and MCP; agents read these docstrings. Gradio takes each line of "Args" and "Returns" for an item.
 
     def predict(self, photo: Any, top_k: int = 5) -> tuple[dict[str, float], Image.Image, bool]:
-        """Name the landmark in a photo.
+        """Name the landmark in a photo: candidates with their probabilities, the most likely first.
+
+        The model knows only the landmarks that the tool `landmarks` lists. If known is false, the photo shows none of
+        them, and no candidate is an answer.
 
         Args:
-            photo: the photo (JPEG, PNG, WebP, GIF, TIFF, BMP, HEIC or AVIF).
-            top_k: number of candidates, 1 to 10.
+            photo: an https:// address, or data:image/jpeg;base64,...; JPEG, PNG, WebP, GIF, TIFF, BMP, HEIC or AVIF.
+            top_k: how many candidates, 1 to 10.
 
         Returns:
-            The candidates with their confidences, the photo as it was read, and whether it shows a landmark that the
-            model knows.
+            the candidates with their probabilities
+            the photo as it was read
+            known: whether the photo shows a landmark that the model knows
         """
         with refused_as(PageError):
             tags, picture = self._tags_and_picture(photo)
@@ -79,46 +89,61 @@ class Handlers:
         return scores, picture, tags.known
 
     def tag(self, photo: Any) -> dict[str, Any]:
-        """Tag a photo: landmark, place, Wikidata id, hashtags, alt text, a verdict, and whether its own GPS agrees.
+        """Name and describe the landmark in a photo: place, coordinates, Wikidata id, hashtags and alt text, as JSON.
+
+        `known` says whether the photo shows a landmark that the model knows; `reason` why not: "model", or "position"
+        if its own GPS position is elsewhere. `verdict` says it in words, with how often such answers were right.
 
         Args:
-            photo: the photo (JPEG, PNG, WebP, GIF, TIFF, BMP, HEIC or AVIF).
+            photo: an https:// address, or data:image/jpeg;base64,...; JPEG, PNG, WebP, GIF, TIFF, BMP, HEIC or AVIF.
 
         Returns:
-            `landmarkAnnotations` in the form of Google Cloud Vision; `known`, whether the photo shows a landmark that
-            the model knows; `reason`, why not: "model", or "position" if it was taken elsewhere; `verdict`, the same as
-            a sentence, with how often such answers were right; `hashtags` and `altText`; `label`, the most likely;
-            `name` and `place`, null if no landmark is known; `distanceKm` and `agrees`, null if the
-            photo has no GPS position.
+            landmarkAnnotations: the candidates as Google Cloud Vision gives them
+            label: the most likely one even if it is not known
+            known and reason and verdict
+            name and place: null if no landmark is known
+            hashtags and altText
+            distanceKm and agrees: from the photo's GPS position to the landmark; null without a position
         """
         classifier = self._serving.current.classifier
         with refused_as(PageError):
             return _tags(classifier, self._read(photo, classifier.min_side)).record()
 
     def explain(self, photo: Any) -> Image.Image:
-        """Show where in a photo its answer comes from.
+        """Show where in a photo the model finds its most likely landmark, as a heat map (Grad-CAM).
 
         Args:
-            photo: the photo (JPEG, PNG, WebP, GIF, TIFF, BMP, HEIC or AVIF).
+            photo: an https:// address, or data:image/jpeg;base64,...; JPEG, PNG, WebP, GIF, TIFF, BMP, HEIC or AVIF.
 
         Returns:
-            The photo, coloured where the model finds its most likely landmark; parts that it did not see are grey.
+            the photo coloured where the landmark is found; parts that the model did not see are grey
         """
         with refused_as(PageError):
             return self._explain(photo, None)
 
     def landmarks(self, query: str = "") -> list[dict[str, str]]:
-        """List the landmarks that the model knows.
+        """List the landmarks that the model knows: label, name, kind, place, country and Wikidata id of each.
 
         Args:
             query: lists only those whose name, other names, kind, place or country contain this text.
 
         Returns:
-            The label, name, kind, place, country and Wikidata id of each.
+            a list of landmarks, ordered by name; what is not known of one is empty
         """
         if not isinstance(query, str):
             raise PageError("The query must be text; leave it empty to list all landmarks.")
         return search(self._serving.current.classifier.labels, query)
+
+    def health(self) -> dict[str, Any]:
+        """What a load balancer asks for: that the page answers, and with which model."""
+        classifier = self.current.classifier
+        return {
+            "status": "ok",
+            "model": model_name(classifier.source),
+            "revision": classifier.revision,
+            "landmarks": len(classifier.labels),
+            "version": __version__,
+        }
 
     # The page
 

@@ -18,7 +18,10 @@ from landmark_models.page.theme import PAGE_CSS, THEME, page_js
 from landmark_models.page.uploads import LIFETIME, SWEEP_INTERVAL
 from landmark_models.photo import MAX_BYTES
 
-LAUNCH_OPTIONS: dict[str, Any] = {"theme": THEME, "css": PAGE_CSS, "max_file_size": MAX_BYTES, "ssr_mode": False}
+LAUNCH_OPTIONS: dict[str, Any] = {
+    "theme": THEME, "css": PAGE_CSS, "max_file_size": MAX_BYTES, "ssr_mode": False, "mcp_server": True,
+    "run_history": False,
+}  # fmt: skip
 
 
 def build(
@@ -30,18 +33,18 @@ def build(
     """
     examples = examples or gradio_examples()
     handlers = Handlers(serving, Path(get_upload_folder()), on_gpu)
-    with PageBlocks(title="Which landmark is this?", delete_cache=(SWEEP_INTERVAL, LIFETIME)) as page:
+    with PageBlocks(handlers.health, title="Which landmark is this?", delete_cache=(SWEEP_INTERVAL, LIFETIME)) as page:
         page.queue(max_size=512)  # the page says how long the wait is
         gr.Markdown("# Which landmark is this?\nDrop a photo, paste one, or take one: the page names the landmark.")
         with gr.Tab("One photo"):
-            photo, top_k = one_photo(handlers, examples)
+            one_photo(handlers, examples)
         with gr.Tab("Many"):
             many_photos(handlers)
         with gr.Tab("Landmarks"):
             landmarks = known_landmarks(handlers)
         with gr.Accordion("About the model", open=False):
             facts = gr.Markdown(handlers.facts(), latex_delimiters=[])
-        add_api(handlers, photo, top_k)
+        add_api(handlers)
         # The model may have changed since the page was built.
         page.load(
             lambda: (handlers.facts(), handlers.known_landmarks()), None, [facts, landmarks],

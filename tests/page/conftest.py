@@ -20,7 +20,7 @@ def opened(model: Path):
     """The address of a page with a model serving."""
     guard_fetching()
     page = build(Serving(str(model)))
-    _, url, _ = page.launch(prevent_thread_lock=True, quiet=True, mcp_server=True, **LAUNCH_OPTIONS)
+    _, url, _ = page.launch(prevent_thread_lock=True, quiet=True, **LAUNCH_OPTIONS)
     yield url
     page.close(verbose=False)
 

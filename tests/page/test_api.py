@@ -8,16 +8,18 @@ import shutil
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 
+import httpx
 import pytest
 from gradio.utils import get_upload_folder
 from gradio_client import Client, handle_file
 from helpers.model_folders import figures
+from helpers.pages import post
 from helpers.photos import with_gps
 from mcp import ClientSession
 from mcp.client.streamable_http import streamable_http_client
 from PIL import Image
 
-from landmark_models import LandmarkClassifier, photo_position
+from landmark_models import LandmarkClassifier, __version__, photo_position
 from landmark_models.models.failures import in_background
 from landmark_models.page import uploads
 from landmark_models.page.facts import GRADIO_EXAMPLES, gradio_examples, model_facts
@@ -53,10 +55,41 @@ def test_returned_photos_carry_no_metadata(client, tmp_path, capfd):
     assert "27.17" not in said
 
 
-def test_public_endpoints_have_clean_names_and_descriptions(client):
+def test_endpoints_are_described_and_their_parameters_and_results_labelled(client):
     endpoints = client.view_api(return_format="dict", print_info=False)["named_endpoints"]
-    assert set(endpoints) == {"/predict", "/tag", "/explain", "/landmarks"}
     assert all(endpoint["description"] for endpoint in endpoints.values())
+    labels = {
+        name: [[part["label"] for part in endpoint[kind]] for kind in ("parameters", "returns")]
+        for name, endpoint in endpoints.items()
+    }
+    assert labels == {
+        "/predict": [["Photo", "Number of candidates"], ["Candidates", "Photo", "Known"]],
+        "/tag": [["Photo"], ["Tags"]],
+        "/explain": [["Photo"], ["Explanation"]],
+        "/landmarks": [["Query"], ["Landmarks"]],
+    }
+    photo, top_k = endpoints["/predict"]["parameters"]
+    assert photo["example_input"]["orig_name"] == "tower.jpg"
+    assert (top_k["type"], top_k["parameter_default"]) == ({"type": "integer"}, 5)
+
+
+def test_a_load_balancer_learns_which_model_answers(url, sure):
+    answer = httpx.get(f"{url}health")
+    assert answer.status_code == 200
+    assert answer.json() == {
+        "status": "ok", "model": sure.name, "revision": None, "landmarks": 3, "version": __version__,
+    }  # fmt: skip
+    assert httpx.head(f"{url}health").status_code == 200
+
+
+def test_no_history_of_runs_is_kept(url):
+    assert httpx.get(f"{url}gradio_api/runs").status_code == 404
+
+
+def test_what_is_wrong_is_plain_text(url):
+    answer = post(url, {"url": "<it's no photo>"})
+    assert "The photo's url is neither base64 nor" in answer
+    assert "&#" not in answer
 
 
 def test_thirty_two_people_at_once_are_all_answered(url, sure, photo):
@@ -67,8 +100,7 @@ def test_thirty_two_people_at_once_are_all_answered(url, sure, photo):
     assert [answer[0]["label"] for answer in answers] == [expected] * 64
 
 
-def test_agents_find_and_use_the_tools(sure, photo, monkeypatch):
-    monkeypatch.setenv("GRADIO_MCP_SERVER", "True")
+def test_agents_find_and_use_the_tools(sure, photo):
     page = build(Serving(str(sure)))
     _, url, _ = page.launch(prevent_thread_lock=True, quiet=True, **LAUNCH_OPTIONS)
     data = f"data:image/jpeg;base64,{base64.b64encode(photo.read_bytes()).decode()}"
@@ -80,7 +112,7 @@ def test_agents_find_and_use_the_tools(sure, photo, monkeypatch):
             ClientSession(read, write) as mcp,
         ):
             await mcp.initialize()
-            tools = {tool.name: tool.description for tool in (await mcp.list_tools()).tools}
+            tools = {tool.name: tool for tool in (await mcp.list_tools()).tools}
             calls = {"predict": {"photo": data}, "tag": {"photo": data}, "explain": {"photo": data}, "landmarks": {}}
             wrong = [("tag", {"photo": None}), ("tag", {}), ("tag", {"photo": letter}), ("tag", {"photo": "x"})]
             refusals = [await mcp.call_tool(name, arguments) for name, arguments in wrong]
@@ -93,7 +125,10 @@ def test_agents_find_and_use_the_tools(sure, photo, monkeypatch):
     finally:
         page.close(verbose=False)
     assert set(tools) == {"predict", "tag", "explain", "landmarks"}
-    assert all(tools.values())
+    assert "Returns: the candidates with their probabilities, the photo as it was read, known:" in (
+        tools["predict"].description
+    )
+    assert "data:image/jpeg;base64," in tools["predict"].inputSchema["properties"]["photo"]["description"]
     assert not any(answer.isError for answer in answers.values()), answers
     assert all(refusal.isError for refusal in refusals)
     words = ("None is not of type", "photo", "is not an image that can be read", "a url ('http")
