@@ -9,13 +9,16 @@ import gradio as gr
 from gradio.exceptions import InvalidPathError
 from gradio.utils import get_upload_folder
 from gradio_client import handle_file
+from starlette.middleware import Middleware
 from starlette.requests import Request
 from starlette.responses import JSONResponse
 from starlette.routing import Route
 
 from landmark_models.errors import PhotoError
 from landmark_models.page.fetching import fetch
+from landmark_models.page.first_script import FirstScript
 from landmark_models.page.handlers import COMPUTING, MAX_CANDIDATES, Handlers
+from landmark_models.page.languages import browser_translations
 from landmark_models.page.refusals import PageError
 from landmark_models.page.uploads import NOT_UPLOADED, uploaded_file
 
@@ -26,6 +29,7 @@ _SAMPLE_PHOTO = "https://raw.githubusercontent.com/gradio-app/gradio/main/gradio
 class PageBlocks(gr.Blocks):
     """A page that takes photos in every form that its API describes, and refuses any other with a sentence.
 
+    It opens in the language of the browser, where there are translations, else in English.
     Arguments that a request leaves out at the end get their defaults, which otherwise only gradio's own client knows.
     Beside gradio's own addresses it has `/health`, which answers with `health()` as JSON.
     """
@@ -38,7 +42,8 @@ class PageBlocks(gr.Blocks):
         async def health(_: Request) -> JSONResponse:
             return JSONResponse(self._health())
 
-        return super().launch(*arguments, app_kwargs={"routes": [Route("/health", health)]}, **options)
+        app = {"routes": [Route("/health", health)], "middleware": [Middleware(FirstScript)]}
+        return super().launch(*arguments, i18n=browser_translations(), app_kwargs=app, **options)
 
     async def preprocess_data(self, block_fn: Any, inputs: list[Any], *arguments: Any, **options: Any) -> Any:
         try:

@@ -8,9 +8,10 @@ The English texts stand in the code, and are marked by `say(...)`, `fixed(...)` 
 are the `.po` files in `translations`, a file a language.
 """
 
+import copy
 import functools
 import io
-import re
+from decimal import Decimal
 from gettext import GNUTranslations
 from importlib.resources import files
 
@@ -19,8 +20,10 @@ from babel import Locale
 from babel.messages.catalog import Catalog
 from babel.messages.mofile import write_mo
 from babel.messages.pofile import read_po
-from babel.numbers import format_decimal, format_percent
+from babel.numbers import format_decimal
 from gradio.i18n import I18nData
+
+from landmark_models.text import percent
 
 ENGLISH = "en"
 LANGUAGES = (ENGLISH, "de", "es", "fr", "hi")
@@ -53,17 +56,11 @@ class Language:
 
     def percent(self, share: float, digits: int = 0) -> str:
         """A share from 0 to 1 in per cent; 100% and 0% are only ever exact, else it is >99% or <1%."""
-        step = 10.0 ** -(digits + 2)
-        rounded = round(share, digits + 2)
-        sign, shown = "", share
-        if share < 1 and rounded >= 1:
-            sign, shown = ">", 1 - step
-        elif share > 0 and rounded <= 0:
-            sign, shown = "<", step
-        pattern = re.sub(
-            r"0(?=\s*%)", f"0.{'0' * digits}" if digits else "0", self._locale.percent_formats[None].pattern
-        )
-        return sign + str(format_percent(shown, pattern, locale=self._locale))
+        english = percent(share, digits)
+        sign = english[0] if english[0] in "<>" else ""
+        pattern = copy.copy(self._locale.percent_formats[None])
+        pattern.frac_prec = digits, digits
+        return sign + str(pattern.apply(Decimal(english.strip("<>%")) / 100, self._locale))
 
 
 def catalog(code: str) -> Catalog:
@@ -74,23 +71,34 @@ def catalog(code: str) -> Catalog:
         return read_po(file, locale=code)
 
 
-@functools.cache
 def in_language(code: str | None) -> Language:
     """A language by its code; English for any that the page doesn't have."""
-    return Language(code if code in LANGUAGES else ENGLISH)
+    return _language(code if code in LANGUAGES else ENGLISH)
+
+
+@functools.cache
+def _language(code: str) -> Language:
+    return Language(code)
 
 
 def fixed(text: str) -> I18nData:
     """A text of a component that never changes, such as a label; the browser puts in its translation."""
-    return gr.I18n()(text)
+    return I18nData(text)
+
+
+# What gradio shows on this page but translates into none or not all of these languages, by its own key.
+_GRADIO_TEXTS = {
+    "errors.use_via_api_or_mcp": fixed("Use via API or MCP"),
+    "common.download_all": fixed("Download all"),
+}
 
 
 def browser_translations() -> gr.I18n:
     """All translations, for the browser, to be given to `launch`."""
-    texts: dict[str, dict[str, str]] = {code: {} for code in LANGUAGES}
+    texts: dict[str, dict[str, str]] = {}
     for code in LANGUAGES:
-        for message in catalog(code):
-            if message.id and isinstance(message.id, str):
-                texts[code][message.id] = str(message.string)
-                texts[ENGLISH][message.id] = message.id
+        say = in_language(code)
+        messages = [message.id for message in catalog(code) if message.id and isinstance(message.id, str)]
+        texts[code] = {text: say(text) for text in messages}
+        texts[code] |= {key: say(text.key) for key, text in _GRADIO_TEXTS.items()}
     return gr.I18n(**texts)
