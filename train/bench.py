@@ -2,14 +2,13 @@
 
 python -m train.bench loop train/recipes/default.yaml --data photos/
 python -m train.bench head train/recipes/effnetv2_b0_frozen.yaml --data photos/
-python -m train.bench page holiday.jpg --users 32
+python -m train.bench page holiday.jpg
 python -m train.bench explain holiday.jpg
 python -m train.bench tag holiday.jpg
 python -m train.bench engine
 """
 
 import statistics
-import time
 from contextlib import suppress
 from importlib.metadata import PackageNotFoundError, version
 from pathlib import Path
@@ -82,25 +81,26 @@ def head_command(
 
 @app.command("page")
 def page_command(
-    photo: PhotoArgument,
+    photo: Annotated[
+        Path | None, typer.Argument(help="A photo; by default a JPEG of 12 megapixels and 1.9 MB is made.")
+    ] = None,
     model: ModelOption = "default",
     users: Annotated[int, typer.Option(min=1, help="Simultaneous users, measured after a single one.")] = 32,
-    requests: Annotated[int, typer.Option(min=2, help="Photos that each group sends in total.")] = 64,
+    requests: Annotated[int, typer.Option(min=2, help="Photos sent alone, and by the users in each round.")] = 64,
+    rounds: Annotated[int, typer.Option(min=1, help="Turns of each app with many users.")] = 3,
 ) -> None:
-    """How long the page takes to name a photo over HTTP, upload included: for one user, then for many at once."""
-    content = _photo_bytes(photo)
+    """How fast the page names a photo over HTTP, upload included, against an empty gradio app and the obvious one."""
+    from landmark_models.devices import available_cores
+    from train.benchmarks.page import measure, print_page_times
+    from train.benchmarks.photos import large_photo
 
-    from train.benchmarks import quantiles
-    from train.benchmarks.page import latencies, page
-
-    with page(model) as url:
-        latencies(url, content, 1, 2)  # warm-up
-        for group in (1, users):
-            started = time.perf_counter()
-            times = latencies(url, content, group, requests)
-            rate = requests / (time.perf_counter() - started)
-            median, late = quantiles(times)
-            print(f"{group:3} at once: p50 {median:.2f} s, p95 {late:.2f} s, {rate:.1f} photos/s (n = {requests})")
+    content = _photo_bytes(photo) if photo else large_photo()
+    print_page_times(measure(model, content, requests, users, rounds), users)
+    name = photo.name if photo else "a JPEG of noise"
+    print(
+        f"Each app: {requests} photos alone, {rounds} x {requests} photos with {users} at once; {name}, "
+        f"{len(content) / 1e6:.1f} MB, {model}, on {available_cores()} cores, which the client shares."
+    )
 
 
 @app.command("explain")

@@ -4,9 +4,12 @@ import sys
 import pytest
 from helpers.runs import TINY
 
+from landmark_models import open_photo
 from landmark_models.devices import instruction_set
 from landmark_models.errors import LandmarkError
 from train.benchmarks.engine import ENGINES, engines
+from train.benchmarks.page import PageTimes, print_page_times
+from train.benchmarks.photos import large_photo
 from train.benchmarks.training import head, loop
 from train.recipe import Recipe
 
@@ -62,8 +65,23 @@ def test_how_long_people_wait_is_measured(run, photo):
     options = [photo, "--model", run.path]
     shown = subprocess.run([*command, "explain", *options, "--rounds", "2"], capture_output=True, text=True, check=True)
     assert "times as long (medians of 2)" in shown.stdout
-    shown = subprocess.run(
-        [*command, "page", *options, "--users", "2", "--requests", "4"], capture_output=True, text=True, check=True
-    )
-    assert "  1 at once: p50" in shown.stdout
-    assert "  2 at once: p50" in shown.stdout
+    page = [*command, "page", *options, "--users", "2", "--requests", "4", "--rounds", "1"]
+    shown = subprocess.run(page, capture_output=True, text=True, check=True).stdout
+    assert "page / empty: " in shown
+    assert "page / obvious: " in shown
+    assert f"{photo.name}, 0.0 MB" in shown
+
+
+def test_the_page_is_shown_relative_to_the_other_apps(capsys):
+    seconds = {"page": [0.06, 0.05, 0.07], "empty": [0.04] * 3, "obvious": [0.12] * 3}
+    print_page_times(PageTimes(seconds, {"page": [21.0], "empty": [28.0], "obvious": [7.0]}), users=32)
+    shown = capsys.readouterr().out
+    assert "60 ms" in shown
+    assert "page / empty: 1.50 of its time alone, 0.75 of its photos/s with 32 at once." in shown
+    assert "page / obvious: 0.50 of its time alone, 3.00 of its photos/s with 32 at once." in shown
+
+
+def test_the_photo_that_is_made_is_always_the_same():
+    content = large_photo(120, 90)
+    assert open_photo(content).size == (120, 90)
+    assert large_photo(120, 90) == content
