@@ -10,7 +10,7 @@ from collections.abc import Callable, Iterable, Iterator
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
 from itertools import islice
-from typing import Any, Literal, get_args
+from typing import Literal, get_args
 
 import torch
 from PIL import Image
@@ -83,7 +83,7 @@ class LandmarkClassifier:
         self.pretrained_cfg = model.pretrained_cfg
         self.min_side = required_side(model.pretrained_cfg)
         self.transform = serving_transform(model.pretrained_cfg)
-        self._verdicts = _verdicts(self.landmark, len(self.labels))
+        self._verdicts = _verdicts(len(self.labels), self.right_of_100)
         self._body: Callable[[Tensor], Tensor] | None = self._converted(model, engine)
 
     @classmethod
@@ -106,6 +106,16 @@ class LandmarkClassifier:
             return None
         architecture, convert = self.config["architecture"], choice == "auto"
         return openvino_body(_Body(self.served), self.pretrained_cfg, model.weights, architecture, convert=convert)
+
+    @property
+    def right_of_100(self) -> int | None:
+        """How many of 100 answers that name a landmark are right, as `evaluate` measured; None if it didn't.
+
+        Photos from elsewhere count, where there are figures for them, else the test photos.
+        """
+        blocks = (self.landmark.get(block, {}) for block in ("elsewhere", "test"))
+        named = next((block["named"] for block in blocks if "named" in block), None)
+        return right_of_100(named) if named and named["named"] else None
 
     @property
     def engine(self) -> str:
@@ -239,14 +249,11 @@ class _Body(torch.nn.Module):
         return self.served.body(images)
 
 
-def _verdicts(landmark: dict[str, Any], count: int) -> tuple[str, str]:
+def _verdicts(count: int, right: int | None) -> tuple[str, str]:
     """The verdicts for a photo that shows none of the landmarks and for one that does, with the measured accuracy."""
     known = f"Best match of the {count} landmarks known here"
-    named = next(
-        (landmark[block]["named"] for block in ("elsewhere", "test") if "named" in landmark.get(block, {})), None
-    )
-    if named and named["named"]:
-        known += f"; {right_of_100(named)} of 100 such answers were right"
+    if right is not None:
+        known += f"; {right} of 100 such answers were right"
     return f"None of the {count} landmarks known here", known
 
 

@@ -1,58 +1,144 @@
-"""The answer to a photo, in HTML, and a table of many answers."""
+"""The answer to a photo in HTML, in the page's languages; every text in it is escaped."""
 
 import base64
 import functools
 import json
 from collections.abc import Sequence
-from html import escape
+from dataclasses import dataclass
 from importlib.resources import files
 from typing import Any
 
 from jinja2 import Environment
+from markupsafe import Markup
 
-from landmark_models.page.results import PhotoResult, as_csv, as_jsonl, as_sidecars
-from landmark_models.text import SCORE_NOTE, percent
+from landmark_models.classifier import LandmarkClassifier
+from landmark_models.page.languages import in_language
+from landmark_models.page.results import PhotoResult
+from landmark_models.tagging.gazetteer import find
+from landmark_models.tagging.tags import Tags
 
-EMPTY_CARD = "<p class='hint'>The answer will appear here.</p>"
+SHOWN = 5  # candidates
+_LEAST = 0.005  # of a share that is shown: less would read 0%
+_MOST = 0.9949  # as large as a share is shown: more would read 100%
 
 
-def card_html(result: PhotoResult) -> str:
-    """The answer to a photo, or why it can't be read; every text in it is escaped."""
+@dataclass(frozen=True)
+class Knows:
+    """What the model that answers says of itself: its number of landmarks, and how many of 100 answers were right."""
+
+    count: int
+    right_of_100: int | None
+
+    @classmethod
+    def of(cls, classifier: LandmarkClassifier) -> "Knows":
+        return cls(len(classifier.labels), classifier.right_of_100)
+
+
+def headline(result: PhotoResult, knows: Knows, language: str, rank: int = 0) -> str:
+    """What the photo shows and how far to trust that, or why it can't be read; for `rank` > 0, another candidate."""
+    language = in_language(language).code
+    macros = _macros(language)
     if result.tags is None:
-        return f"<h2>This photo can't be read</h2><p class='lead'>{escape(result.error)}</p>"
-    return str(_macros().card(result.name, result.tags)).strip()
+        return _text(macros.unreadable(result.name, result.error, language))
+    label = result.tags.predictions[rank].label
+    return _text(macros.headline(result.tags, find(label, language), name_of(label, language), rank, knows))
 
 
-def table_html(results: Sequence[PhotoResult]) -> str:
-    """A table of many photos with the answer to each, or why it can't be read, and downloads of them all."""
-    downloads = {
-        "csv": "\ufeff" + as_csv(results),  # the byte order mark tells Excel that it is UTF-8
-        "jsonl": as_jsonl(results),
-        "sidecars": as_sidecars(results),
-        "sidecars_with_positions": as_sidecars(results, camera_position=True),
-    }
-    return str(_macros().table(results, downloads)).strip()
+def details(result: PhotoResult, language: str, rank: int = 0) -> str:
+    """What is known of the landmark, its tags, and the files to save; of another candidate only the first."""
+    if result.tags is None:
+        return ""
+    landmark = find(result.tags.predictions[rank].label, language)
+    return _text(
+        _macros(in_language(language).code).details(
+            result.tags, landmark, rank, result.name, _camera(result.tags, language)
+        )
+    )
+
+
+def candidates(tags: Tags, language: str) -> dict[str, float]:
+    """The shares of the best candidates by name, for `gr.Label`: those that it wouldn't round to 0%, at least two."""
+    ranked = tags.predictions[:SHOWN]
+    shown = [prediction for rank, prediction in enumerate(ranked) if rank < 2 or prediction.score >= _LEAST]
+    shares: dict[str, float] = {}
+    for prediction in shown:
+        name = name_of(prediction.label, language)
+        shares[prediction.label if name in shares else name] = min(prediction.score, _MOST)
+    return shares
+
+
+def alt_text(result: PhotoResult | None, language: str) -> str:
+    """What the photo shows, for somebody who can't see it."""
+    say = in_language(language)
+    if result is None or result.tags is None:
+        return say("Your photo")
+    if not result.tags.known:
+        return say("A photo in which no landmark was recognised.")
+    name, landmark = name_of(result.tags.best.label, language), find(result.tags.best.label, language)
+    if landmark is None:
+        return say("Photo of {name}.", name=name)
+    return say(
+        "Photo of {name}, {kind} in {place}.",
+        name=name, kind=landmark.kind, place=f"{landmark.place}, {landmark.country_name}",
+    )  # fmt: skip
+
+
+def examples_html(examples: Sequence[tuple[str, bytes]], language: str) -> str:
+    """Buttons for photos to try, given as caption and small JPEG."""
+    return _text(_macros(in_language(language).code).examples(examples))
+
+
+def trust(landmark: dict[str, Any], language: str) -> str:
+    """How far to trust the answers, in Markdown, from the figures in a model's config; empty where it has none."""
+    say = in_language(language)
+    sentences = []
+    for block, text in (
+        ("elsewhere", "Right first time on {share} of {n} photos from elsewhere ({low} to {high})."),
+        ("test", "Right first time on {share} of {n} test photos ({low} to {high})."),
+    ):
+        if figures := landmark.get(block):
+            low, high = (say.percent(bound, 1) for bound in figures["top1_ci95"])
+            share, n = say.percent(figures["top1"], 1), say.number(figures["n"])
+            sentences.append(say(text, share=share, n=n, low=low, high=high))
+            break
+    others = landmark.get("elsewhere", {}).get("others", {}).values()
+    if n := sum(part["n"] for part in others):
+        share = say.percent(sum(part["named"] for part in others) / n)
+        sentences.append(say("Of {n} photos of other things, it names {share} wrongly.", n=say.number(n), share=share))
+    return f"**{say('How far to trust it.')}** {' '.join(sentences)}" if sentences else ""
+
+
+def name_of(label: str, language: str) -> str:
+    """The proper name of a landmark; its label if the gazetteer has none."""
+    landmark = find(label, language)
+    return landmark.name if landmark else label
+
+
+def _camera(tags: Tags, language: str) -> str:
+    """What the photo's own position says."""
+    if not tags.photo_position or tags.distance_km is None:
+        return ""
+    say = in_language(language)
+    return say("The photo's own position agrees: {km} km from it.", km=say.number(round(tags.distance_km, 1)))
 
 
 @functools.cache
-def _macros() -> Any:
+def _macros(language: str) -> Any:
+    say = in_language(language)
     environment = Environment(autoescape=True, trim_blocks=True, lstrip_blocks=True)
-    environment.globals["score_note"] = SCORE_NOTE
+    environment.globals |= {"_": say, "percent": say.percent, "number": say.number}
     environment.filters |= {
-        "percent": percent,
         "data_uri": _data_uri,
         "json": functools.partial(json.dumps, indent=1),
-        "map_url": _map_url,
+        "capital": lambda text: text[:1].upper() + text[1:],
     }
-    return environment.from_string(files(__package__).joinpath("answers.html").read_text(encoding="utf-8")).module
+    return environment.from_string(files(__package__).joinpath("answer.html").read_text(encoding="utf-8")).module
+
+
+def _text(markup: Markup) -> str:
+    return str(markup).strip()
 
 
 def _data_uri(content: str | bytes, type: str) -> str:
     data = content.encode() if isinstance(content, str) else content
     return f"data:{type};base64,{base64.b64encode(data).decode()}"
-
-
-def _map_url(position: tuple[float, float]) -> str:
-    latitude, longitude = position
-    box = f"{longitude - 0.01},{latitude - 0.006},{longitude + 0.01},{latitude + 0.006}"
-    return f"https://www.openstreetmap.org/export/embed.html?bbox={box}&marker={latitude},{longitude}"

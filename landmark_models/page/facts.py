@@ -1,17 +1,11 @@
-"""What the page shows of the model that serves: facts, in Markdown, and photos to try it on."""
+"""What the page says of the model that serves, in Markdown."""
 
-from importlib.resources import files
 from pathlib import Path
 from typing import Any
 
 from landmark_models import models
 from landmark_models.classifier import LandmarkClassifier, right_of_100
-from landmark_models.page.serving import Serving
-from landmark_models.tagging.tags import Tags
 from landmark_models.text import for_markdown, percent
-
-_LANDMARK = "Eiffel Tower"
-GRADIO_EXAMPLES = {"tower.jpg": _LANDMARK, "lion.jpg": "A lion: not a landmark"}  # with captions
 
 _LIMITS = (
     "**Limits.** It knows these landmarks as its training photos show them; it may miss rare views, such as at night "
@@ -73,24 +67,3 @@ def _on_photos_from_elsewhere(figures: dict[str, Any]) -> list[str]:
 def _interval(figures: dict[str, Any]) -> str:
     low, high = (percent(bound, 1) for bound in figures["top1_ci95"])
     return f"95% interval {low} to {high}"
-
-
-def gradio_examples() -> dict[Path, str]:
-    """Photos that come with the installed gradio, with their captions: a landmark, and something else."""
-    folder = Path(str(files("gradio"))) / "media_assets" / "images"
-    return {folder / name: caption for name, caption in GRADIO_EXAMPLES.items()}
-
-
-def example_photos(serving: Serving) -> dict[Path, str]:
-    """The photos in the folder `examples` of the model that serves, then Gradio's, with their captions.
-
-    Gradio's are left out where the model's answer differs from the caption: it may know other landmarks.
-    """
-    classifier = serving.current.classifier
-    own = models.examples(classifier.source, classifier.revision)
-    examples = {photo: f"Example {number}" for number, photo in enumerate(own, start=1)}
-    for photo, caption in gradio_examples().items():
-        answer = classifier.predict(photo, 1)
-        if Tags.of(answer).name == caption if answer.known else caption != _LANDMARK:
-            examples[photo] = caption
-    return examples

@@ -1,8 +1,11 @@
 """What the page and its API do, without any component or layout."""
 
 import math
+import shutil
+import tempfile
 import time
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Sequence
+from dataclasses import dataclass
 from pathlib import Path
 from typing import IO, Any
 
@@ -14,11 +17,14 @@ from landmark_models.classifier import LandmarkClassifier
 from landmark_models.devices import available_cores
 from landmark_models.errors import PhotoError
 from landmark_models.explain import explain
-from landmark_models.page.cards import table_html
+from landmark_models.page.cards import Knows, trust
+from landmark_models.page.examples import Example
 from landmark_models.page.facts import model_facts, model_name
+from landmark_models.page.many_table import table_html
 from landmark_models.page.refusals import PageError, ShownError, refused_as
 from landmark_models.page.results import PhotoResult, tag_photos
 from landmark_models.page.serving import Served, Serving
+from landmark_models.page.showing import browsers_show, write_picture
 from landmark_models.page.uploads import original_name, uploaded_file
 from landmark_models.photo import DECODED_MARGIN, ReadPhoto, read_photo
 from landmark_models.tagging.gazetteer import search
@@ -28,7 +34,7 @@ MAX_CANDIDATES = 10
 MAX_PHOTOS = 200  # at a time
 _MAX_SECONDS = 300.0  # for so many
 _DISPLAY_SIDE = 1024  # px, least shorter side of the photo as the page shows it, where the upload is as large
-_COMPUTING = ("predict", "tag", "explain", "answer", "explain_answer", "answer_many")
+_COMPUTING = ("predict", "tag", "explain", "answer", "look", "answer_many")
 _PROGRESS = gr.Progress()
 
 # Options of events. Those that compute with the model: as many run at once as cores can share. Gradio would decode and
@@ -42,6 +48,26 @@ COMPUTING_MANY: dict[str, Any] = {"concurrency_id": "many", "concurrency_limit":
 PAGE_ONLY: dict[str, Any] = {"api_visibility": "private", "trigger_mode": "multiple"}
 # Those of the page alone that are done at once.
 INSTANT: dict[str, Any] = {"queue": False, "show_progress": "hidden"} | PAGE_ONLY
+
+
+@dataclass(frozen=True)
+class Seen:
+    """A photo that was answered.
+
+    `shown` is the file that shows it, `converted` whether that was made since browsers don't show the upload; `rank` is
+    that of the candidate that is looked at.
+    """
+
+    result: PhotoResult
+    knows: Knows
+    shown: Path | None = None
+    converted: bool = False
+    rank: int = 0
+
+    @property
+    def label(self) -> str | None:
+        """The label of the candidate that is looked at; None if the photo can't be read."""
+        return self.result.tags.predictions[self.rank].label if self.result.tags else None
 
 
 class Handlers:
@@ -145,25 +171,36 @@ class Handlers:
             "version": __version__,
         }
 
-    # The page
+    # The page; what it sends for a photo is the mapping of an upload, too.
 
-    def answer(self, photo: Any, top_k: int) -> tuple[dict[str, float] | None, Image.Image | None, PhotoResult]:
-        """The candidates by proper name, the photo to show, and its result; the reason if it can't be read."""
+    def answer(self, photo: Any) -> "Seen":
+        """The answer to an upload, or why it can't be read, with the photo to show."""
+        classifier = self._serving.current.classifier
+        knows = Knows.of(classifier)
+        name = original_name(photo, Path(str(photo.get("path")))) if isinstance(photo, dict) else ""
         try:
-            name = original_name(photo, uploaded_file(photo, self._uploads))
+            file = uploaded_file(photo, self._uploads)
+            if browsers_show(file):
+                return Seen(PhotoResult(name, _tags(classifier, self._read(photo, classifier.min_side))), knows, file)
             tags, picture = self._tags_and_picture(photo)
         except PhotoError as error:  # part of the page rather than a message that goes away
-            return None, None, PhotoResult("", error=str(error))
-        return _shown_scores(tags, top_k), picture, PhotoResult(name, tags)
+            return Seen(PhotoResult(name, error=str(error)), knows)
+        return Seen(PhotoResult(name, tags), knows, write_picture(picture, self._uploads), converted=True)
 
-    def candidates(self, result: PhotoResult | None, top_k: int) -> dict[str, float] | None:
-        """The candidates of a photo that was answered, by proper name."""
-        return _shown_scores(result.tags, top_k) if result and result.tags else None
-
-    def explain_answer(self, photo: Any, result: PhotoResult | None) -> Image.Image:
-        """The photo, coloured where the landmark that it was answered with is."""
+    def look(self, seen: "Seen | None", where: bool) -> Image.Image | str | None:
+        """The photo that was answered; with `where`, coloured where the chosen candidate was found."""
+        if seen is None or seen.shown is None or seen.label is None:
+            return None
+        if not where:
+            return str(seen.shown)
         with refused_as(ShownError):
-            return self._explain(photo, result.tags.best.label if result and result.tags else None)
+            return self._explain({"path": str(seen.shown)}, seen.label)
+
+    def take_example(self, examples: Sequence[Example], index: Any) -> str:
+        """A copy of an example among the uploads."""
+        if not isinstance(index, int) or not 0 <= index < len(examples):
+            raise ShownError("There is no such example.")
+        return str(shutil.copy(examples[index].file, tempfile.mkdtemp(dir=self._uploads)))
 
     def answer_many(self, photos: Any, progress: gr.Progress = _PROGRESS) -> str:
         """The answers to many photos as a table, in HTML."""
@@ -180,6 +217,10 @@ class Handlers:
     def known_landmarks(self) -> list[list[str]]:
         """The name, kind, place and country of each landmark that the model knows."""
         return [[row[column] for column in ("name", "kind", "place", "country")] for row in self.landmarks()]
+
+    def trust(self, language: str) -> str:
+        """How far to trust the answers, in Markdown."""
+        return trust(self._serving.current.classifier.landmark, language)
 
     def facts(self) -> str:
         """What is known about the model that serves, in Markdown."""
@@ -209,11 +250,6 @@ class Handlers:
 
 def _tags(classifier: LandmarkClassifier, photo: ReadPhoto) -> Tags:
     return Tags.of(classifier.predict(photo.image, MAX_CANDIDATES), photo.position)
-
-
-def _shown_scores(tags: Tags, top_k: Any) -> dict[str, float]:
-    """The scores of candidates by proper name, for a component that would round more than 99.5% to 100%."""
-    return {name: min(score, 0.9949) for name, score in tags.named(_count(top_k)).items()}
 
 
 def _within_limit(files: list[tuple[str, Path]], results: Iterator[PhotoResult]) -> Iterator[PhotoResult]:

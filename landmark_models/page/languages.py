@@ -71,9 +71,9 @@ def catalog(code: str) -> Catalog:
         return read_po(file, locale=code)
 
 
-def in_language(code: str | None) -> Language:
-    """A language by its code; English for any that the page doesn't have."""
-    return _language(code if code in LANGUAGES else ENGLISH)
+def in_language(code: object) -> Language:
+    """A language by its code, which a visitor may have made up; English for any that the page doesn't have."""
+    return _language(code if isinstance(code, str) and code in LANGUAGES else ENGLISH)
 
 
 @functools.cache

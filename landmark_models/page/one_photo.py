@@ -1,80 +1,105 @@
-"""The tab for one photo: the photo, its answer, why, the candidates, and examples."""
+"""The tab for one photo: the photo, its candidates beside it, what is known of them, and photos to try."""
 
-from collections.abc import Mapping
-from pathlib import Path
+import dataclasses
+from collections.abc import Sequence
 from typing import Any
 
 import gradio as gr
 
-from landmark_models.page.cards import EMPTY_CARD, card_html
-from landmark_models.page.handlers import COMPUTING, INSTANT, MAX_CANDIDATES, PAGE_ONLY, Handlers
-from landmark_models.page.results import PhotoResult
-from landmark_models.page.theme import CARD_CSS, CARD_JS
+from landmark_models.page import cards
+from landmark_models.page.examples import Example
+from landmark_models.page.handlers import COMPUTING, INSTANT, PAGE_ONLY, Handlers, Seen
+from landmark_models.page.languages import fixed
+from landmark_models.page.theme import CARD_CSS, CARD_JS, EXAMPLES_CSS, EXAMPLES_JS
 
-_ALT_TEXT = "Your photo"  # before it is recognised
-_CARD_HEIGHT = 560  # px, so that nothing below moves when an answer comes
-_ANNOUNCED = "element.setAttribute('aria-live', 'polite');"  # a screen reader reads each answer
+# A phone's rear camera, which sees what the visitor sees: not mirrored.
+_CAMERA = gr.WebcamOptions(mirror=False, constraints={"video": {"facingMode": {"ideal": "environment"}}})
+_EMPTY = "The answer will appear here."
 
 
-def one_photo(handlers: Handlers, examples: Mapping[Path, str]) -> tuple[gr.Image, gr.Slider]:
-    """Lay out and connect the tab; the components that hold the photo and the number of candidates are returned."""
-    result = gr.State(None)
-    with gr.Row():
-        with gr.Column():
+def one_photo(handlers: Handlers, examples: Sequence[Example], language: gr.Textbox, tabs: gr.Tabs) -> gr.HTML:
+    """Lay out and connect the tab; the component that offers `examples` is returned, to be told the language."""
+    seen = gr.State(None)
+    with gr.Column(elem_id="one"):
+        with gr.Column(elem_id="asked"):
             photo = gr.Image(
-                label="Photo", sources=["upload", "webcam", "clipboard"], format="jpeg", height=420,
-                buttons=["fullscreen"], elem_id="photo", alt_text=_ALT_TEXT,
+                label=fixed("Photo"), show_label=False, sources=["upload", "webcam", "clipboard"], format="jpeg",
+                height="clamp(260px, 38vh, 420px)", buttons=["fullscreen"], webcam_options=_CAMERA, elem_id="photo",
+                placeholder=str(fixed("Choose or take a photo, or drop one here")),
             )  # fmt: skip
-        with gr.Column():
-            card = gr.HTML(
-                EMPTY_CARD, label="Answer", elem_id="card", min_height=_CARD_HEIGHT, css_template=CARD_CSS,
-                js_on_load=_ANNOUNCED + CARD_JS,
+            where = gr.Checkbox(
+                label=fixed("Show where the model looked"), container=False, interactive=False, elem_id="where"
+            )
+        with gr.Column(elem_id="answered"):
+            card = gr.HTML(fixed(_EMPTY), elem_id="card", css_template=CARD_CSS, js_on_load=CARD_JS)
+            candidates = gr.Label(
+                label=fixed("Candidates: choose one to look at it"), num_top_classes=cards.SHOWN, show_heading=False,
+                visible=False, elem_id="candidates",
             )  # fmt: skip
-            why = gr.Button("Why?", interactive=False, elem_id="why")
-            explanation = gr.Image(
-                label="Where it comes from", format="jpeg", height=320, buttons=["fullscreen"], visible=False,
-                interactive=False, elem_id="reason", alt_text="The photo, coloured where the answer comes from",
-            )  # fmt: skip
-            with gr.Accordion("Candidates", open=False):
-                candidates = gr.Label(label="Landmark", elem_id="answer")
-                top_k = gr.Slider(1, MAX_CANDIDATES, value=5, step=1, label="Candidates")
-    # `example_labels` would replace the photos; `page_js` adds the captions.
-    example = gr.Examples([[str(file)] for file in examples], [photo], label="Examples", cache_examples=False)
+            details = gr.HTML(elem_id="details", css_template=CARD_CSS, js_on_load=CARD_JS)
+            with gr.Row(visible=False, elem_id="ways-out") as ways_out:
+                listed = gr.Button(fixed("See all landmarks"), size="md")
+        offered = gr.HTML(elem_id="examples", css_template=EXAMPLES_CSS, js_on_load=EXAMPLES_JS)
 
-    card_parts = [card, photo, why, explanation]  # as `card_updates` returns them
+    parts = [photo, where, card, candidates, details, ways_out, seen]  # as `shown` returns them
+
+    def answer(upload: Any, language: str) -> tuple[Any, ...]:
+        return shown(handlers.answer(upload), language)
+
+    def take(event: gr.SelectData, language: str) -> tuple[Any, ...]:
+        return gr.update(value=handlers.take_example(examples, event.index)), *shown(None, language)[1:]
+
+    def look_again(seen: Seen | None, where: bool) -> Any:
+        return handlers.look(seen, where) if where else gr.skip()
+
     # Progress is shown on the card, not over the photo, where the next one may be dropped.
     answering: dict[str, Any] = {
-        "fn": handlers.answer, "inputs": [photo, top_k], "outputs": [candidates, photo, result],
-        "show_progress_on": card, **COMPUTING, **PAGE_ONLY,
+        "fn": answer, "inputs": [photo, language], "outputs": parts, "show_progress_on": card, **COMPUTING, **PAGE_ONLY
     }  # fmt: skip
-    clearing: dict[str, Any] = {
-        "fn": lambda: (None, None, *card_updates(None)), "inputs": None, "outputs": [candidates, result, *card_parts],
-        **INSTANT,
-    }  # fmt: skip
-    upload_event = photo.upload(**answering)  # dropped, pasted, taken; `input` would fire when a camera is chosen, too
-    example_event = example.load_input_event.then(**clearing).then(**answering)
-    for event in (upload_event, example_event):
-        event.success(card_updates, result, card_parts, **INSTANT)
+    asked = photo.upload(**answering)  # dropped, pasted, taken; `input` would fire when a camera is chosen, too
+    taken = offered.select(take, [language], parts, **INSTANT)
+    example = taken.then(**answering)
+    for event in (asked, example):
         # Otherwise "Error" would stay on the card after the photo of a pending answer was removed.
         event.failure(gr.skip, None, card, **INSTANT)
-    why_event = why.click(handlers.explain_answer, [photo, result], explanation, **COMPUTING, **PAGE_ONLY)
-    why_event.success(lambda: gr.update(visible=True), None, explanation, **INSTANT)
-    # A late answer or explanation must not appear with another photo.
-    pending = [upload_event, example_event, why_event]
-    photo.clear(**clearing, cancels=pending)
-    example.dataset.click(None, cancels=pending)
     # One request at a time, the last one for certain: of several at once, an earlier one's answer might come last.
-    latest = INSTANT | {"trigger_mode": "always_last"}
-    top_k.change(handlers.candidates, [result, top_k], candidates, **latest)
-    return photo, top_k
+    latest: dict[str, Any] = {**COMPUTING, **PAGE_ONLY, "trigger_mode": "always_last"}
+    looking = where.input(handlers.look, [seen, where], photo, show_progress="minimal", **latest)
+    picked = candidates.select(pick, [seen, language], [card, details, seen], **INSTANT)
+    looking_again = picked.then(look_again, [seen, where], photo, show_progress="hidden", **latest)
+    # A late answer or heat map must not appear with another photo.
+    pending = [asked, example, looking, looking_again]
+    photo.clear(lambda language: shown(None, language)[1:], [language], parts[1:], cancels=pending, **INSTANT)
+    offered.select(None, cancels=pending)
+    listed.click(lambda: gr.Tabs(selected="landmarks"), None, tabs, **INSTANT)
+    return offered
 
 
-def card_updates(result: PhotoResult | None) -> tuple[Any, ...]:
-    """The card, the photo's alt text, whether "Why?" can be clicked, and an explanation that is hidden again."""
-    tags = result.tags if result else None
+def shown(seen: Seen | None, language: str) -> tuple[Any, ...]:
+    """The components of the tab for a photo that was answered, or before there is one."""
+    tags = seen.result.tags if seen else None
+    alt_text = cards.alt_text(seen.result if seen else None, language)
     return (
-        card_html(result) if result else EMPTY_CARD,
-        gr.update(alt_text=tags.alt_text if tags else _ALT_TEXT),
-        gr.update(interactive=tags is not None),
-        gr.update(value=None, visible=False),
+        gr.update(value=str(seen.shown), alt_text=alt_text)
+        if seen and seen.converted
+        else gr.update(alt_text=alt_text),
+        gr.update(value=False, interactive=tags is not None),
+        cards.headline(seen.result, seen.knows, language) if seen else gr.update(value=fixed(_EMPTY)),
+        gr.update(value=cards.candidates(tags, language) if tags else None, visible=tags is not None),
+        cards.details(seen.result, language) if seen else "",
+        gr.update(visible=bool(tags and not tags.known)),
+        seen,
+    )
+
+
+def pick(event: gr.SelectData, seen: Seen | None, language: str) -> tuple[Any, ...]:
+    """The card for the candidate that was chosen."""
+    count = len(seen.result.tags.predictions) if seen and seen.result.tags else 0
+    if seen is None or not isinstance(event.index, int) or not 0 <= event.index < count:
+        return gr.skip(), gr.skip(), gr.skip()
+    seen = dataclasses.replace(seen, rank=event.index)
+    return (
+        cards.headline(seen.result, seen.knows, language, seen.rank),
+        cards.details(seen.result, language, seen.rank),
+        seen,
     )

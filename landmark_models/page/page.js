@@ -1,6 +1,5 @@
-// Gives each example its caption, and each chosen photo its type where the browser doesn't know it.
-captions => {
-  document.querySelectorAll('.gallery-item').forEach((item, i) => item.setAttribute('aria-label', captions[i]));
+// Gives each chosen photo its type where the browser doesn't know it, and takes photos that are pasted anywhere.
+() => {
   // Browsers know no type for HEIC, for example, where nothing is installed that opens it, and gradio only accepts files
   // with the type of an image, so these get the type that their ending stands for.
   const types = {heic: 'heic', heif: 'heif', avif: 'avif', tif: 'tiff', tiff: 'tiff', webp: 'webp', jpg: 'jpeg'};
@@ -10,18 +9,28 @@ captions => {
       const type = types[file.name.split('.').pop().toLowerCase()];
       typed.items.add(file.type || !type ? file : new File([file], file.name, {type: `image/${type}`}));
     }
-    return typed.files;
+    return typed;
   };
   const photo = document.querySelector('#photo');
+  const drop = data => photo.querySelector('.upload-container').dispatchEvent(
+    new DragEvent('drop', {dataTransfer: data, bubbles: true, cancelable: true}));
   photo.addEventListener('change', event => {
-    if (event.target.type === 'file') event.target.files = withTypes(event.target.files);
+    if (event.target.type === 'file') event.target.files = withTypes(event.target.files).files;
   }, true);
   photo.addEventListener('drop', event => {
-    const chooser = photo.querySelector('input[type=file]');
-    if (!chooser || ![...event.dataTransfer.files].some(file => !file.type)) return;
+    if (![...event.dataTransfer.files].some(file => !file.type)) return;
+    const typed = withTypes(event.dataTransfer.files);
+    if ([...typed.files].some(file => !file.type)) return;  // gradio says that it isn't an image
     event.preventDefault();
     event.stopPropagation();
-    chooser.files = withTypes(event.dataTransfer.files);
-    chooser.dispatchEvent(new Event('change', {bubbles: true}));
+    drop(typed);
   }, true);
+  document.addEventListener('paste', event => {
+    const files = [...event.clipboardData.files].filter(file => file.type.startsWith('image/') || !file.type);
+    if (!files.length || !photo.offsetParent) return;
+    event.preventDefault();
+    const data = new DataTransfer();
+    data.items.add(files[0]);
+    drop(data);
+  });
 }

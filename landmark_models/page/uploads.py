@@ -4,7 +4,6 @@ import atexit
 import base64
 import contextlib
 import errno
-import filecmp
 import logging
 import os
 import re
@@ -14,7 +13,6 @@ import stat
 import tempfile
 import threading
 import time
-from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 from urllib.parse import unquote_to_bytes
@@ -169,19 +167,17 @@ def original_name(photo: Any, file: Path) -> str:
     return name.encode("utf-8", "replace").decode()[-200:]
 
 
-def sweep(folder: Path, keep: Sequence[Path] = (), older_than: float = LIFETIME) -> None:
+def sweep(folder: Path, older_than: float = LIFETIME) -> None:
     """Delete old uploads and everything that was made from them.
 
     Gradio's own `delete_cache` misses the files of components that an event has changed, and uploads over MCP.
-    `keep` are the page's own example photos, of which Gradio keeps copies among the uploads. `older_than` is
-    in seconds.
+    `older_than` is in seconds.
     """
     limit = time.time() - older_than
     for parent, folders, names in os.walk(folder, topdown=False):
         for file in (Path(parent, name) for name in [*names, *folders]):
             try:
-                is_example = any(file.name == photo.name and filecmp.cmp(file, photo, shallow=False) for photo in keep)
-                if is_example or file.lstat().st_mtime >= limit:
+                if file.lstat().st_mtime >= limit:
                     continue
                 if file.is_dir() and not file.is_symlink():
                     file.rmdir()
@@ -193,13 +189,13 @@ def sweep(folder: Path, keep: Sequence[Path] = (), older_than: float = LIFETIME)
                     _log.warning("An old upload can't be deleted: %s", error)
 
 
-def keep_sweeping(folder: Path, keep: Sequence[Path]) -> None:
+def keep_sweeping(folder: Path) -> None:
     """Sweep now and every `SWEEP_INTERVAL` seconds, in the background, whatever happens to a sweep."""
 
     def run() -> None:
         while True:
             try:
-                sweep(folder, keep)
+                sweep(folder)
             except Exception:
                 _log.exception("A sweep of old uploads failed; the next one comes in %d s.", SWEEP_INTERVAL)
             time.sleep(SWEEP_INTERVAL)
