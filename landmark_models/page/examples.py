@@ -1,12 +1,14 @@
 """Photos to try the page on: those of the model that serves, and some that come with the page and with gradio."""
 
 from collections.abc import Sequence
+from contextlib import suppress
 from dataclasses import dataclass
 from importlib.resources import files
 from pathlib import Path
 
 from landmark_models import models
 from landmark_models.classifier import LandmarkClassifier
+from landmark_models.errors import PhotoError
 from landmark_models.page.cards import name_of
 from landmark_models.page.languages import in_language
 from landmark_models.photo import open_photo, thumbnail
@@ -54,11 +56,11 @@ BUNDLED = tuple(Example(_file(home, name), label, caption) for home, name, label
 
 def example_photos(classifier: LandmarkClassifier) -> list[Example]:
     """The photos in the folder `examples` of a model, then those of `BUNDLED` that it answers as their captions say."""
-    own = models.examples(classifier.source, classifier.revision)
     examples = []
-    for photo in own:
-        answer = classifier.predict(photo, 1)
-        examples.append(Example(photo, answer[0].label) if answer.known else Example(photo, caption=_("A hard view")))
+    for photo in models.examples(classifier.source, classifier.revision):
+        with suppress(PhotoError):  # a stranger may have made it
+            answer = classifier.predict(photo, 1)
+            examples.append(Example(photo, answer[0].label) if answer.known else Example(photo, caption=_("Example")))
     for example in BUNDLED:
         answer = classifier.predict(example.file, 1)
         if answer[0].label == example.label if answer.known else not example.label:

@@ -87,7 +87,7 @@ def open_page(browser):
         )
         page.on("pageerror", lambda error: page.failures.append(str(error)))
         page.goto(url)
-        page.wait_for_function("document.querySelector('.gallery-item')?.ariaLabel")  # `page_js` has run
+        page.locator("#examples button").first.wait_for()  # what runs when the page opens has run
         pages.append(page)
         return page
 

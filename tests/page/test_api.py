@@ -22,7 +22,7 @@ from PIL import Image
 from landmark_models import LandmarkClassifier, __version__, photo_position
 from landmark_models.models.failures import in_background
 from landmark_models.page import uploads
-from landmark_models.page.facts import GRADIO_EXAMPLES, gradio_examples, model_facts
+from landmark_models.page.facts import model_facts
 from landmark_models.page.layout import LAUNCH_OPTIONS, build
 from landmark_models.page.serving import Serving
 from train.benchmarks.page import ask
@@ -121,7 +121,7 @@ def test_agents_find_and_use_the_tools(sure, photo):
 
     try:
         tools, refusals, answers = asyncio.run(use())
-        uploads.sweep(Path(get_upload_folder()), list(gradio_examples()), older_than=-1)
+        uploads.sweep(Path(get_upload_folder()), older_than=-1)
     finally:
         page.close(verbose=False)
     assert set(tools) == {"predict", "tag", "explain", "landmarks"}
@@ -139,8 +139,7 @@ def test_agents_find_and_use_the_tools(sure, photo):
     assert "#RedTower" in answers["tag"].content[0].text
     assert answers["explain"].content[0].type == "image"
     assert "Blue Lake" in answers["landmarks"].content[0].text
-    left = [file.name for file in Path(get_upload_folder()).rglob("*") if file.is_file()]
-    assert set(left) <= set(GRADIO_EXAMPLES)
+    assert not [file for file in Path(get_upload_folder()).rglob("*") if file.is_file()]
 
 
 def test_the_readmes_examples_of_the_api_run(url, photo, tmp_path, monkeypatch, capsys):

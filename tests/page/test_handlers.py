@@ -1,8 +1,10 @@
 """What the page does, without a server or a browser."""
 
+import dataclasses
 import math
 from pathlib import Path
 
+import gradio as gr
 import numpy as np
 import pytest
 import torch
@@ -12,9 +14,11 @@ from PIL import Image, ImageFile
 from landmark_models import LandmarkClassifier
 from landmark_models.explain import NoExplanationError
 from landmark_models.page import handlers as handlers_module
-from landmark_models.page.cards import card_html
+from landmark_models.page.cards import headline
+from landmark_models.page.examples import BUNDLED
 from landmark_models.page.handlers import Handlers, PageError
-from landmark_models.page.one_photo import card_updates
+from landmark_models.page.one_photo import pick, shown
+from landmark_models.page.refusals import ShownError
 from landmark_models.page.serving import Serving
 
 RED = (200, 40, 40)
@@ -72,20 +76,33 @@ def test_the_number_of_candidates_has_bounds(handlers, red):
             handlers.predict(red, wrong)
 
 
-def test_a_sideways_photo_is_shown_upright_and_small(handlers, uploads):
+def test_a_sideways_photo_is_sent_back_upright_and_small(handlers, uploads):
     exif = Image.Exif()
     exif[0x0112] = 6  # a phone held upright
     Image.fromarray(np.zeros((3000, 4000, 3), np.uint8)).save(uploads / "phone.jpg", exif=exif)
-    _, picture, _ = handlers.answer({"path": str(uploads / "phone.jpg")}, 5)
+    _, picture, _ = handlers.predict({"path": str(uploads / "phone.jpg")}, 5)
     assert picture.width < picture.height <= 2048
     assert not picture.info  # or gradio would write it into the file that it sends
 
 
 def test_a_transparent_photo_is_answered(handlers, uploads):
-    scores, picture, result = handlers.answer(upload(uploads, Image.new("RGBA", (64, 48), (*RED, 128)), "logo.png"), 5)
-    assert len(scores) == 3
-    assert picture.mode == "RGB"
-    assert result.name == "logo.png"
+    seen = handlers.answer(upload(uploads, Image.new("RGBA", (64, 48), (*RED, 128)), "logo.png"))
+    assert len(seen.result.tags.predictions) == 3
+    assert seen.result.name == "logo.png"
+
+
+def test_only_what_browsers_do_not_show_is_made_a_jpeg(handlers, uploads, red):
+    seen = handlers.answer(red)
+    assert str(seen.shown) == red["path"]
+    assert not seen.converted
+    with_gps(uploads / "scan.tif", image=noisy_photo(RED, 1))
+    scan = {"path": str(uploads / "scan.tif"), "orig_name": "scan.tif"}
+    seen = handlers.answer(scan)
+    assert seen.converted
+    with Image.open(seen.shown) as picture:
+        assert picture.format == "JPEG"
+        assert not picture.getexif()
+    assert uploads in seen.shown.parents
 
 
 def test_tag_gives_what_a_client_of_cloud_vision_reads_and_more(handlers, serving, red, photo):
@@ -105,14 +122,16 @@ def test_explain_gives_a_picture_of_the_photos_shape(handlers, uploads):
     assert picture.width == 2 * picture.height
 
 
-def test_an_explanation_is_for_the_named_landmark(handlers, red, monkeypatch):
+def test_a_heat_map_is_for_the_candidate_that_was_chosen(handlers, red, monkeypatch):
     labels = []
     monkeypatch.setattr(handlers_module, "explain", lambda classifier, file, label: labels.append(label))
-    _, _, result = handlers.answer(red, 5)
-    handlers.explain_answer(red, result)
-    handlers.explain_answer(red, None)
+    seen = handlers.answer(red)
+    handlers.look(seen, True)
+    handlers.look(dataclasses.replace(seen, rank=1), True)
     handlers.explain(red)
-    assert labels == ["Red Tower", None, None]
+    assert labels == ["Red Tower", seen.result.tags.predictions[1].label, None]
+    assert handlers.look(seen, False) == red["path"]
+    assert handlers.look(None, True) is None
 
 
 def test_a_network_without_a_map_is_reported_in_a_sentence(handlers, red, monkeypatch):
@@ -130,39 +149,30 @@ def test_landmarks_are_listed_and_searched(handlers):
     assert handlers.known_landmarks()[2] == ["Red Tower", "", "", ""]
 
 
-def test_an_answer_has_proper_names_and_as_many_candidates_as_asked_for(famous_serving, uploads, red):
-    handlers = Handlers(famous_serving, uploads)
-    scores, _, result = handlers.answer(red, 2)
-    assert (next(iter(scores)), len(scores)) == ("Eiffel Tower", 2)
-    assert len(handlers.candidates(result, 5)) == 3
-    assert handlers.candidates(None, 5) is None
-
-
 def test_the_photos_own_position_comes_first(famous_serving, uploads):
     with_gps(uploads / "agra.jpg", image=noisy_photo(RED, 1))
-    _, _, result = Handlers(famous_serving, uploads).answer({"path": str(uploads / "agra.jpg")}, 5)
-    text = card_html(result)
-    start = "<p>The photo itself says where it was taken: 27.1750, 78.0421.</p>\n<h2>Not recognised</h2>"
-    assert text.startswith(start)
-    assert "Looks like Eiffel Tower, but the photo was taken" in text
-    assert "<button" not in text  # nothing to tag it with
+    seen = Handlers(famous_serving, uploads).answer({"path": str(uploads / "agra.jpg")})
+    assert seen.result.tags.contradicted
+    assert "It looks like Eiffel Tower, but the photo itself says" in headline(seen.result, seen.knows, "en")
 
 
 def test_what_is_not_recognised_says_so(handlers, red, monkeypatch):
     outputs = LandmarkClassifier.outputs
     unlike = torch.tensor([-torch.inf])  # the rule's score of a photo that shows no landmark
     monkeypatch.setattr(LandmarkClassifier, "outputs", lambda *given: outputs(*given)._replace(scores=unlike))
-    _, _, result = handlers.answer(red, 5)
-    text = card_html(result)
-    assert "<h2>Not recognised</h2>" in text
-    assert "None of the 3 landmarks known here. The nearest is Red Tower" in text
-    assert "<button" not in text
+    seen = handlers.answer(red)
+    assert "<h2>None that I know for sure</h2>" in headline(seen.result, seen.knows, "en")
+    *_, candidates, _, ways_out, _ = shown(seen, "en")
+    assert candidates["visible"]
+    assert ways_out["visible"]
 
 
 def test_a_photo_that_cannot_be_read_is_an_answer_on_the_page_and_an_error_elsewhere(handlers, uploads, tmp_path):
     letter = upload(uploads, b"no photo", "letter.jpg")
-    scores, picture, result = handlers.answer(letter, 5)
-    assert (scores, picture, result.tags) == (None, None, None)
+    seen = handlers.answer(letter)
+    assert (seen.shown, seen.label, seen.result.tags) == (None, None, None)
+    assert seen.result.name == "letter.jpg"
+    result = seen.result
     assert result.error.startswith("letter.jpg is not an image that can be read")
     assert str(tmp_path) not in result.error
     for handler in (handlers.predict, handlers.tag, handlers.explain):
@@ -174,8 +184,7 @@ def test_a_photo_that_cannot_be_read_is_an_answer_on_the_page_and_an_error_elsew
 
 def test_a_photo_too_large_is_refused_before_it_is_decoded(handlers, uploads):
     line = upload(uploads, Image.fromarray(np.zeros((1, 30000), np.uint8)), "line.png")
-    _, _, result = handlers.answer(line, 5)
-    assert "more than 50 times as long as wide" in result.error
+    assert "more than 50 times as long as wide" in handlers.answer(line).result.error
 
 
 def test_only_uploads_are_opened(handlers, photo):
@@ -188,18 +197,44 @@ def test_only_uploads_are_opened(handlers, photo):
 
 
 def test_the_card_changes_with_the_result(handlers, red, uploads):
-    _, _, result = handlers.answer(red, 5)
-    card, alt_text, why, explanation = card_updates(result)
+    seen = handlers.answer(red)
+    photo, where, card, candidates, details, ways_out, state = shown(seen, "en")
+    assert "value" not in photo  # the browser has it
+    assert photo["alt_text"].startswith("Photo of Red Tower")
+    assert (where["value"], where["interactive"]) == (False, True)
     assert "<h2>Red Tower</h2>" in card
-    assert alt_text["alt_text"].startswith("Photo of Red Tower")
-    assert why["interactive"]
-    assert (explanation["value"], explanation["visible"]) == (None, False)
-    _, _, unreadable = handlers.answer(upload(uploads, b"no photo", "letter.jpg"), 5)
-    for nothing, text in ((unreadable, "can't be read"), (None, "The answer will appear here.")):
-        card, alt_text, why, _ = card_updates(nothing)
-        assert text in card
-        assert alt_text["alt_text"] == "Your photo"
-        assert not why["interactive"]
+    assert next(iter(candidates["value"])) == "Red Tower"
+    assert "#RedTower" in details
+    assert not ways_out["visible"]
+    assert state is seen
+    unreadable = handlers.answer(upload(uploads, b"no photo", "letter.jpg"))
+    for nothing in (unreadable, None):
+        photo, where, card, candidates, details, ways_out, _ = shown(nothing, "en")
+        assert photo["alt_text"] == "Your photo"
+        assert not where["interactive"]
+        assert not candidates["visible"]
+        assert not ways_out["visible"]
+        assert details == ""
+
+
+def test_a_candidate_that_was_chosen_has_the_card(handlers, red):
+    seen = handlers.answer(red)
+    names = [prediction.label for prediction in seen.result.tags.predictions]
+    card, _, chosen = pick(gr.SelectData(None, {"index": 1, "value": names[1]}), seen, "en")
+    assert f"<h2>{names[1]}</h2>" in card
+    assert chosen.label == names[1]
+    for wrong in (-1, 3, "1", None):
+        skipped = pick(gr.SelectData(None, {"index": wrong, "value": ""}), seen, "en")
+        assert skipped == (gr.skip(), gr.skip(), gr.skip())
+
+
+def test_an_example_is_answered_from_a_copy(handlers, uploads):
+    copy = Path(handlers.take_example(BUNDLED, 0))
+    assert uploads in copy.parents
+    assert copy.read_bytes() == BUNDLED[0].file.read_bytes()
+    for wrong in (-1, len(BUNDLED), "0", None):
+        with pytest.raises(ShownError):
+            handlers.take_example(BUNDLED, wrong)
 
 
 def test_many_photos_are_answered_and_too_many_are_not(handlers, uploads, red):
@@ -232,19 +267,12 @@ def test_a_photo_is_decoded_once_for_an_answer(handlers, uploads, monkeypatch):
 
     photos = [upload(uploads, noisy_photo(RED, index), f"{index}.png") for index in range(3)]
     monkeypatch.setattr(ImageFile.ImageFile, "load", counted)
-    handlers.answer(photos[0], 5)
+    handlers.answer(photos[0])
     handlers.predict(photos[0])
     handlers.tag(photos[0])
     assert len(decoded) == 3
     handlers.answer_many(photos)
     assert len(decoded) == 6
-
-
-def test_the_page_never_calls_an_answer_100_per_cent_sure(handlers, red, serving, monkeypatch):
-    monkeypatch.setattr(serving.current.classifier.served, "temperature", 1e-3)
-    scores, _, result = handlers.answer(red, 5)
-    assert result.tags.best.score > 0.999
-    assert [f"{score:.0%}" for score in scores.values()] == ["99%", "0%", "0%"]  # as gradio rounds them
 
 
 def test_one_persons_many_photos_keep_nobody_elses_photo_waiting():
@@ -260,5 +288,5 @@ def test_what_computes_is_wrapped_for_the_gpu(serving, uploads, red):
         return handler
 
     handlers = Handlers(serving, uploads, on_gpu)
-    assert sorted(wrapped) == ["answer", "answer_many", "explain", "explain_answer", "predict", "tag"]
+    assert sorted(wrapped) == ["answer", "answer_many", "explain", "look", "predict", "tag"]
     assert math.isclose(sum(handlers.predict(red)[0].values()), 1, abs_tol=1e-4)

@@ -10,7 +10,7 @@ import pytest
 from PIL import Image
 
 from landmark_models import LandmarkClassifier
-from landmark_models.page.cards import table_html
+from landmark_models.page.many_table import table_html
 from landmark_models.page.results import as_csv, as_jsonl, as_sidecars, tag_photos
 
 

@@ -22,7 +22,6 @@ from helpers.pages import call, post
 
 from landmark_models import LandmarkError, PhotoError
 from landmark_models.page import fetching, uploads
-from landmark_models.page.facts import GRADIO_EXAMPLES, gradio_examples
 from landmark_models.page.handlers import Handlers
 from landmark_models.page.refusals import ShownError
 from landmark_models.page.serving import Serving
@@ -36,9 +35,8 @@ def test_uploads_are_deleted(client, photo):
     assert old
     uploads.sweep(folder)
     assert all(file.exists() for file in old)  # half an hour has not passed
-    uploads.sweep(folder, list(gradio_examples()), older_than=-1)
-    left = [file for file in folder.rglob("*") if file.is_file()]
-    assert {file.name for file in left} == set(GRADIO_EXAMPLES)  # the page's own examples still show
+    uploads.sweep(folder, older_than=-1)
+    assert not [file for file in folder.rglob("*") if file.is_file()]
 
 
 @pytest.mark.parametrize("meta", [{}, {"meta": {"_type": "gradio.FileData"}}], ids=["bare", "gradio's own form"])
@@ -424,7 +422,7 @@ def test_sweeping_goes_on_after_a_failure_and_reports_it(tmp_path, monkeypatch, 
 
     monkeypatch.setattr(uploads, "sweep", fail)
     monkeypatch.setattr(uploads, "SWEEP_INTERVAL", 0.01)
-    uploads.keep_sweeping(tmp_path, [])
+    uploads.keep_sweeping(tmp_path)
     assert enough.wait(10)
     monkeypatch.setattr(uploads, "sweep", lambda *_: sys.exit())  # ends the thread
     assert "a disk that is gone" in caplog.text
