@@ -12,7 +12,7 @@ from jinja2 import Environment
 from markupsafe import Markup
 
 from landmark_models.classifier import LandmarkClassifier
-from landmark_models.page.languages import in_language
+from landmark_models.page.languages import deferred, in_language
 from landmark_models.page.results import PhotoResult
 from landmark_models.tagging.gazetteer import find
 from landmark_models.tagging.tags import Tags
@@ -93,8 +93,8 @@ def trust(landmark: dict[str, Any], language: str) -> str:
     say = in_language(language)
     sentences = []
     for block, text in (
-        ("elsewhere", "Right first time on {share} of {n} photos from elsewhere ({low} to {high})."),
-        ("test", "Right first time on {share} of {n} test photos ({low} to {high})."),
+        ("elsewhere", deferred("Right first time on {share} of {n} photos from elsewhere ({low} to {high}).")),
+        ("test", deferred("Right first time on {share} of {n} test photos ({low} to {high}).")),
     ):
         if figures := landmark.get(block):
             low, high = (say.percent(bound, 1) for bound in figures["top1_ci95"])

@@ -10,7 +10,7 @@ from landmark_models import models
 from landmark_models.classifier import LandmarkClassifier
 from landmark_models.errors import PhotoError
 from landmark_models.page.cards import name_of
-from landmark_models.page.languages import in_language
+from landmark_models.page.languages import deferred, in_language
 from landmark_models.photo import open_photo, thumbnail
 
 THUMBNAIL_SIDE = 240  # px, the longer side
@@ -29,19 +29,14 @@ class Example:
         return name_of(self.label, language) if self.label else in_language(language)(self.caption)
 
 
-def _(text: str) -> str:
-    """Marks a text for translation."""
-    return text
-
-
 # What the page comes with, then what gradio comes with. Those without a label show none of the models' landmarks.
 _PHOTOS = (
     ("page", "hawa_mahal.jpg", "Hawa Mahal", ""),
     ("gradio", "tower.jpg", "Eiffel Tower", ""),
     ("page", "great_wall.jpg", "Great Wall of China", ""),
     ("page", "palais_des_papes.jpg", "Avignon palais des papes", ""),
-    ("page", "machu_picchu.jpg", "", _("One it doesn't know")),
-    ("gradio", "lion.jpg", "", _("Not a landmark")),
+    ("page", "machu_picchu.jpg", "", deferred("One it doesn't know")),
+    ("gradio", "lion.jpg", "", deferred("Not a landmark")),
 )
 
 
@@ -60,7 +55,9 @@ def example_photos(classifier: LandmarkClassifier) -> list[Example]:
     for photo in models.examples(classifier.source, classifier.revision):
         with suppress(PhotoError):  # a stranger may have made it
             answer = classifier.predict(photo, 1)
-            examples.append(Example(photo, answer[0].label) if answer.known else Example(photo, caption=_("Example")))
+            examples.append(
+                Example(photo, answer[0].label) if answer.known else Example(photo, caption=deferred("Example"))
+            )
     for example in BUNDLED:
         answer = classifier.predict(example.file, 1)
         if answer[0].label == example.label if answer.known else not example.label:

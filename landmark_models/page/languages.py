@@ -4,8 +4,8 @@ say = in_language("fr")
 say("Not sure")  # 'Pas sûr'
 say("{count} photos", count=say.number(1200))  # '1 200 photos'
 
-The English texts stand in the code, and are marked by `say(...)`, `fixed(...)` or `_(...)` in templates. Translations
-are the `.po` files in `translations`, a file a language.
+The English texts stand in the code, and are marked by `say(...)`, `fixed(...)`, `deferred(...)`, or `_(...)` in
+templates. Translations are the `.po` files in `translations`, a file a language.
 """
 
 import copy
@@ -84,6 +84,11 @@ def _language(code: str) -> Language:
 def fixed(text: str) -> I18nData:
     """A text of a component that never changes, such as a label; the browser puts in its translation."""
     return I18nData(text)
+
+
+def deferred(text: str) -> str:
+    """A text that is marked here, and translated by `say` where it is shown."""
+    return text
 
 
 # What gradio shows on this page but translates into none or not all of these languages, by its own key.

@@ -22,7 +22,7 @@ class Landmark:
 
     `label` is the models' label, `name` the proper name, `city` and `region` where it is, at least one of them not
     empty, `country` an ISO 3166-1 code, `kind` a common noun, `about` a sentence, `hashtags` words without the hash,
-    the most specific first. Aliases and hashtags are English in every language.
+    the most specific first. Hashtags are English in every language, and aliases are known in English only.
     `latitude` and `longitude` are a point on the landmark in WGS 84 degrees; they and the `wikidata` id are None where
     they aren't known for certain.
     `reach` is how far from there, in km, a photo of it may well be taken, if that is more than a few: for a park.
@@ -114,6 +114,7 @@ def _translated(landmark: Landmark, words: dict[str, dict[str, Any]]) -> Landmar
     return replace(
         landmark,
         name=texts.get("name", landmark.name),
+        aliases=(),
         about=texts.get("about", landmark.about),
         kind=words["kinds"].get(landmark.kind, landmark.kind),
         city=words["places"].get(landmark.city, landmark.city),
