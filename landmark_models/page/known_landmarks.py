@@ -1,13 +1,117 @@
-"""The tab that lists what the model knows."""
+"""The tab of what the model knows: a table, and a card for the landmark chosen there or named in the page's address.
+
+The address of the page with `?landmark=Taj+Mahal` opens the card of the Taj Mahal.
+"""
+
+from collections import Counter
+from collections.abc import Callable, Sequence
+from typing import Any
+from urllib.parse import quote_plus
 
 import gradio as gr
+from markupsafe import Markup
 
-from landmark_models.page.handlers import Handlers
+from landmark_models.page.figures import how_well_known
+from landmark_models.page.handlers import INSTANT, Handlers
+from landmark_models.page.languages import ENGLISH, fixed, in_language
+from landmark_models.page.theme import CARD_CSS
+from landmark_models.tagging.gazetteer import find, search
+
+_COUNTRIES = 3  # that are counted by name
+_ANNOUNCED = "element.setAttribute('aria-live', 'polite');"  # a screen reader reads each card
+_IN_SIGHT = "() => document.querySelector('#landmark').scrollIntoView({block: 'nearest'})"  # below the table on phones
 
 
-def known_landmarks(handlers: Handlers) -> gr.Dataframe:
-    """Lay out the tab; the table is returned, since the model may change between two visits."""
-    return gr.Dataframe(
-        handlers.known_landmarks(), headers=["Name", "Kind", "Place", "Country"], show_search="search",
-        interactive=False, label="What it knows", elem_id="known",
-    )  # fmt: skip
+def known_landmarks(
+    handlers: Handlers, language: gr.Textbox, tabs: gr.Tabs
+) -> tuple[Callable[[str, gr.Request], list[Any]], list[gr.blocks.Block]]:
+    """Lay out and connect the tab; a function that fills it, and the components that take what it returns."""
+    summary = gr.Markdown()
+    with gr.Row():
+        with gr.Column(scale=3, min_width=320):
+            table = gr.Dataframe(
+                headers=["Name", "Place", "Kind"], column_count=3, label=fixed("Landmarks: choose one"), wrap=True,
+                column_widths=["38%", "38%", "24%"], show_search="search", buttons=[], interactive=False,
+                max_height=520, elem_id="known",
+            )  # fmt: skip
+        with gr.Column(scale=2, min_width=320):
+            card = gr.HTML(label=fixed("Landmark"), elem_id="landmark", css_template=CARD_CSS, js_on_load=_ANNOUNCED)
+
+    def card_of(label: str | None, language: str) -> str:
+        return landmark_card(label, handlers.current.classifier.landmark, language) if label else ""
+
+    def choose(language: str, chosen: gr.SelectData) -> str:
+        return card_of(label_of(str(chosen.row_value[0]), handlers.current.classifier.labels, language), language)
+
+    def fill(language: str, request: gr.Request) -> list[Any]:
+        labels = handlers.current.classifier.labels
+        shown, selected = "", gr.skip()
+        if name := request.query_params.get("landmark"):
+            shown, selected = card_of(label_of(name, labels, language), language), gr.Tabs(selected="landmarks")
+        return [counted(labels, language), rows(labels, language), shown or _no_card(bool(name), language), selected]
+
+    table.select(choose, language, card, **INSTANT).success(None, None, None, js=_IN_SIGHT)
+    return fill, [summary, table, card, tabs]
+
+
+def rows(labels: Sequence[str], language: str) -> dict[str, list[Any]]:
+    """The table, as `gr.Dataframe` takes it: the name, place and kind of each landmark."""
+    say = in_language(language)
+    return {
+        "headers": [say("Name"), say("Place"), say("Kind")],
+        "data": [
+            [row["name"], ", ".join(filter(None, (row["place"], row["country"]))), row["kind"]]
+            for row in search(labels, language=language)
+        ],
+    }
+
+
+def counted(labels: Sequence[str], language: str) -> str:
+    """How many landmarks there are, and in which countries, in a sentence."""
+    say = in_language(language)
+    countries = Counter(entry.country_name for label in labels if (entry := find(label, language)))
+    most = [(country, count) for country, count in countries.most_common(_COUNTRIES) if count > 1]
+    parts = [f"{country} {say.number(count)}" for country, count in most]
+    if most and (others := len(labels) - sum(count for _, count in most)):
+        parts.append(say("elsewhere {count}", count=say.number(others)))
+    total = say.plural("{count} landmark", "{count} landmarks", len(labels))
+    return f"{total}: {', '.join(parts)}." if parts else f"{total}."
+
+
+def label_of(name: str, labels: Sequence[str], language: str) -> str | None:
+    """The label of the landmark with this name, in a language or in English, or with this label."""
+    known = {
+        row[key].casefold(): row["label"]
+        for row in (*search(labels, language=ENGLISH), *search(labels, language=language))
+        for key in ("label", "name")
+    }
+    return known.get(name.strip().casefold())
+
+
+def landmark_card(label: str, landmark: dict[str, Any], language: str) -> str:
+    """What is known of a landmark, in HTML, and how well the model with this `landmark` block knows it."""
+    say = in_language(language)
+    entry = find(label, language)
+    name = entry.name if entry else label
+    lines = [Markup("<h2>{}</h2>").format(name)]
+    links = [Markup("<a class='action' href='?landmark={}'>{}</a>").format(quote_plus(label), say("Link to this card"))]
+    if entry:
+        kind = entry.kind[:1].upper() + entry.kind[1:]
+        place = ", ".join(filter(None, (entry.place, entry.country_name)))
+        lines.append(Markup("<p class='place'>{} · {}</p>").format(kind, place))
+        lines.append(Markup("<p>{}</p>").format(entry.about))
+        if entry.aliases:
+            lines.append(Markup("<p>{}</p>").format(say("Also called {names}.", names=", ".join(entry.aliases))))
+        a = Markup("<a class='action' href='{}' target='_blank' rel='noopener noreferrer'>{} ↗</a>")
+        links.insert(0, a.format(entry.map_url, say("Map")))
+    if known := how_well_known(landmark, label, language):
+        lines.append(Markup("<p>{}</p>").format(known))
+    return str(Markup("{}<p class='actions'>{}</p>").format(Markup().join(lines), Markup().join(links)))
+
+
+def _no_card(asked: bool, language: str) -> str:
+    say = in_language(language)
+    text = (
+        say("The landmark in this page's address isn't one of these.") if asked else say("Choose one to read about it.")
+    )
+    return str(Markup("<p class='hint'>{}</p>").format(text))

@@ -7,6 +7,7 @@ from typing import Any
 import gradio as gr
 from gradio.utils import get_upload_folder
 
+from landmark_models.page.about import about
 from landmark_models.page.cards import examples_html
 from landmark_models.page.endpoints import PageBlocks, add_api
 from landmark_models.page.examples import BUNDLED, Example, thumbnails
@@ -34,11 +35,12 @@ def build(
     handlers = Handlers(serving, Path(get_upload_folder()), on_gpu)
     small = thumbnails(examples)
 
-    def refresh(language: str) -> tuple[Any, ...]:
+    def refresh(language: str, request: gr.Request) -> tuple[Any, ...]:
         """What depends on the visitor's language, or on the model, which may have changed since the page was built."""
         names = [example.name(language) for example in examples]
         offered = examples_html(list(zip(names, small, strict=True)), language)
-        return language, offered, handlers.trust(language), handlers.facts(), handlers.known_landmarks()
+        filled = [*fill_landmarks(language, request), *fill_about(language, request)]
+        return language, offered, handlers.trust(language), *filled
 
     with PageBlocks(handlers.health, title=_TITLE, delete_cache=(SWEEP_INTERVAL, LIFETIME)) as page:
         page.queue(max_size=512)  # the page says how long the wait is
@@ -52,13 +54,13 @@ def build(
             with gr.Tab(fixed("Many"), id="many"):
                 many_photos(handlers)
             with gr.Tab(fixed("Landmarks"), id="landmarks"):
-                landmarks = known_landmarks(handlers)
+                fill_landmarks, landmarks = known_landmarks(handlers, language, tabs)
             with gr.Tab(fixed("About"), id="about"):
-                facts = gr.Markdown(handlers.facts(), latex_delimiters=[])
+                fill_about, facts = about(handlers, language)
         add_api(handlers)
         page.load(None, None, None, js=PAGE_JS)
         page.load(
-            refresh, language, [language, offered, trust, facts, landmarks],
+            refresh, language, [language, offered, trust, *landmarks, *facts],
             js="() => document.documentElement.lang", **INSTANT,
         )  # fmt: skip
     return page

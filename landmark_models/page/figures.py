@@ -1,0 +1,98 @@
+"""What is measured of the model that serves, in the page's languages; without a figure in its config, no number."""
+
+from collections.abc import Iterator
+from math import sqrt
+from typing import Any
+
+from landmark_models import models
+from landmark_models.page.facts import model_name
+from landmark_models.page.languages import Language, in_language
+from landmark_models.page.serving import Served
+from landmark_models.text import for_markdown
+
+_Z = 1.959964  # of the normal distribution's central 95%
+
+
+def which_model(served: Served, language: str) -> str:
+    """Which model serves, at which revision, and why, in Markdown."""
+    say = in_language(language)
+    classifier = served.classifier
+    count = say.plural("{count} landmark", "{count} landmarks", len(classifier.labels))
+    name = for_markdown(model_name(classifier.source))
+    if classifier.source in models.EMBEDDED:
+        text = say("The embedded model **{name}** knows {landmarks}.", name=name, landmarks=count)
+    else:
+        text = say("The model **{name}** knows {landmarks}.", name=name, landmarks=count)
+    if classifier.revision:
+        text += " " + say("Its revision is `{revision}`.", revision=classifier.revision[:12])
+    return f"{text} {for_markdown(served.why)}".strip()
+
+
+def figures_table(landmark: dict[str, Any], language: str) -> str:
+    """The figures in a model's `landmark` block as a Markdown table, or a sentence that there are none."""
+    say = in_language(language)
+    lines = list(_figures(landmark, say))
+    if not lines:
+        return say("This model has no test figures.")
+    head = [say("Measured on"), say("Photos"), say("Share (95% interval)")]
+    return "\n".join(f"| {' | '.join(cells)} |" for cells in (head, ("---", "--:", "--:"), *lines))
+
+
+def _figures(landmark: dict[str, Any], say: Language) -> Iterator[tuple[str, str, str]]:
+    """Rows of the table: what is measured, on how many photos, and the share of them."""
+    for block, photos in (("test", say("Test photos")), ("elsewhere", say("Photos from elsewhere"))):
+        if not (figures := landmark.get(block)):
+            continue
+        where = f"{photos} ({for_markdown(figures['data'])})"
+        for key, text in (
+            ("top1", say("right first time")),
+            ("top3", say("right among the first three")),
+            ("top5", say("right among the first five")),
+        ):
+            if key in figures:
+                yield _row(say, f"{where}: {text}", figures["n"], figures[key], figures[f"{key}_ci95"])
+        if named := figures.get("named"):
+            yield _counted(say, f"{where}: {say('named')}", named["named"], named["photos"])
+            yield _counted(say, f"{where}: {say('names that are right')}", named["right"], named["named"])
+        for group, text in (
+            ("near", say("Other landmarks, streets and buildings: wrongly named")),
+            ("far", say("Photos of anything else: wrongly named")),
+        ):
+            if part := figures.get("others", {}).get(group):
+                yield _counted(say, text, part["named"], part["n"])
+
+
+def _counted(say: Language, text: str, count: int, n: int) -> tuple[str, str, str]:
+    return _row(say, text, n, count / n, wilson(count, n)) if n else (text, say.number(0), "")
+
+
+def _row(say: Language, text: str, n: int, share: float, interval: tuple[float, float]) -> tuple[str, str, str]:
+    low, high = (say.percent(bound, 1) for bound in interval)
+    return text, say.number(n), say("{share} ({low} to {high})", share=say.percent(share, 1), low=low, high=high)
+
+
+def wilson(count: int, n: int) -> tuple[float, float]:
+    """The 95% interval of a share of which `count` of `n` were observed (Wilson 1927)."""
+    share, z2 = count / n, _Z**2
+    middle, half = share + z2 / (2 * n), _Z * sqrt(share * (1 - share) / n + z2 / (4 * n * n))
+    return max(0.0, (middle - half) / (1 + z2 / n)), min(1.0, (middle + half) / (1 + z2 / n))
+
+
+def how_well_known(landmark: dict[str, Any], label: str, language: str) -> str:
+    """On how many photos of one landmark a model was right first time; empty if its config doesn't say."""
+    say = in_language(language)
+    test, elsewhere = (landmark.get(block, {}).get("per_class", {}).get(label) for block in ("test", "elsewhere"))
+    sentences = []
+    if test:
+        sentences.append(say("Right on {right} of {count} test photos.", right=test[1], count=test[0]))
+    if elsewhere:
+        sentences.append(
+            say("Right on {right} of {count} photos from elsewhere.", right=elsewhere[1], count=elsewhere[0])
+        )
+    return " ".join(sentences)
+
+
+def is_calibrated(landmark: dict[str, Any]) -> bool:
+    """Whether scores of a model say how often it is right."""
+    calibration = landmark.get("calibration") or {"not_fitted": True}
+    return "not_fitted" not in calibration
