@@ -105,23 +105,28 @@ def _are_figures(figures: object) -> bool:
     """Whether test figures are complete and possible; models are chosen by them, and the page shows them."""
     if not isinstance(figures, dict) or not _is_text(figures.get("data")):
         return False
-    n, top1, interval = figures.get("n"), figures.get("top1"), figures.get("top1_ci95")
-    if not isinstance(interval, list) or len(interval) != 2 or not isinstance(n, int) or n < 1:
-        return False
-    low, high = interval
-    if not all(map(is_number, (low, top1, high))) or not 0 <= low <= top1 <= high <= 1:
-        return False
-    if "named" not in figures:  # older models' figures end here
-        return True
-    others = figures.get("others", {})
+    n, others, classes = figures.get("n"), figures.get("others", {}), figures.get("per_class", {})
     return (
-        _are_counts(figures["named"], "right", "named", "photos")
+        (isinstance(n, int) and n >= 1)
+        and all(_is_share(figures, name) for name in ("top1", *({"top3", "top5"} & figures.keys())))
+        and ("named" not in figures or _are_counts(figures["named"], "right", "named", "photos"))
         and isinstance(others, dict)
         and all(_are_counts(group, "named", "n") for group in others.values())
+        and isinstance(classes, dict)
+        and all(isinstance(pair, list) and _are_counts(dict(enumerate(pair)), 1, 0) for pair in classes.values())
     )
 
 
-def _are_counts(block: object, *names: str) -> bool:
+def _is_share(figures: dict[str, Any], name: str) -> bool:
+    """Whether there is a share of this name, from 0 to 1, within its interval."""
+    interval = figures.get(f"{name}_ci95")
+    if not isinstance(interval, list) or len(interval) != 2:
+        return False
+    low, share, high = interval[0], figures.get(name), interval[1]
+    return all(map(is_number, (low, share, high))) and 0 <= low <= share <= high <= 1
+
+
+def _are_counts(block: object, *names: str | int) -> bool:
     """Whether these are whole numbers from 0, none greater than the next."""
     counts = [block.get(name) for name in names] if isinstance(block, dict) else [None]
     return all(type(count) is int for count in counts) and [0, *counts] == sorted([0, *counts])

@@ -2,15 +2,20 @@
 
 from collections.abc import Iterator
 from math import sqrt
+from pathlib import Path
 from typing import Any
 
 from landmark_models import models
-from landmark_models.page.facts import model_name
 from landmark_models.page.languages import Language, in_language
 from landmark_models.page.serving import Served
 from landmark_models.text import for_markdown
 
 _Z = 1.959964  # of the normal distribution's central 95%
+
+
+def model_name(source: str) -> str:
+    """What a MODEL is called: its name on the Hub, an embedded model's name, or the last part of a folder's path."""
+    return models.repo_id(source) if models.on_hub(source) else Path(source).resolve().name
 
 
 def which_model(served: Served, language: str) -> str:
@@ -52,18 +57,19 @@ def _figures(landmark: dict[str, Any], say: Language) -> Iterator[tuple[str, str
             if key in figures:
                 yield _row(say, f"{where}: {text}", figures["n"], figures[key], figures[f"{key}_ci95"])
         if named := figures.get("named"):
-            yield _counted(say, f"{where}: {say('named')}", named["named"], named["photos"])
-            yield _counted(say, f"{where}: {say('names that are right')}", named["right"], named["named"])
+            yield from _counted(say, f"{where}: {say('named')}", named["named"], named["photos"])
+            yield from _counted(say, f"{where}: {say('names that are right')}", named["right"], named["named"])
         for group, text in (
             ("near", say("Other landmarks, streets and buildings: wrongly named")),
             ("far", say("Photos of anything else: wrongly named")),
         ):
             if part := figures.get("others", {}).get(group):
-                yield _counted(say, text, part["named"], part["n"])
+                yield from _counted(say, text, part["named"], part["n"])
 
 
-def _counted(say: Language, text: str, count: int, n: int) -> tuple[str, str, str]:
-    return _row(say, text, n, count / n, wilson(count, n)) if n else (text, say.number(0), "")
+def _counted(say: Language, text: str, count: int, n: int) -> Iterator[tuple[str, str, str]]:
+    if n:
+        yield _row(say, text, n, count / n, wilson(count, n))
 
 
 def _row(say: Language, text: str, n: int, share: float, interval: tuple[float, float]) -> tuple[str, str, str]:

@@ -19,7 +19,7 @@ from landmark_models.errors import PhotoError
 from landmark_models.explain import explain
 from landmark_models.page.cards import Knows, trust
 from landmark_models.page.examples import Example
-from landmark_models.page.facts import model_facts, model_name
+from landmark_models.page.figures import model_name
 from landmark_models.page.many_table import table_html
 from landmark_models.page.refusals import PageError, ShownError, refused_as
 from landmark_models.page.results import PhotoResult, tag_photos
@@ -214,17 +214,9 @@ class Handlers:
         results = _within_limit(files, tag_photos(self._serving.current.classifier, files))
         return table_html(list(progress.tqdm(results, total=len(files), unit="photos")))
 
-    def known_landmarks(self) -> list[list[str]]:
-        """The name, kind, place and country of each landmark that the model knows."""
-        return [[row[column] for column in ("name", "kind", "place", "country")] for row in self.landmarks()]
-
     def trust(self, language: str) -> str:
         """How far to trust the answers, in Markdown."""
         return trust(self._serving.current.classifier.landmark, language)
-
-    def facts(self) -> str:
-        """What is known about the model that serves, in Markdown."""
-        return model_facts(*self._serving.current)
 
     def _open(self, photo: Any) -> IO[bytes]:
         return uploaded_file(photo, self._uploads).open("rb")

@@ -144,6 +144,8 @@ COUNTS = {"photos": 3, "named": 2, "right": 1}
             "impossible",
         ),
         ({"landmark": {"elsewhere": FIGURES | {"named": COUNTS, "others": {"far": 3}}}}, "impossible figures"),
+        ({"landmark": {"test": FIGURES | {"top3": 0.9, "top3_ci95": [0.95, 0.99]}}}, "impossible figures"),
+        ({"landmark": {"test": FIGURES | {"per_class": {"a": [3, 4]}}}}, "impossible figures"),
         ({"pretrained_cfg": {"input_size": "x"}}, "no valid preprocessing"),
         ({"pretrained_cfg": {"interpolation": "magic"}}, "no valid preprocessing"),
         ({"pretrained_cfg": {"std": [0, 0, 0]}}, "no valid preprocessing"),

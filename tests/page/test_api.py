@@ -5,6 +5,7 @@ import base64
 import json
 import re
 import shutil
+import subprocess
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 
@@ -22,7 +23,8 @@ from PIL import Image
 from landmark_models import LandmarkClassifier, __version__, photo_position
 from landmark_models.models.failures import in_background
 from landmark_models.page import uploads
-from landmark_models.page.facts import model_facts
+from landmark_models.page.about import snippets
+from landmark_models.page.figures import which_model
 from landmark_models.page.layout import LAUNCH_OPTIONS, build
 from landmark_models.page.serving import Serving
 from train.benchmarks.page import ask
@@ -155,6 +157,18 @@ def test_the_readmes_examples_of_the_api_run(url, photo, tmp_path, monkeypatch, 
         assert "Red Tower" in capsys.readouterr().out
 
 
+def test_the_code_that_the_page_offers_runs(url, photo, tmp_path, monkeypatch, capsys):
+    python, curl, _ = snippets(url.rstrip("/"))
+    shutil.copy(photo, tmp_path / "holiday.jpg")
+    monkeypatch.chdir(tmp_path)
+    with ThreadPoolExecutor(1) as pool:  # another test's browser may hold this thread's event loop
+        pool.submit(exec, compile(python, "about", "exec"), {"__name__": "__main__"}).result()
+    assert "Best match of the 3 landmarks known here Red Tower" in capsys.readouterr().out
+    answer = subprocess.run(["sh", "-euc", curl], capture_output=True, text=True, check=True).stdout
+    assert "event: complete" in answer
+    assert '"Red Tower"' in answer
+
+
 def test_the_page_says_which_model_serves_while_the_hub_is_up_or_down(hub_server, owner, run, photo):
     config = json.loads((run.model / "config.json").read_text())
     config["landmark"]["test"] = figures(0.9)
@@ -164,18 +178,15 @@ def test_the_page_says_which_model_serves_while_the_hub_is_up_or_down(hub_server
     serving = Serving(None, owner)
     page = build(serving)
 
-    def facts() -> str:
-        return model_facts(*serving.current)
-
     _, url, _ = page.launch(prevent_thread_lock=True, quiet=True, **LAUNCH_OPTIONS)
     try:
         client = Client(url, verbose=False)
-        start = f"Model **{owner}/net**, revision `{commit[:12]}`, knows 3 landmarks"
+        start = f"The model **{owner}/net** knows 3 landmarks. Its revision is `{commit[:12]}`."
         for state in ("up", "down"):
             assert client.predict(handle_file(photo), api_name="/predict")[0]["label"] == "Red Tower"
-            assert facts().startswith(start)
+            assert which_model(serving.current, "en").startswith(start)
             serving._adopt(in_background(serving._load))
-            assert ("this one continues to serve" in facts()) == (state == "down")
+            assert ("this one continues to serve" in which_model(serving.current, "en")) == (state == "down")
             hub_server.down()
     finally:
         page.close(verbose=False)

@@ -279,7 +279,7 @@ def test_the_page_is_readable_in_light_and_dark(open_page, famous_url, photo, th
     assert (sum(map(int, background[4:-1].split(","))) < 384) == (theme == "dark"), background
     for width in (PHONE, DESK):
         page.set_viewport_size({"width": width, "height": 900})
-        page.get_by_role("tab", name="One photo").click()
+        page.get_by_role("tab", name="Photo").click()
         for part in ("#card h2", "#card .lead", "#card .chips button", "#card .links a"):
             assert page.evaluate(CONTRAST, part) >= 4.5, part
         page.get_by_role("tab", name="Many").click()
@@ -293,7 +293,7 @@ def test_the_page_is_readable_in_light_and_dark(open_page, famous_url, photo, th
 def test_the_keyboard_alone_suffices(open_page, famous_url, width):
     """Tab and Enter reach the tabs, the example, the tags, the files, the explanation and the candidates."""
     page = open_page(famous_url, width)
-    for name, part in (("Many", "#photos"), ("Landmarks", "#known"), ("One photo", "#photo")):
+    for name, part in (("Many", "#photos"), ("Landmarks", "#known"), ("Photo", "#photo")):
         tab_to(page, page.get_by_role("tab", name=name))
         page.keyboard.press("Enter")
         page.locator(part).wait_for()

@@ -1,4 +1,4 @@
-"""The page's other tabs, in a real Chromium: many photos at once, and what the model knows."""
+"""The tab for many photos, in a real Chromium."""
 
 import base64
 import io
@@ -55,15 +55,3 @@ def test_photos_of_every_kind_give_a_table_and_downloads(page, photo, tmp_path):
     with zipfile.ZipFile(io.BytesIO(saved("XMP sidecars (zip)"))) as archive:
         assert "=cmd().jpg.xmp" in archive.namelist()
         assert "letter.jpg.xmp" not in archive.namelist()
-
-
-def test_what_the_model_knows_is_listed_and_described(open_page, url, width):
-    page = open_page(url, width)
-    page.get_by_role("tab", name="Landmarks").click()
-    known = page.locator("#known")
-    known.get_by_text("Green Bridge").locator("visible=true").first.wait_for()
-    known.get_by_placeholder("Search").fill("lake")
-    known.get_by_text("Green Bridge").locator("visible=true").first.wait_for(state="detached")
-    known.get_by_text("Blue Lake").locator("visible=true").first.wait_for()
-    page.get_by_role("button", name="About the model").click()
-    page.get_by_text("knows 3 landmarks").wait_for()

@@ -1,0 +1,45 @@
+"""What the tab of landmarks shows."""
+
+from helpers.pages import Reader
+
+from landmark_models.page.known_landmarks import counted, label_of, landmark_card, rows
+
+LABELS = ["Taj Mahal", "Eiffel Tower", "qutub minar", "Stonehenge", "Red Tower"]
+
+
+def test_each_landmark_has_name_place_and_kind():
+    table = rows(LABELS, "en")
+    assert table["headers"] == ["Name", "Place", "Kind"]
+    assert table["data"][0] == ["Eiffel Tower", "Paris, France", "tower"]
+    assert ["Red Tower", "", ""] in table["data"]
+    assert [row[0] for row in rows(LABELS, "fr")["data"]][-1] == "Tour Eiffel"
+
+
+def test_landmarks_are_counted_by_country():
+    assert counted(LABELS, "en") == "5 landmarks: India 2, elsewhere 3."
+    assert counted(["Red Tower"], "en") == "1 landmark."
+
+
+def test_a_landmark_is_found_by_its_name_or_label_in_any_case():
+    assert label_of("taj mahal ", LABELS, "en") == "Taj Mahal"
+    assert label_of("Qutb Minar", LABELS, "en") == label_of("QUTUB MINAR", LABELS, "en") == "qutub minar"
+    assert label_of("Tour Eiffel", LABELS, "fr") == label_of("Eiffel Tower", LABELS, "fr") == "Eiffel Tower"
+    assert label_of("Atlantis", LABELS, "en") is None
+
+
+def test_the_card_of_a_landmark_says_what_is_known_of_it():
+    card = Reader(landmark_card("qutub minar", {"test": {"per_class": {"qutub minar": [40, 39]}}}, "en"))
+    assert card.text.startswith("Qutb MinarMinaret · Delhi, India")
+    assert "Also called " in card.text
+    assert "Right on 39 of 40 test photos." in card.text
+    map_link, own_link = [attributes for tag, attributes in card.tags if tag == "a"]
+    assert map_link["href"].startswith("https://www.openstreetmap.org/")
+    assert (map_link["target"], map_link["rel"]) == ("_blank", "noopener noreferrer")
+    assert own_link["href"] == "?landmark=qutub+minar"
+
+
+def test_a_label_that_a_stranger_chose_is_text():
+    card = Reader(landmark_card("<img src=x onerror='alert(1)'>&", {}, "en"))
+    assert card.text.startswith("<img src=x onerror='alert(1)'>&")
+    assert [tag for tag, _ in card.tags] == ["h2", "p", "a"]
+    assert card.tags[2][1]["href"] == "?landmark=%3Cimg+src%3Dx+onerror%3D%27alert%281%29%27%3E%26"
