@@ -48,17 +48,23 @@ def _figures(landmark: dict[str, Any], say: Language) -> Iterator[tuple[str, str
     for block, photos in (("test", say("Test photos")), ("elsewhere", say("Photos from elsewhere"))):
         if not (figures := landmark.get(block)):
             continue
-        where = f"{photos} ({for_markdown(figures['data'])})"
+        first = f"{photos} ({for_markdown(figures['data'])})"
         for key, text in (
             ("top1", say("right first time")),
             ("top3", say("right among the first three")),
             ("top5", say("right among the first five")),
         ):
             if key in figures:
-                yield _row(say, f"{where}: {text}", figures["n"], figures[key], figures[f"{key}_ci95"])
+                yield _row(
+                    say,
+                    f"{first if key == 'top1' else photos}: {text}",
+                    figures["n"],
+                    figures[key],
+                    figures[f"{key}_ci95"],
+                )
         if named := figures.get("named"):
-            yield from _counted(say, f"{where}: {say('named')}", named["named"], named["photos"])
-            yield from _counted(say, f"{where}: {say('names that are right')}", named["right"], named["named"])
+            yield from _counted(say, f"{photos}: {say('named')}", named["named"], named["photos"])
+            yield from _counted(say, f"{photos}: {say('names that are right')}", named["right"], named["named"])
         for group, text in (
             ("near", say("Other landmarks, streets and buildings: wrongly named")),
             ("far", say("Photos of anything else: wrongly named")),

@@ -25,9 +25,9 @@ def test_figures_are_given_with_n_and_interval_as_far_as_they_are_known():
     }  # fmt: skip
     assert cells(landmark) == {
         first: ["848", "90.0% (88.0% to 92.0%)"],
-        "Test photos (photos60): right among the first three": ["848", "96.0% (95.0% to 97.0%)"],
-        "Test photos (photos60): named": ["848", "89.5% (87.3% to 91.4%)"],
-        "Test photos (photos60): names that are right": ["759", "99.5% (98.7% to 99.8%)"],
+        "Test photos: right among the first three": ["848", "96.0% (95.0% to 97.0%)"],
+        "Test photos: named": ["848", "89.5% (87.3% to 91.4%)"],
+        "Test photos: names that are right": ["759", "99.5% (98.7% to 99.8%)"],
         "Photos from elsewhere (wild60): right first time": ["211", "90.0% (88.0% to 92.0%)"],
         "Other landmarks, streets and buildings: wrongly named": ["140", "5.7% (2.9% to 10.9%)"],
         "Photos of anything else: wrongly named": ["505", "1.8% (0.9% to 3.4%)"],
