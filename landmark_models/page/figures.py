@@ -48,7 +48,7 @@ def _figures(landmark: dict[str, Any], say: Language) -> Iterator[tuple[str, str
     for block, photos in (("test", say("Test photos")), ("elsewhere", say("Photos from elsewhere"))):
         if not (figures := landmark.get(block)):
             continue
-        first = f"{photos} ({for_markdown(figures['data'])})"
+        source = f"{photos} ({for_markdown(figures['data'])})"
         for key, text in (
             ("top1", say("right first time")),
             ("top3", say("right among the first three")),
@@ -57,7 +57,7 @@ def _figures(landmark: dict[str, Any], say: Language) -> Iterator[tuple[str, str
             if key in figures:
                 yield _row(
                     say,
-                    f"{first if key == 'top1' else photos}: {text}",
+                    f"{source}: {text}",
                     figures["n"],
                     figures[key],
                     figures[f"{key}_ci95"],

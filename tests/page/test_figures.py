@@ -25,7 +25,7 @@ def test_figures_are_given_with_n_and_interval_as_far_as_they_are_known():
     }  # fmt: skip
     assert cells(landmark) == {
         first: ["848", "90.0% (88.0% to 92.0%)"],
-        "Test photos: right among the first three": ["848", "96.0% (95.0% to 97.0%)"],
+        "Test photos (photos60): right among the first three": ["848", "96.0% (95.0% to 97.0%)"],
         "Test photos: named": ["848", "89.5% (87.3% to 91.4%)"],
         "Test photos: names that are right": ["759", "99.5% (98.7% to 99.8%)"],
         "Photos from elsewhere (wild60): right first time": ["211", "90.0% (88.0% to 92.0%)"],
