@@ -81,7 +81,6 @@ def main(
             server_name=server_name(HOST),
             server_port=port,
             inbrowser=has_screen(),
-            footer_links=["api"],
             **LAUNCH_OPTIONS,
         )
     except OSError as error:

@@ -23,7 +23,7 @@ from landmark_models.photo import MAX_BYTES
 
 LAUNCH_OPTIONS: dict[str, Any] = {
     "theme": THEME, "css": PAGE_CSS, "max_file_size": MAX_BYTES, "ssr_mode": False, "mcp_server": True,
-    "run_history": False,
+    "run_history": False, "footer_links": ["api"],
 }  # fmt: skip
 _TITLE, _SUBTITLE = "Which landmark is this?", "Its name and place from a photo, and how far to trust the answer."
 

@@ -1,4 +1,5 @@
-// Gives each chosen photo its type where the browser doesn't know it, and takes photos that are pasted anywhere.
+// Gives each chosen photo its type where the browser doesn't know it, takes photos that are pasted anywhere, and opens the
+// chooser with one click.
 () => {
   // Browsers know no type for HEIC, for example, where nothing is installed that opens it, and gradio only accepts files
   // with the type of an image, so these get the type that their ending stands for.
@@ -25,6 +26,11 @@
     event.stopPropagation();
     drop(typed);
   }, true);
+  photo.addEventListener('click', event => {  // gradio itself only makes room for another photo
+    if (event.target.closest('.source-selection button:first-child')) {
+      setTimeout(() => photo.querySelector('input[type=file]')?.click());
+    }
+  });
   document.addEventListener('paste', event => {
     const files = [...event.clipboardData.files].filter(file => file.type.startsWith('image/') || !file.type);
     if (!files.length || !photo.offsetParent) return;

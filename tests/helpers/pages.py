@@ -31,3 +31,40 @@ def call(url: str, endpoint: str, *arguments) -> str:
 def post(url: str, photo, top_k=3) -> str:
     """What `/predict` answers over plain HTTP."""
     return call(url, "predict", photo, top_k)
+
+
+# In a real browser, with a `page` of Playwright's:
+
+
+def give(page, photo, name=None) -> None:
+    """Choose a photo, and wait for its answer; by name where a certain one has to come."""
+    page.set_input_files("#photo input[type=file]", photo)
+    heading = page.locator("#card h2")
+    (heading.filter(has_text=name) if name else heading).wait_for()
+
+
+def shown(page):
+    """The photo beside the answer, loaded."""
+    image = page.locator("#photo img[alt]")
+    image.wait_for()
+    page.wait_for_function("document.querySelector('#photo img').naturalWidth > 0")
+    return image
+
+
+def fits(page) -> bool:
+    """Whether nothing reaches beyond the screen's sides."""
+    return page.evaluate("document.documentElement.scrollWidth <= window.innerWidth")
+
+
+def tab_to(page, locator) -> None:
+    """Go to an element by the Tab key."""
+    for _ in range(60):
+        if locator.evaluate("element => element.contains(document.activeElement)"):
+            return
+        page.keyboard.press("Tab")
+    raise AssertionError(f"{locator} is not reached by the keyboard")
+
+
+def open_tab(page, name: str) -> None:
+    """Open one of the page's tabs."""
+    page.get_by_role("tab", name=name, exact=True).click()

@@ -16,7 +16,7 @@ from landmark_models.page.serving import Serving
 
 
 @contextlib.contextmanager
-def opened(model: Path):
+def opened(model: Path | str):
     """The address of a page with a model serving."""
     guard_fetching()
     page = build(Serving(str(model)))
@@ -44,6 +44,21 @@ def hostile_url(sure, tmp_path_factory):
     """A page whose model has labels that a stranger chose."""
     names = {"Red Tower": "<img src=x onerror=alert(1)>"}
     with opened(renamed(sure, tmp_path_factory.mktemp("models") / "hostile", names)) as url:
+        yield url
+
+
+@pytest.fixture(scope="session")
+def long_url(sure, tmp_path_factory):
+    """A page whose landmark has a long name, without a place to break it."""
+    names = {"Red Tower": "Red" * 20}
+    with opened(renamed(sure, tmp_path_factory.mktemp("models") / "long", names)) as url:
+        yield url
+
+
+@pytest.fixture(scope="session")
+def embedded_url():
+    """A page that serves the embedded model."""
+    with opened("default") as url:
         yield url
 
 
