@@ -3,13 +3,11 @@
 import math
 import shutil
 import tempfile
-import time
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import IO, Any
 
-import gradio as gr
 from PIL import Image
 
 from landmark_models import __version__
@@ -20,9 +18,8 @@ from landmark_models.explain import explain
 from landmark_models.page.cards import Knows, trust
 from landmark_models.page.examples import Example
 from landmark_models.page.figures import model_name
-from landmark_models.page.many_table import table_html
 from landmark_models.page.refusals import PageError, ShownError, refused_as
-from landmark_models.page.results import PhotoResult, tag_photos
+from landmark_models.page.results import PhotoResult
 from landmark_models.page.serving import Served, Serving
 from landmark_models.page.showing import browsers_show, write_picture
 from landmark_models.page.uploads import original_name, uploaded_file
@@ -31,19 +28,14 @@ from landmark_models.tagging.gazetteer import search
 from landmark_models.tagging.tags import Tags
 
 MAX_CANDIDATES = 10
-MAX_PHOTOS = 200  # at a time
-_MAX_SECONDS = 300.0  # for so many
 _DISPLAY_SIDE = 1024  # px, least shorter side of the photo as the page shows it, where the upload is as large
-_COMPUTING = ("predict", "tag", "explain", "answer", "look", "answer_many")
-_PROGRESS = gr.Progress()
+_COMPUTING = ("predict", "tag", "explain", "answer", "look")
 
 # Options of events. Those that compute with the model: as many run at once as cores can share. Gradio would decode and
 # encode some photos again before a handler gets them; without its preprocessing, the handler gets the file.
 COMPUTING: dict[str, Any] = {
     "concurrency_id": "model", "concurrency_limit": min(available_cores(), 4), "preprocess": False,
 }  # fmt: skip
-# Those for many photos have a queue of their own, one at a time, so that nobody with one photo waits behind them.
-COMPUTING_MANY: dict[str, Any] = {"concurrency_id": "many", "concurrency_limit": 1, "preprocess": False}
 # Those of the page alone, not of its API: each use counts, even while an earlier one is still running.
 PAGE_ONLY: dict[str, Any] = {"api_visibility": "private", "trigger_mode": "multiple"}
 # Those of the page alone that are done at once.
@@ -202,18 +194,6 @@ class Handlers:
             raise ShownError("There is no such example.")
         return str(shutil.copy(examples[index].file, tempfile.mkdtemp(dir=self._uploads)))
 
-    def answer_many(self, photos: Any, progress: gr.Progress = _PROGRESS) -> str:
-        """The answers to many photos as a table, in HTML."""
-        if not isinstance(photos, list) or not photos:
-            raise ShownError("There are no photos yet; choose some first.")
-        if len(photos) > MAX_PHOTOS:
-            raise ShownError(f"That's {len(photos)} photos; the limit is {MAX_PHOTOS} at a time.")
-        with refused_as(ShownError):
-            paths = [uploaded_file(photo, self._uploads) for photo in photos]
-        files = [(original_name(photo, path), path) for photo, path in zip(photos, paths, strict=True)]
-        results = _within_limit(files, tag_photos(self._serving.current.classifier, files))
-        return table_html(list(progress.tqdm(results, total=len(files), unit="photos")))
-
     def trust(self, language: str) -> str:
         """How far to trust the answers, in Markdown."""
         return trust(self._serving.current.classifier.landmark, language)
@@ -242,17 +222,6 @@ class Handlers:
 
 def _tags(classifier: LandmarkClassifier, photo: ReadPhoto) -> Tags:
     return Tags.of(classifier.predict(photo.image, MAX_CANDIDATES), photo.position)
-
-
-def _within_limit(files: list[tuple[str, Path]], results: Iterator[PhotoResult]) -> Iterator[PhotoResult]:
-    """The results that come in time, and for the other photos that they did not."""
-    end = time.monotonic() + _MAX_SECONDS
-    for name, _ in files:
-        if time.monotonic() < end:
-            yield next(results)
-        else:
-            minutes = f"{_MAX_SECONDS / 60:.0f} minutes"
-            yield PhotoResult(name, error=f"{name} was not read: these photos took more than {minutes}; send fewer.")
 
 
 def _count(top_k: Any) -> int:

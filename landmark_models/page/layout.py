@@ -14,6 +14,7 @@ from landmark_models.page.examples import BUNDLED, Example, thumbnails
 from landmark_models.page.handlers import INSTANT, Handlers
 from landmark_models.page.known_landmarks import known_landmarks
 from landmark_models.page.languages import ENGLISH, fixed
+from landmark_models.page.many_handlers import ManyHandlers
 from landmark_models.page.many_photos import many_photos
 from landmark_models.page.one_photo import one_photo
 from landmark_models.page.serving import Serving
@@ -32,7 +33,8 @@ def build(
     serving: Serving, examples: Sequence[Example] = BUNDLED, on_gpu: Callable[[Any], Any] | None = None
 ) -> gr.Blocks:
     """The page, to be launched with `LAUNCH_OPTIONS`; `on_gpu` is that of `Handlers`."""
-    handlers = Handlers(serving, Path(get_upload_folder()), on_gpu)
+    uploads = Path(get_upload_folder())
+    handlers = Handlers(serving, uploads, on_gpu)
     small = thumbnails(examples)
 
     def refresh(language: str, request: gr.Request) -> tuple[Any, ...]:
@@ -52,7 +54,7 @@ def build(
                 offered = one_photo(handlers, examples, language, tabs)
                 trust = gr.Markdown(elem_id="trust")
             with gr.Tab(fixed("Many"), id="many"):
-                many_photos(handlers)
+                many_photos(ManyHandlers(serving, uploads, on_gpu), language)
             with gr.Tab(fixed("Landmarks"), id="landmarks"):
                 fill_landmarks, landmarks = known_landmarks(handlers, language, tabs)
             with gr.Tab(fixed("About"), id="about"):

@@ -7,6 +7,7 @@ import zipfile
 from collections.abc import Iterable, Iterator, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
+from itertools import pairwise
 from pathlib import Path, PurePath
 from typing import NamedTuple
 from unicodedata import normalize
@@ -21,8 +22,8 @@ from landmark_models.photo import read_photo, thumbnail
 from landmark_models.tagging.tags import CSV_COLUMNS, NO_RECORD, Tags
 from landmark_models.text import for_spreadsheet
 
-_BATCH = 16  # photos
-_THUMBNAIL_SIDE = 96  # px, the longer side
+_FIRST_BATCH, _BATCH = 4, 16  # photos; the first answers come soon
+_THUMBNAIL_SIDE = 320  # px, the longer side
 
 
 class _Read(NamedTuple):
@@ -30,7 +31,7 @@ class _Read(NamedTuple):
 
     image: Tensor  # the network's input, (3, H, W)
     position: tuple[float, float] | None
-    thumbnail: bytes
+    thumbnail: Path
 
 
 @dataclass(frozen=True)
@@ -39,31 +40,70 @@ class PhotoResult:
 
     name: str
     tags: Tags | None = None
-    thumbnail: bytes = b""
+    thumbnail: Path | None = None
     error: str = ""
 
 
-def tag_photos(classifier: LandmarkClassifier, photos: Sequence[tuple[str, Path]]) -> Iterator[PhotoResult]:
-    """Tag photos, given as name and file, one after the other; a photo that can't be read has a result too."""
+class SavedFiles(NamedTuple):
+    """The files of many results, where there is something to put into them."""
 
-    def read(photo: tuple[str, Path]) -> _Read | PhotoError:
+    csv: Path | None = None
+    jsonl: Path | None = None
+    sidecars: Path | None = None
+    sidecars_with_positions: Path | None = None
+
+
+def tag_photos(
+    classifier: LandmarkClassifier, photos: Sequence[tuple[str, Path]], folder: Path
+) -> Iterator[list[PhotoResult]]:
+    """Tag photos, given as name and file, a batch after the other; a photo that can't be read has a result too.
+
+    Thumbnails are written to the folder.
+    """
+
+    def read(number: int) -> _Read | PhotoError:
         try:
-            image, _, _, position = read_photo(photo[1], max(classifier.min_side, _THUMBNAIL_SIDE))
-            return _Read(classifier.preprocess(image), position, thumbnail(image, _THUMBNAIL_SIDE))
+            image, _, _, position = read_photo(photos[number][1], max(classifier.min_side, _THUMBNAIL_SIDE))
         except PhotoError as error:
             return error
+        small = folder / f"{number}.jpg"
+        small.write_bytes(thumbnail(image, _THUMBNAIL_SIDE))
+        return _Read(classifier.transform(image), position, small)
 
     with ThreadPoolExecutor(available_cores()) as pool:
-        for start in range(0, len(photos), _BATCH):
-            batch = photos[start : start + _BATCH]
-            inputs = list(pool.map(read, batch))
+        starts = [0, *range(_FIRST_BATCH, len(photos), _BATCH)]
+        for start, end in pairwise([*starts, len(photos)]):
+            inputs = list(pool.map(read, range(start, end)))
             images = [item.image for item in inputs if isinstance(item, _Read)]
             answers = iter(classifier.rank(classifier.outputs(torch.stack(images))) if images else [])
-            for (name, file), item in zip(batch, inputs, strict=True):
-                if isinstance(item, PhotoError):
-                    yield PhotoResult(name, error=str(item).replace(str(file), name))
-                else:
-                    yield PhotoResult(name, Tags.of(next(answers), item.position), item.thumbnail)
+            yield [
+                PhotoResult(name, error=str(item).replace(str(file), name))
+                if isinstance(item, PhotoError)
+                else PhotoResult(name, Tags.of(next(answers), item.position), item.thumbnail)
+                for (name, file), item in zip(photos[start:end], inputs, strict=True)
+            ]
+
+
+def save(results: Sequence[PhotoResult], folder: Path) -> SavedFiles:
+    """Write the files that a visitor can save; without results there are none, without names no sidecars."""
+
+    def written(name: str, content: bytes) -> Path:
+        (folder / name).write_bytes(content)
+        return folder / name
+
+    if not results:
+        return SavedFiles()
+    tables = (
+        written("landmarks.csv", as_csv(results).encode("utf-8-sig")),  # which Excel takes for UTF-8
+        written("landmarks.jsonl", as_jsonl(results).encode()),
+    )
+    if not any(result.tags and result.tags.known for result in results):
+        return SavedFiles(*tables)
+    return SavedFiles(
+        *tables,
+        written("sidecars.zip", as_sidecars(results)),
+        written("sidecars-with-positions.zip", as_sidecars(results, camera_position=True)),
+    )
 
 
 def as_csv(results: Iterable[PhotoResult]) -> str:

@@ -20,7 +20,7 @@ def space(tmp_path_factory):
 def test_a_space_has_what_it_needs_and_no_more(space):
     files = {file.relative_to(space).as_posix() for file in space.rglob("*")}
     assert {"app.py", "requirements.txt", "README.md", "landmark_models/default/model.safetensors"} <= files
-    assert {f"landmark_models/page/{name}" for name in ("answers.html", "card.css", "card.js", "page.js")} <= files
+    assert {f"landmark_models/page/{name}" for name in ("answer.html", "card.css", "card.js", "page.js")} <= files
     assert not [file for file in files if "__pycache__" in file or file.startswith(("train", "tests"))]
     names = {re.split(r"[\[<>=]", line)[0] for line in serving_requirements().splitlines()}
     assert {"torch", "timm", "gradio", "huggingface_hub", "pi-heif", "typer", "openvino"} <= names

@@ -1,57 +1,127 @@
 """The tab for many photos, in a real Chromium."""
 
 import base64
-import io
+import csv
 import json
+import threading
 import zipfile
 
 import pytest
 from helpers.pages import DESK, PHONE
 from helpers.photos import RED_HEIC, noisy_photo
-from PIL import Image
+
+from landmark_models.page import results
 
 pytestmark = pytest.mark.browser
 
 
-def test_photos_of_every_kind_give_a_table_and_downloads(page, photo, tmp_path):
-    exif = Image.Exif()
-    exif[0x0112] = 6  # a phone held upright
-    noisy_photo((200, 40, 40), 1, (320, 240)).save(tmp_path / "sideways.jpg", exif=exif)
-    Image.new("RGBA", (64, 64), (40, 40, 200, 128)).save(tmp_path / "alpha.png")
-    (tmp_path / "letter.jpg").write_text("no photo")
+@pytest.fixture
+def forty(tmp_path, photo):
+    """Forty photos, of which a text and a broken JPEG are none."""
+    (tmp_path / "letter.jpg").write_bytes(photo.read_bytes()[:200])
     (tmp_path / "notes.txt").write_text("no photo")
     (tmp_path / "=cmd().jpg").write_bytes(photo.read_bytes())
+    (tmp_path / "<img src=x onerror=alert(1)>.jpg").write_bytes(photo.read_bytes())
     (tmp_path / "phone.heic").write_bytes(base64.b64decode(RED_HEIC))
-    for index in range(34):
-        noisy_photo((40, 200, 40), index).save(tmp_path / f"{index:02d}.jpg")
+    for index in range(35):
+        noisy_photo((40, 200, 40), index, (320, 240)).save(tmp_path / f"{index:02d}.jpg")
+    return sorted(tmp_path.iterdir())
+
+
+def choose(page, photos):
     page.get_by_role("tab", name="Many").click()
-    page.set_input_files("#photos input[type=file]", sorted(tmp_path.iterdir()))
-    page.locator("#photos").get_by_text("letter").first.wait_for()
-    page.get_by_role("button", name="Recognise").click()
-    table = page.locator("#table")
-    table.get_by_text("40 photos: ").wait_for()
+    page.set_input_files("#photos input[type=file]", photos)
 
-    assert table.locator("tbody tr").count() == 40
-    table.get_by_text("letter.jpg is not an image").wait_for()
-    table.get_by_text("notes.txt is not an image").wait_for()
-    table.get_by_text("2 can't be read").wait_for()
-    assert table.locator("img").count() == 38
-    assert table.locator("img").first.get_attribute("alt")
-    for width in (DESK, PHONE):
-        page.set_viewport_size({"width": width, "height": 900})
-        assert page.evaluate("document.documentElement.scrollWidth <= window.innerWidth")
 
-    def saved(link: str) -> bytes:
+def fits(page) -> bool:
+    return page.evaluate("document.documentElement.scrollWidth <= window.innerWidth")
+
+
+def test_many_photos_are_answered_filtered_and_saved(open_page, famous_url, forty):
+    page = open_page(famous_url, DESK)
+    choose(page, forty)
+    page.locator("#status").get_by_text("40 photos: 38 named, 0 not named, 2 unreadable.").wait_for()
+    pictures = page.locator("#gallery .thumbnail-lg")
+    assert pictures.count() == 38
+    page.locator("#gallery").get_by_role("button", name="Forth Bridge", exact=True).nth(34).wait_for()
+    assert page.evaluate("[...document.querySelectorAll('#gallery img')].every(image => image.alt)")
+    unreadable = page.locator("#unreadable li")
+    assert unreadable.count() == 2
+    assert "notes.txt is not an image" in unreadable.nth(1).inner_text()
+
+    pictures.nth(0).click()
+    page.locator("#chosen h2", has_text="Forth Bridge").wait_for()
+    page.get_by_label("Search").first.fill("eiffel")
+    page.wait_for_function("document.querySelectorAll('#gallery .thumbnail-lg').length === 3")
+    page.locator("#chosen h2").wait_for(state="detached")
+    assert page.locator("#gallery .selected").count() == 0
+    page.get_by_label("Search").first.fill("")
+    page.get_by_role("radio", name="Unreadable (2)").check()
+    page.wait_for_function("document.querySelectorAll('#gallery .thumbnail-lg').length === 0")
+    page.get_by_role("button", name="Table").click()
+    page.locator("#table").get_by_text("notes.txt is not an image").first.wait_for()
+
+    def saved(name: str):
         with page.expect_download() as download:
-            table.get_by_role("link", name=link, exact=True).click()
-        return download.value.path().read_bytes()
+            page.get_by_role("button", name=name, exact=True).click()
+        return download.value
 
-    text = saved("CSV").decode()
-    assert text.count("\n") == 41
-    assert "'=cmd().jpg" in text
-    records = [json.loads(line) for line in saved("JSON lines").splitlines()]
-    assert {record["path"] for record in records} >= {"=cmd().jpg", "phone.heic", "notes.txt"}
+    table = saved("CSV")
+    assert table.suggested_filename == "landmarks.csv"
+    rows = list(csv.DictReader(table.path().read_text("utf-8-sig").splitlines()))
+    assert {row["path"] for row in rows} >= {"'=cmd().jpg", "<img src=x onerror=alert(1)>.jpg", "notes.txt"}
+    assert len(rows) == 40
+    records = [json.loads(line) for line in saved("JSON lines").path().read_text().splitlines()]
     assert sum(record["error"] is not None for record in records) == 2
-    with zipfile.ZipFile(io.BytesIO(saved("XMP sidecars (zip)"))) as archive:
-        assert "=cmd().jpg.xmp" in archive.namelist()
-        assert "letter.jpg.xmp" not in archive.namelist()
+    for name in ("XMP sidecars (zip)", "XMP with positions (zip)"):
+        with zipfile.ZipFile(saved(name).path()) as archive:
+            assert len(archive.namelist()) == 38
+
+
+def test_many_photos_on_a_phone(open_page, hostile_url, forty):
+    page = open_page(hostile_url, PHONE)
+    choose(page, [file for file in forty if not file.name.startswith("0")])
+    page.locator("#status").get_by_text("30 photos: ").wait_for()
+    page.locator("#gallery img").first.wait_for()
+    assert fits(page)
+    page.locator("#gallery").get_by_role("button", name="<img src=x onerror=alert(1)>").first.press("Enter")
+    card = page.locator("#chosen h2")
+    card.wait_for()
+    assert "<img src=x" in card.inner_text()
+    page.wait_for_function("document.querySelector('#chosen').getBoundingClientRect().top < innerHeight")
+    page.get_by_role("button", name="Table").click()
+    page.locator("#table").get_by_text("10.jpg").first.wait_for()
+    assert fits(page)
+    assert page.locator("img[src=x]").count() == 0
+    small = page.locator("#answers :is(button, input:not([type=radio]), label):visible").evaluate_all(
+        "all => all.filter(it => Math.min(it.offsetWidth, it.offsetHeight) < 24).map(it => it.outerHTML.slice(0, 200))"
+    )
+    assert not small
+
+
+def test_the_work_is_stopped_and_new_photos_start_anew(open_page, url, forty, monkeypatch):
+    blocked = threading.Event()
+    read = []
+
+    def reading(file, side, really=results.read_photo):
+        read.append(file)
+        if len(read) > 4:
+            blocked.wait(30)
+        return really(file, side)
+
+    monkeypatch.setattr(results, "read_photo", reading)
+    page = open_page(url, DESK)
+    choose(page, forty)
+    page.locator("#status").get_by_text("4 of 40 photos done").wait_for()
+    assert page.locator("#gallery .thumbnail-lg").count() == 4
+    with page.expect_response("**/run/predict*"):
+        page.get_by_role("button", name="Stop", exact=True).click()
+    blocked.set()
+    page.locator("#status").get_by_text("Stopped: 20 of 40 photos are left out.").wait_for()
+    assert len(read) == 20
+    page.get_by_role("button", name="Stop", exact=True).wait_for(state="hidden")
+    page.get_by_label("Remove Image").or_(page.locator("#photos").get_by_label("Clear")).first.click()
+    page.locator("#status p").wait_for(state="detached")
+    page.set_input_files("#photos input[type=file]", forty[2:4])
+    page.locator("#status").get_by_text("2 photos: ").wait_for()
+    assert page.locator("#gallery .thumbnail-lg").count() == 2

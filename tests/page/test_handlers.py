@@ -236,25 +236,6 @@ def test_an_example_is_answered_from_a_copy(handlers, uploads):
             handlers.take_example(BUNDLED, wrong)
 
 
-def test_many_photos_are_answered_and_too_many_are_not(handlers, uploads, red):
-    text = handlers.answer_many([red, upload(uploads, b"no photo", "letter.jpg")])
-    assert "2 photos: 1 recognised, 0 not, 1 can't be read." in text
-    for nothing in (None, []):
-        with pytest.raises(PageError, match="no photos yet"):
-            handlers.answer_many(nothing)
-    with pytest.raises(PageError, match=r"201 photos; the limit is 200 at a time\."):
-        handlers.answer_many([red] * 201)
-    with pytest.raises(PageError, match="never uploaded"):
-        handlers.answer_many([red, {"path": "/etc/passwd"}])
-
-
-def test_many_photos_take_no_longer_than_they_may(handlers, uploads, red, monkeypatch):
-    monkeypatch.setattr(handlers_module, "_MAX_SECONDS", -1.0)
-    text = handlers.answer_many([red, upload(uploads, b"no photo", "a & b.jpg")])
-    assert "2 photos: 0 recognised, 0 not, 2 can't be read." in text
-    assert "a &amp; b.jpg was not read: these photos took more than" in text
-
-
 def test_a_photo_is_decoded_once_for_an_answer(handlers, uploads, monkeypatch):
     decoded = []
     load = ImageFile.ImageFile.load
@@ -270,13 +251,6 @@ def test_a_photo_is_decoded_once_for_an_answer(handlers, uploads, monkeypatch):
     handlers.predict(photos[0])
     handlers.tag(photos[0])
     assert len(decoded) == 3
-    handlers.answer_many(photos)
-    assert len(decoded) == 6
-
-
-def test_one_persons_many_photos_keep_nobody_elses_photo_waiting():
-    assert handlers_module.COMPUTING_MANY["concurrency_id"] != handlers_module.COMPUTING["concurrency_id"]
-    assert handlers_module.COMPUTING_MANY["concurrency_limit"] == 1
 
 
 def test_what_computes_is_wrapped_for_the_gpu(serving, uploads, red):
@@ -287,5 +261,5 @@ def test_what_computes_is_wrapped_for_the_gpu(serving, uploads, red):
         return handler
 
     handlers = Handlers(serving, uploads, on_gpu)
-    assert sorted(wrapped) == ["answer", "answer_many", "explain", "look", "predict", "tag"]
+    assert sorted(wrapped) == ["answer", "explain", "look", "predict", "tag"]
     assert math.isclose(sum(handlers.predict(red)[0].values()), 1, abs_tol=1e-4)

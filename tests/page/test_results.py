@@ -1,17 +1,14 @@
-import base64
 import csv
 import dataclasses
 import io
 import json
-import re
 import zipfile
 
 import pytest
 from PIL import Image
 
 from landmark_models import LandmarkClassifier
-from landmark_models.page.many_table import table_html
-from landmark_models.page.results import as_csv, as_jsonl, as_sidecars, tag_photos
+from landmark_models.page.results import as_csv, as_jsonl, as_sidecars, save, tag_photos
 
 
 @pytest.fixture
@@ -23,7 +20,8 @@ def tagged(sure, photo, tmp_path):
         ("=cmd().jpg", photo), ("letter.jpg", tmp_path / "upload"), ("../../lake.png", lake), ("lake.png", lake),
         ("<img src=x onerror=alert(1)>.jpg", photo), ("gone.jpg", tmp_path / "gone"),
     ]  # fmt: skip
-    return list(tag_photos(LandmarkClassifier.load(sure), photos))
+    batches = tag_photos(LandmarkClassifier.load(sure), photos, tmp_path)
+    return [result for batch in batches for result in batch]
 
 
 def test_each_photo_has_tags_or_a_reason_by_its_own_name(tagged, tmp_path):
@@ -32,6 +30,20 @@ def test_each_photo_has_tags_or_a_reason_by_its_own_name(tagged, tmp_path):
     assert tagged[1].error.startswith("letter.jpg is not an image")
     assert tagged[5].error.startswith("gone.jpg does not exist")
     assert str(tmp_path) not in " ".join(result.error for result in tagged)
+
+
+def test_each_photo_that_can_be_read_has_a_small_jpeg_of_its_own(tagged):
+    pictures = [result.thumbnail for result in tagged if result.tags]
+    assert len(set(pictures)) == 4
+    with Image.open(pictures[1]) as picture:
+        assert (picture.format, picture.size) == ("JPEG", (320, 240))
+    assert not any(result.thumbnail for result in tagged if result.error)
+
+
+def test_the_first_answers_come_before_the_others_are_read(sure, photo, tmp_path):
+    batches = tag_photos(LandmarkClassifier.load(sure), [(f"{index}.jpg", photo) for index in range(40)], tmp_path)
+    assert 0 < len(next(batches)) <= len(list(tmp_path.iterdir())) < 8
+    assert sum(map(len, batches)) == 40 - 4
 
 
 def test_csv_holds_a_row_for_each_and_no_formula(tagged):
@@ -72,16 +84,13 @@ def test_sidecars_of_names_that_differ_only_in_case_or_accents_form_do_not_colli
         ]  # fmt: skip
 
 
-def test_the_csv_file_that_is_saved_is_utf_8_for_excel_too(tagged):
-    files = re.findall(r"href='data:text/csv[^,]*;base64,([^']+)'", table_html(tagged))
-    assert [base64.b64decode(file)[:8] for file in files] == [b"\xef\xbb\xbfpath,"]
+def test_the_csv_file_that_is_saved_is_utf_8_for_excel_too(tagged, tmp_path):
+    assert save(tagged, tmp_path).csv.read_bytes().startswith(b"\xef\xbb\xbfpath,")
 
 
-def test_the_table_shows_them_escaped(tagged):
-    text = table_html(tagged)
-    assert "<img src=x" not in text
-    assert "&lt;img src=x onerror=alert(1)&gt;.jpg" in text
-    assert text.count("data:image/jpeg;base64,") == 4
-    assert "letter.jpg is not an image" in text
-    assert "6 photos: " in text
-    assert "2 can't be read." in text
+def test_files_are_only_saved_where_there_is_something_to_put_into_them(tagged, tmp_path):
+    assert all(file.stat().st_size for file in save(tagged, tmp_path))
+    assert save([], tmp_path) == (None, None, None, None)
+    unreadable = save([tagged[1]], tmp_path)
+    assert (unreadable.csv.name, unreadable.jsonl.name) == ("landmarks.csv", "landmarks.jsonl")
+    assert unreadable[2:] == (None, None)
