@@ -92,13 +92,16 @@ def many_photos(handlers: ManyHandlers, language: gr.Textbox) -> None:
         "fn": handlers.choose, "inputs": [uploaded, photos, language], "outputs": [photos, answers], **INSTANT,
         "preprocess": False,
     }  # fmt: skip
-    uploaded.clear(**choosing).then(**blank)
+    cleared = uploaded.clear(**choosing)
     chosen = gr.on([uploaded.upload, uploaded.delete], **choosing)
-    chosen.then(**blank)
     run = chosen.then(handlers.answer_many, photos, answers, show_progress_on=status, **COMPUTING_MANY, **PAGE_ONLY)
-    run.failure(lambda answers: finished(answers, "stopped"), answers, answers, **INSTANT)
+    failed = run.failure(lambda answers: finished(answers, "stopped"), answers, answers, **INSTANT)
     stop.click(lambda photos: photos.stop(), photos, None, **INSTANT)
-    answers.change(**showing)
+    answers.change(**showing)  # each batch; events without a queue don't tell that they have changed a state
+    for event in (cleared, chosen, failed):
+        event.then(**showing)
+    for event in (cleared, chosen):
+        event.then(**blank)
 
     # The gallery forgets which photo was chosen when it is empty.
     emptied = gr.on([wanted.input, query.change], None, None, gallery, js="() => null", **INSTANT)
