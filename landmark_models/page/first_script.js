@@ -1,7 +1,33 @@
 // The first of the browser's languages that the page has, else English, is the only one that gradio sees. Otherwise its
-// texts could be in a language in which the page's own aren't.
-languages => {
-  const known = navigator.languages.map(code => code.split('-')[0]).find(code => languages.includes(code)) ?? 'en';
-  Object.defineProperties(navigator, {language: {value: known}, languages: {value: [known]}});
-  document.documentElement.lang = known;
+// texts could be in a language in which the page's own aren't. What gradio has in English only is translated as it comes.
+texts => {
+  const language = navigator.languages.map(code => code.split('-')[0]).find(code => code in texts) ?? 'en';
+  Object.defineProperties(navigator, {language: {value: language}, languages: {value: [language]}});
+  document.documentElement.lang = language;
+  if (language === 'en') return;
+  const attributes = ['aria-label', 'title', 'placeholder', 'alt'];
+  const translation = english => {
+    const text = texts[language][english];
+    return text === english ? undefined : text; // to write it once more would be a change, too
+  };
+  const translate = node => {
+    if (node.nodeType === Node.TEXT_NODE) {
+      const text = translation(node.data.trim());
+      if (text) node.data = text;
+    } else if (node.nodeType === Node.ELEMENT_NODE) {
+      for (const name of attributes) {
+        const text = translation(node.getAttribute(name));
+        if (text) node.setAttribute(name, text);
+      }
+    }
+  };
+  new MutationObserver(records => {
+    for (const {type, target, addedNodes} of records) {
+      if (type !== 'childList') translate(target);
+      for (const node of addedNodes) {
+        const nodes = document.createTreeWalker(node);
+        do translate(nodes.currentNode); while (nodes.nextNode());
+      }
+    }
+  }).observe(document, {subtree: true, childList: true, characterData: true, attributes: true, attributeFilter: attributes});
 }

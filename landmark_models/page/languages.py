@@ -95,6 +95,7 @@ def deferred(text: str) -> str:
 _GRADIO_TEXTS = {
     "errors.use_via_api_or_mcp": fixed("Use via API or MCP"),
     "common.download_all": fixed("Download all"),
+    "common.upload": fixed("Upload"),
 }
 
 
