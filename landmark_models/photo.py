@@ -94,9 +94,7 @@ def _content(photo: str | os.PathLike[str] | bytes | bytearray | memoryview | IO
 def read_photo(photo: Photo, min_side: int | None = None) -> ReadPhoto:
     """The results of `open_photo` and `photo_position` and the file's facts, reading and decoding the photo once.
 
-    Args:
-        photo: as for `open_photo`.
-        min_side: as for `open_photo`.
+    It takes the arguments of `open_photo`.
 
     Raises:
         PhotoError: as `open_photo` does.
@@ -104,7 +102,7 @@ def read_photo(photo: Photo, min_side: int | None = None) -> ReadPhoto:
     name = photo_name(photo)
     if isinstance(photo, Image.Image):
         check_size(photo, photo.size, b"", name)
-        return _upright_rgb(_load(photo, name, photo.size, 1), name, None)
+        return _upright_rgb(_load(photo, name, photo.size, math.floor(1 / _scale(photo.size, min_side))), name, None)
     return _read_bytes(_content(photo, name), name, min_side)
 
 
@@ -117,8 +115,7 @@ def open_photo(photo: Photo, min_side: int | None = None) -> Image.Image:
         photo: a path, the file's bytes, a binary file object, or a Pillow image.
         min_side: the shorter side, in pixels, that the caller will resize to. The photo is then read at the smallest
             size that still leaves `DECODED_MARGIN` times as many: a JPEG is decoded at one of its scales (1/1 to 1/8),
-            which is several times faster; of other formats each block of pixels becomes their mean. A Pillow image
-            keeps its size.
+            which is several times faster; otherwise, each block of pixels becomes their mean.
 
     Raises:
         PhotoError: the photo doesn't exist, is empty, exceeds `MAX_BYTES`, `MAX_PIXELS` (a JPEG may have more if
@@ -171,8 +168,7 @@ def thumbnail(photo: Photo, side: int = 96) -> bytes:
     Raises:
         PhotoError: the photo can't be read.
     """
-    image = open_photo(photo, side)
-    image = image.copy() if image is photo else image
+    image = open_photo(photo, side).copy()
     image.thumbnail((side, side))
     image.info.clear()
     content = io.BytesIO()
@@ -192,11 +188,9 @@ def _read_bytes(data: bytes, name: str, min_side: int | None) -> ReadPhoto:
 def _decode(data: bytes, name: str, min_side: int | None, turn: contextlib.ExitStack) -> Decoded:
     """Decode a file, at a reduced scale where that suffices; a large one waits for its `turn`."""
     image = open_container(data, name)
-    size, reduction = image.size, 1
-    if min_side is not None and min(size) > DECODED_MARGIN * min_side:
-        scale = DECODED_MARGIN * min_side / min(size)
-        if image.draft(None, (math.ceil(size[0] * scale), math.ceil(size[1] * scale))) is None:
-            reduction = math.floor(1 / scale)
+    size, scale, reduction = image.size, _scale(image.size, min_side), 1
+    if scale < 1 and image.draft(None, (math.ceil(size[0] * scale), math.ceil(size[1] * scale))) is None:
+        reduction = math.floor(1 / scale)
     check_size(image, size, data, name)
     if isinstance(image, JpegImageFile):
         image.decodermaxblock = len(data)  # an arithmetic decoder can't wait for the next block
@@ -204,6 +198,11 @@ def _decode(data: bytes, name: str, min_side: int | None, turn: contextlib.ExitS
         turn.enter_context(_large_photos)
     again = open_container(data, name) if png.has_transparent_color_of_16_bits(image) else None
     return _load(image, name, size, reduction, again)
+
+
+def _scale(size: tuple[int, int], min_side: int | None) -> float:
+    least = math.inf if min_side is None else DECODED_MARGIN * min_side
+    return least / min(size) if min(size) > least else 1.0
 
 
 def _load(

@@ -123,6 +123,12 @@ def test_a_large_jpeg_is_decoded_at_the_smallest_scale_that_leaves_a_halving():
     assert open_photo(data, min_side=5000).size == (1600, 1200)
 
 
+def test_a_pillow_image_is_reduced_in_a_copy():
+    image = noisy_photo(RED, 0, (1600, 1200))
+    assert open_photo(image, min_side=200).size == (400, 300)
+    assert open_photo(image, min_side=801).size == open_photo(image).size == image.size == (1600, 1200)
+
+
 def png_header(width: int, height: int) -> bytes:
     def chunk(kind: bytes, content: bytes) -> bytes:
         return struct.pack(">I", len(content)) + kind + content + struct.pack(">I", zlib.crc32(kind + content))

@@ -86,7 +86,7 @@ def page_command(
     ] = None,
     model: ModelOption = "default",
     users: Annotated[int, typer.Option(min=1, help="Simultaneous users, measured after a single one.")] = 32,
-    requests: Annotated[int, typer.Option(min=2, help="Photos sent alone, and by the users in each round.")] = 64,
+    requests: Annotated[int, typer.Option(min=2, help="Photos sent alone, and by all users in each round.")] = 64,
     rounds: Annotated[int, typer.Option(min=1, help="Turns of each app with many users.")] = 3,
 ) -> None:
     """How fast the page names a photo over HTTP, upload included, against an empty gradio app and the obvious one."""
@@ -95,7 +95,7 @@ def page_command(
     from train.benchmarks.photos import large_photo
 
     content = _photo_bytes(photo) if photo else large_photo()
-    print_page_times(measure(model, content, requests, users, rounds), users)
+    print_page_times(measure(model, content, users, requests, rounds), users)
     name = photo.name if photo else "a JPEG of noise"
     print(
         f"Each app: {requests} photos alone, {rounds} x {requests} photos with {users} at once; {name}, "

@@ -28,7 +28,7 @@ from landmark_models.tagging.gazetteer import search
 from landmark_models.tagging.tags import Tags
 
 MAX_CANDIDATES = 10
-_DISPLAY_SIDE = 1024  # px, least shorter side of the photo as the page shows it, where the upload is as large
+_DISPLAY_SIDE = 720  # px, least shorter side of the photo as the page shows it, where the upload is as large
 _COMPUTING = ("predict", "tag", "explain", "answer", "look")
 
 # Options of events. Those that compute with the model: as many run at once as cores can share. Gradio would decode and

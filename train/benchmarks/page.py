@@ -1,6 +1,7 @@
 """The page over HTTP against two other apps: an empty one, which is gradio's own share, and the obvious one."""
 
 import json
+import math
 import os
 import socket
 import statistics
@@ -33,18 +34,18 @@ class PageTimes:
     rates: dict[str, list[float]]
 
 
-def measure(model: str, photo: bytes, requests: int, users: int, rounds: int) -> PageTimes:
-    """Time the three apps in turns: with each photo alone, then with `users` who send `requests` photos a round."""
-    with ExitStack() as running:
+def measure(model: str, photo: bytes, users: int, requests: int, rounds: int) -> PageTimes:
+    """Time the three apps in turns: one user who sends `requests` photos, then `users` who send as many a round."""
+    each = math.ceil(requests / users)
+    with ExitStack() as running, ThreadPoolExecutor(users) as pool:
         urls = {name: running.enter_context(opened(name, model)) for name in APPS}
-        seconds = in_turns({name: partial(ask, url, photo) for name, url in urls.items()}, requests, warm=2)
-        with ThreadPoolExecutor(users) as pool:
 
-            def send(url: str) -> None:
-                list(pool.map(lambda _: ask(url, photo), range(requests)))
+        def send(url: str) -> None:
+            list(pool.map(lambda user: [ask(url, photo, f"user {user}") for _ in range(each)], range(users)))
 
-            durations = in_turns({name: partial(send, url) for name, url in urls.items()}, rounds, warm=0)
-    return PageTimes(seconds, {name: [requests / value for value in values] for name, values in durations.items()})
+        seconds = in_turns({name: partial(ask, url, photo, "alone") for name, url in urls.items()}, requests, warm=2)
+        durations = in_turns({name: partial(send, url) for name, url in urls.items()}, rounds, warm=1)
+    return PageTimes(seconds, {name: [each * users / value for value in values] for name, values in durations.items()})
 
 
 def print_page_times(times: PageTimes, users: int) -> None:
@@ -104,8 +105,11 @@ def opened(app: str, model: str) -> Iterator[str]:
             process.wait()
 
 
-def ask(url: str, photo: bytes, endpoint: str = "predict") -> list[Any]:
-    """Upload a photo to an app and call an endpoint with it, over plain HTTP; returns the answer.
+def ask(url: str, photo: bytes, session: str | None = None) -> list[Any]:
+    """Upload a photo to an app and call `/predict` with it, over plain HTTP; returns the answer.
+
+    A browser and gradio's client keep one `session` for all their calls; for a call without any, gradio makes a new
+    one, which takes the longer the more components the page has.
 
     Raises:
         LandmarkError: the answer is an error.
@@ -115,9 +119,9 @@ def ask(url: str, photo: bytes, endpoint: str = "predict") -> list[Any]:
     # Without `verify=False`, each client would read all certificates, which takes as long as an answer.
     with httpx.Client(base_url=f"{url.rstrip('/')}/gradio_api", timeout=600, verify=False) as client:
         path = client.post("/upload", files={"files": ("photo.jpg", photo)}).raise_for_status().json()[0]
-        data = [{"path": path, "meta": {"_type": "gradio.FileData"}}]
-        event = client.post(f"/call/{endpoint}", json={"data": data}).raise_for_status().json()["event_id"]
-        text = client.get(f"/call/{endpoint}/{event}").raise_for_status().text
+        call = {"data": [{"path": path, "meta": {"_type": "gradio.FileData"}}], "session_hash": session}
+        event = client.post("/call/predict", json=call).raise_for_status().json()["event_id"]
+        text = client.get(f"/call/predict/{event}").raise_for_status().text
     if "event: complete" not in text:
         raise LandmarkError(f"The app answers with an error: {text[:300]}")
     answer: list[Any] = json.loads(text.rpartition("data: ")[2])
