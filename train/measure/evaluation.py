@@ -27,7 +27,9 @@ from train.measure.reuse import describe_used, used_photos
 from train.measure.tables import metrics_tables, title_of, write_predictions
 from train.run import RunFolder
 
-_RECORDED = ("data", "digest", "n", "excluded", "top1", "top1_ci95", "macro_f1", "ece")  # in the model's own config
+_RECORDED = (  # in the model's own config
+    "data", "digest", "n", "excluded", "top1", "top1_ci95", "top3", "top3_ci95", "top5", "top5_ci95", "macro_f1", "ece",
+)  # fmt: skip
 
 
 def evaluate(
