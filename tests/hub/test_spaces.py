@@ -1,6 +1,7 @@
 import re
 import subprocess
 import sys
+from pathlib import Path
 
 import pytest
 import yaml
@@ -8,6 +9,8 @@ import yaml
 from landmark_models import LandmarkError
 from train.hub.spaces import publish_space, serving_requirements, write_space
 from train.space import command
+
+DATA_OF_THE_PAGE = (".css", ".js", ".html", ".po", ".json", ".jpg")
 
 
 @pytest.fixture(scope="module")
@@ -20,10 +23,14 @@ def space(tmp_path_factory):
 def test_a_space_has_what_it_needs_and_no_more(space):
     files = {file.relative_to(space).as_posix() for file in space.rglob("*")}
     assert {"app.py", "requirements.txt", "README.md", "landmark_models/default/model.safetensors"} <= files
-    assert {f"landmark_models/page/{name}" for name in ("answer.html", "card.css", "card.js", "page.js")} <= files
+    code = Path(__file__).parents[2] / "landmark_models"
+    data = {file.relative_to(code.parent).as_posix() for file in code.rglob("*") if file.suffix in DATA_OF_THE_PAGE}
+    assert len(data) > 10
+    assert data <= files
     assert not [file for file in files if "__pycache__" in file or file.startswith(("train", "tests"))]
     names = {re.split(r"[\[<>=]", line)[0] for line in serving_requirements().splitlines()}
-    assert {"torch", "timm", "gradio", "huggingface_hub", "pi-heif", "typer", "openvino"} <= names
+    assert {"torch", "timm", "gradio", "babel", "huggingface_hub", "pi-heif", "typer", "openvino"} <= names
+    assert "gradio[mcp]" in serving_requirements()
     assert not {"pytest", "playwright", "hypothesis", "matplotlib", "scikit-learn"} & names
 
 
