@@ -67,20 +67,20 @@ def candidates(tags: Tags, language: str) -> dict[str, float]:
     return shares
 
 
-def alt_text(result: PhotoResult | None, language: str) -> str:
-    """What the photo shows, for somebody who can't see it."""
+def alt_text(result: PhotoResult | None, language: str, where: bool = False) -> str:
+    """What the photo shows, for somebody who can't see it; with `where`, it is coloured."""
     say = in_language(language)
     if result is None or result.tags is None:
         return say("Your photo")
-    if not result.tags.known:
-        return say("A photo in which no landmark was recognised.")
     name, landmark = name_of(result.tags.best.label, language), find(result.tags.best.label, language)
-    if landmark is None:
-        return say("Photo of {name}.", name=name)
-    return say(
-        "Photo of {name}, {kind} in {place}.",
-        name=name, kind=landmark.kind, place=f"{landmark.place}, {landmark.country_name}",
-    )  # fmt: skip
+    if not result.tags.known:
+        text = say("A photo in which no landmark was recognised.")
+    elif landmark is None:
+        text = say("Photo of {name}.", name=name)
+    else:
+        place = f"{landmark.place}, {landmark.country_name}"
+        text = say("Photo of {name}, {kind} in {place}.", name=name, kind=landmark.kind, place=place)
+    return f"{text} {say('It is coloured where the model looked.')}" if where else text
 
 
 def examples_html(examples: Sequence[tuple[str, bytes]], language: str) -> str:

@@ -18,15 +18,16 @@ from landmark_models.page.many_handlers import ManyHandlers
 from landmark_models.page.many_photos import many_photos
 from landmark_models.page.one_photo import one_photo
 from landmark_models.page.serving import Serving
-from landmark_models.page.theme import PAGE_CSS, PAGE_JS, THEME
+from landmark_models.page.theme import ICON, PAGE_CSS, PAGE_JS, THEME
 from landmark_models.page.uploads import LIFETIME, SWEEP_INTERVAL
 from landmark_models.photo import MAX_BYTES
 
+_TITLE, _SUBTITLE = "Which landmark is this?", "Its name and place from a photo, and how far to trust the answer."
 LAUNCH_OPTIONS: dict[str, Any] = {
-    "theme": THEME, "css": PAGE_CSS, "max_file_size": MAX_BYTES, "ssr_mode": False, "mcp_server": True,
+    "theme": THEME, "css": PAGE_CSS, "favicon_path": ICON, "head": f'<meta name="description" content="{_SUBTITLE}">',
+    "max_file_size": MAX_BYTES, "ssr_mode": False, "mcp_server": True,
     "run_history": False, "footer_links": ["api"],
 }  # fmt: skip
-_TITLE, _SUBTITLE = "Which landmark is this?", "Its name and place from a photo, and how far to trust the answer."
 
 
 def build(

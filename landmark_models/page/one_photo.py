@@ -28,8 +28,9 @@ def one_photo(handlers: Handlers, examples: Sequence[Example], language: gr.Text
                 placeholder=str(fixed("Choose or take a photo, or drop one here")),
             )  # fmt: skip
             where = gr.Checkbox(
-                label=fixed("Show where the model looked"), container=False, interactive=False, elem_id="where"
-            )
+                label=fixed("Show where the model looked"), container=False, interactive=False, elem_id="where",
+                info=fixed("Bright: what speaks for this landmark. Grey: what the model didn't see."),
+            )  # fmt: skip
         with gr.Column(elem_id="answered"):
             card = gr.HTML(fixed(_EMPTY), elem_id="card", css_template=CARD_CSS, js_on_load=CARD_JS)
             candidates = gr.Label(
@@ -49,8 +50,12 @@ def one_photo(handlers: Handlers, examples: Sequence[Example], language: gr.Text
     def take(event: gr.SelectData, language: str) -> tuple[Any, ...]:
         return gr.update(value=handlers.take_example(examples, event.index)), *shown(None, language)[1:]
 
-    def look_again(seen: Seen | None, where: bool) -> Any:
-        return handlers.look(seen, where) if where else gr.skip()
+    def look(seen: Seen | None, where: bool, language: str) -> Any:
+        alt_text = cards.alt_text(seen.result if seen else None, language, where)
+        return gr.update(value=handlers.look(seen, where), alt_text=alt_text)
+
+    def look_again(seen: Seen | None, where: bool, language: str) -> Any:
+        return look(seen, where, language) if where else gr.skip()
 
     # Progress is shown on the card, not over the photo, where the next one may be dropped.
     answering: dict[str, Any] = {
@@ -64,9 +69,9 @@ def one_photo(handlers: Handlers, examples: Sequence[Example], language: gr.Text
         event.failure(gr.skip, None, card, **INSTANT)
     # One request at a time, the last one for certain: of several at once, an earlier one's answer might come last.
     latest: dict[str, Any] = {**COMPUTING, **PAGE_ONLY, "trigger_mode": "always_last"}
-    looking = where.input(handlers.look, [seen, where], photo, show_progress="minimal", **latest)
+    looking = where.input(look, [seen, where, language], photo, show_progress="minimal", **latest)
     picked = candidates.select(pick, [seen, language], [card, details, seen], **INSTANT)
-    looking_again = picked.then(look_again, [seen, where], photo, show_progress="hidden", **latest)
+    looking_again = picked.then(look_again, [seen, where, language], photo, show_progress="hidden", **latest)
     # A late answer or heat map must not appear with another photo.
     pending = [asked, example, looking, looking_again]
     photo.clear(lambda language: shown(None, language)[1:], [language], parts[1:], cancels=pending, **INSTANT)

@@ -31,7 +31,10 @@ def _read(name: str) -> str:
     return files(__package__).joinpath(name).read_text(encoding="utf-8")
 
 
+PAGE_CSS = _read("page.css")
+ICON = str(files(__package__).joinpath("icon.png"))
 PAGE_CSS = _read("page.css") + _read("many.css")
+ICON = str(files(__package__).joinpath("icon.png"))
 PAGE_JS = _read("page.js").strip()  # what runs when the page opens
 CARD_CSS, CARD_JS = _read("card.css"), _read("card.js")  # of a gr.HTML component
 EXAMPLES_CSS, EXAMPLES_JS = _read("examples.css"), _read("examples.js")  # of another

@@ -43,11 +43,13 @@ def test_the_heat_map_covers_the_photo_until_there_is_another(page, photo, tmp_p
     page.wait_for_function("before => document.querySelector('#photo img').src !== before", arg=before)
     heat = shown(page).get_attribute("src")
     assert page.locator("#photo").bounding_box() == box
-    assert shown(page).get_attribute("alt").startswith("Photo of")
+    assert shown(page).get_attribute("alt").startswith("Photo of Red Tower. It is coloured")
+    assert page.get_by_text("Grey: what the model didn't see").is_visible()
     page.locator("#candidates button").nth(1).click()  # has a heat map of its own
     page.wait_for_function("heat => document.querySelector('#photo img').src !== heat", arg=heat)
     toggle.click()
     page.wait_for_function("before => document.querySelector('#photo img').src === before", arg=before)
+    assert page.get_by_text("Grey: what the model didn't see").is_hidden()
     toggle.click()
     noisy_photo((40, 40, 200), 7).save(tmp_path / "lake.png")
     page.get_by_label("Remove Image").click()
