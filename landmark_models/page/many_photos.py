@@ -7,14 +7,14 @@ import gradio as gr
 
 from landmark_models.page import cards
 from landmark_models.page.handlers import INSTANT, PAGE_ONLY
-from landmark_models.page.languages import fixed
-from landmark_models.page.many_handlers import ALL, COMPUTING_MANY, ManyHandlers, View, finished, seen_at, view
+from landmark_models.page.languages import deferred, fixed
+from landmark_models.page.many_handlers import COMPUTING_MANY, ManyHandlers, finished
+from landmark_models.page.many_view import ALL, View, seen_at, view
 from landmark_models.page.one_photo import pick
 from landmark_models.page.theme import CARD_CSS, CARD_JS, MANY_JS
 
 _ANNOUNCED = "element.setAttribute('aria-live', 'polite');"  # a screen reader reads each change
-_EMPTY = "Choose a picture to see its answer here."
-_COLUMNS = ("Photo", "Landmark", "Score", "Place", "Tags", "Note")
+_EMPTY = deferred("Choose a picture to see its answer here.")
 
 
 def many_photos(handlers: ManyHandlers, language: gr.Textbox) -> None:
@@ -33,8 +33,13 @@ def many_photos(handlers: ManyHandlers, language: gr.Textbox) -> None:
             )  # fmt: skip
         with gr.Row():
             downloads = [
-                gr.DownloadButton(str(fixed(text)), size="sm", interactive=False, min_width=140)
-                for text in ("CSV", "JSON lines", "XMP sidecars (zip)", "XMP with positions (zip)")
+                gr.DownloadButton(str(label), size="sm", interactive=False, min_width=140)
+                for label in (
+                    fixed("CSV"),
+                    fixed("JSON lines"),
+                    fixed("XMP sidecars (zip)"),
+                    fixed("XMP with positions (zip)"),
+                )
             ]
         with gr.Row():
             with gr.Column(scale=3, min_width=300):
@@ -52,7 +57,7 @@ def many_photos(handlers: ManyHandlers, language: gr.Textbox) -> None:
                 details = gr.HTML(elem_id="chosen-details", css_template=CARD_CSS, js_on_load=CARD_JS)
         with gr.Accordion(fixed("Table"), open=False):
             table = gr.Dataframe(
-                headers=list(_COLUMNS), show_search="search", wrap=True, pinned_columns=1, interactive=False,
+                show_search="search", wrap=True, pinned_columns=1, interactive=False,
                 elem_id="table",
             )  # fmt: skip
 
@@ -63,12 +68,15 @@ def many_photos(handlers: ManyHandlers, language: gr.Textbox) -> None:
             gr.update(visible=shown_view.running),
             gr.update(visible=bool(shown_view.filters)),
             gr.update(choices=list(shown_view.filters)) if shown_view.filters else gr.skip(),
-            [
-                (result.thumbnail, caption)
-                for result, caption in zip(shown_view.results, shown_view.captions, strict=True)
-            ],
+            gr.update(
+                value=[
+                    (result.thumbnail, caption)
+                    for result, caption in zip(shown_view.results, shown_view.captions, strict=True)
+                ],
+                visible=bool(shown_view.results),
+            ),
             shown_view.unreadable,
-            {"headers": list(_COLUMNS), "data": list(shown_view.rows)},
+            {"headers": list(shown_view.columns), "data": list(shown_view.rows)},
             *(
                 gr.update(value=file, interactive=file is not None, visible=shown_view.running or file is not None)
                 for file in shown_view.saved
@@ -89,12 +97,14 @@ def many_photos(handlers: ManyHandlers, language: gr.Textbox) -> None:
     }  # fmt: skip
 
     choosing: dict[str, Any] = {
-        "fn": handlers.choose, "inputs": [uploaded, photos, language], "outputs": [photos, answers], **INSTANT,
+        "fn": handlers.choose, "inputs": [uploaded, photos, answers, language], "outputs": [photos, answers], **INSTANT,
         "preprocess": False,
     }  # fmt: skip
     cleared = uploaded.clear(**choosing)
     chosen = gr.on([uploaded.upload, uploaded.delete], **choosing)
-    run = chosen.then(handlers.answer_many, photos, answers, show_progress_on=status, **COMPUTING_MANY, **PAGE_ONLY)
+    run = chosen.then(
+        handlers.answer_many, [photos, answers], answers, show_progress_on=status, **COMPUTING_MANY, **PAGE_ONLY
+    )
     failed = run.failure(lambda answers: finished(answers, "stopped"), answers, answers, **INSTANT)
     stop.click(lambda photos: photos.stop(), photos, None, **INSTANT)
     answers.change(**showing)  # each batch; events without a queue don't tell that they have changed a state

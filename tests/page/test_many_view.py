@@ -1,0 +1,109 @@
+"""What the tab for many photos shows, from answers that are made up."""
+
+from dataclasses import replace
+from pathlib import Path
+
+import pytest
+
+from landmark_models.classifier import Prediction
+from landmark_models.page.cards import Knows
+from landmark_models.page.many_handlers import Answers, Photos
+from landmark_models.page.many_view import ALL, NAMED, NOT_NAMED, UNREADABLE, View, seen_at, view
+from landmark_models.page.results import PhotoResult
+from landmark_models.tagging.tags import Tags
+
+HOSTILE = "<img src=x onerror=alert(1)>"
+
+
+def answered(name: str, label: str, known: bool = True) -> PhotoResult:
+    tags = Tags((Prediction(label, 0.97), Prediction("Dead Sea", 0.02)), model_knows=known)
+    return PhotoResult(name, tags, Path(name))
+
+
+RESULTS = (
+    answered("IMG_0.jpg", "Eiffel Tower", known=False),
+    answered("IMG_1.jpg", "Taj Mahal"),
+    answered("IMG_2.jpg", "Eiffel Tower"),
+    answered("IMG_3.jpg", HOSTILE),
+    PhotoResult("notes.txt", error="notes.txt is not an image."),
+    PhotoResult(HOSTILE, error=f"{HOSTILE} is empty (0 bytes)."),
+)
+PHOTOS = Photos(tuple((result.name, Path(result.name)) for result in RESULTS), Path("made-up"))
+ANSWERS = Answers(PHOTOS, Knows(60, 98), RESULTS, "done")
+
+
+def shown(wanted: str = ALL, query: str = "", language: str = "en", answers: Answers = ANSWERS) -> View:
+    return view(PHOTOS, answers, wanted, query, language)
+
+
+def test_answers_are_counted_and_filtered():
+    assert [text for text, _ in shown().filters] == ["All (6)", "Named (3)", "Not named (1)", "Unreadable (2)"]
+    assert [value for _, value in shown().filters] == [ALL, NAMED, NOT_NAMED, UNREADABLE]
+    assert [len(shown(kind).rows) for kind in (ALL, NAMED, NOT_NAMED, UNREADABLE)] == [6, 3, 1, 2]
+    assert shown().captions == ("Not named", "Taj Mahal", "Eiffel Tower", HOSTILE)
+    assert shown(NOT_NAMED).rows == (("IMG_0.jpg", "Not named", "97%", "", "", "Nearest: Eiffel Tower"),)
+    assert shown(UNREADABLE).unreadable.startswith("<ul><li>notes.txt is not an image.</li>")
+    assert not shown(UNREADABLE).results
+    assert not shown(NAMED).unreadable
+
+
+@pytest.mark.parametrize(
+    ("query", "found"),
+    [("taj", 1), (" EIFFEL tower ", 1), ("uttar pradesh", 1), ("#paris", 1), ("img_", 4), (".txt", 1), ("named", 1)],
+)
+def test_answers_are_searched_by_landmark_place_tag_and_file(query, found):
+    assert len(shown(query=query).rows) == found
+
+
+def test_a_search_takes_names_in_the_pages_language_and_in_english():
+    assert shown(language="fr").captions[2] == "Tour Eiffel"
+    assert (
+        len(shown(query="tour eiffel", language="fr").rows) == len(shown(query="eiffel tower", language="fr").rows) == 1
+    )
+
+
+def test_a_search_without_a_result_says_so():
+    assert shown(NAMED, "img_0").unreadable == "<p>No photo matches.</p>"
+    assert shown(NAMED, "img_0").filters == shown().filters
+
+
+@pytest.mark.parametrize(
+    ("answers", "status"),
+    [
+        (ANSWERS, "<p>6 photos: 3 named, 1 not named, 2 unreadable. The files to save are kept for 30 minutes.</p>"),
+        (
+            replace(ANSWERS, results=RESULTS[:2], state="running"),
+            "<p>2 of 6 photos done: 1 named, 1 not named, 0 unreadable.</p><progress max='6' value='2' ",
+        ),
+        (replace(ANSWERS, results=RESULTS[:2], state="stopped"), "<p>Stopped: 4 of 6 photos are left out. 1 named, "),
+        (
+            replace(ANSWERS, results=(), state="late"),
+            "<p>It took more than 5 minutes, so 6 of 6 photos are left out; choose fewer at a time. 0 named, ",
+        ),
+        (Answers(PHOTOS, problem="That's <too> many."), "<p role='alert'>That&#x27;s &lt;too&gt; many.</p>"),
+    ],
+    ids=["done", "running", "stopped", "late", "refused"],
+)
+def test_the_status_says_how_far_the_work_is(answers, status):
+    assert shown(answers=answers).status.startswith(status)
+    assert shown(answers=answers).running == (answers.state == "running" and not answers.problem)
+
+
+def test_answers_to_other_photos_are_not_shown():
+    assert view(replace(PHOTOS, folder=Path("other")), ANSWERS, ALL, "") == View()
+    assert view(None, ANSWERS, ALL, "") == view(PHOTOS, None, ALL, "") == View()
+    assert view(Photos((), PHOTOS.folder), Answers(Photos((), PHOTOS.folder)), ALL, "") == View()
+
+
+def test_the_chosen_picture_is_that_of_the_filtered_gallery():
+    assert seen_at(1, shown(), ANSWERS).result.name == "IMG_1.jpg"
+    assert seen_at(1, shown(NAMED), ANSWERS).result.name == "IMG_2.jpg"
+    assert seen_at(1, shown(NAMED), ANSWERS).knows.count == 60
+    for gone in (-1, 3, None, "0"):
+        assert seen_at(gone, shown(NAMED), ANSWERS) is None
+    assert seen_at(0, View(), None) is None
+
+
+def test_names_that_strangers_chose_are_text():
+    assert "<img" not in shown().status + shown().unreadable
+    assert "<li>&lt;img src=x onerror=alert(1)&gt; is empty" in shown().unreadable
