@@ -32,7 +32,6 @@ def _read(name: str) -> str:
 
 
 PAGE_CSS = _read("page.css")
-ICON = str(files(__package__).joinpath("icon.png"))
 PAGE_CSS = _read("page.css") + _read("many.css")
 ICON = str(files(__package__).joinpath("icon.png"))
 PAGE_JS = _read("page.js").strip()  # what runs when the page opens
