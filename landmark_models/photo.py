@@ -180,8 +180,10 @@ def _read_bytes(data: bytes, name: str, min_side: int | None) -> ReadPhoto:
     with contextlib.ExitStack() as turn:
         try:
             decoded = decode_or_mend(data, lambda content: _decode(content, name, min_side, turn))
-        except DamagedError as error:
-            raise DamagedError(unsupported_kind(data, name) or str(error)) from None
+        except DamagedError:
+            if sentence := unsupported_kind(data, name):
+                raise DamagedError(sentence) from None
+            raise
         return _upright_rgb(decoded, name, len(data))
 
 
@@ -215,8 +217,15 @@ def _load(
             png.make_transparent(image, again)
         image.load()
     except Exception as error:
-        raise DamagedError(f"{name} is damaged and can't be decoded ({error}); send another copy.") from None
+        raise _damaged(name, error) from None
     return Decoded(image, mode if isinstance(mode, str) else str(mode[0]) if mode else "", size, reduction)
+
+
+def _damaged(name: str, error: Exception) -> DamagedError:
+    """The error for a photo whose pixels can't be decoded; the decoder's own words are a note for programmers."""
+    damaged = DamagedError(f"{name} is damaged and can't be decoded; send another copy.")
+    damaged.add_note(f"The decoder says: {error}")
+    return damaged
 
 
 def _upright_rgb(decoded: Decoded, name: str, length: int | None) -> ReadPhoto:
@@ -224,7 +233,7 @@ def _upright_rgb(decoded: Decoded, name: str, length: int | None) -> ReadPhoto:
         image = to_rgb(decoded.image, decoded.raw_mode, decoded.reduction)
         return ReadPhoto(_upright(image, decoded.image), length, decoded.size, position_of(decoded.image))
     except Exception as error:
-        raise DamagedError(f"{name} is damaged and can't be decoded ({error}); send another copy.") from None
+        raise _damaged(name, error) from None
 
 
 def _upright(image: Image.Image, original: Image.Image) -> Image.Image:

@@ -35,7 +35,7 @@ def one_photo(handlers: Handlers, examples: Sequence[Example], language: gr.Text
             card = gr.HTML(fixed(_EMPTY), elem_id="card", css_template=CARD_CSS, js_on_load=CARD_JS)
             candidates = gr.Label(
                 label=fixed("Candidates: choose one to look at it"), num_top_classes=cards.SHOWN, show_heading=False,
-                visible=False, elem_id="candidates",
+                visible=False, elem_id="candidates", elem_classes="candidates",
             )  # fmt: skip
             details = gr.HTML(elem_id="details", css_template=CARD_CSS, js_on_load=CARD_JS)
             with gr.Row(visible=False, elem_id="ways-out") as ways_out:

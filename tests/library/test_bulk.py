@@ -80,7 +80,7 @@ def test_each_photo_has_a_line_and_each_failure_a_reason(library, famous_model, 
     good = {"a.jpg", "deep/b.png", "deep/er/agra.jpg", f"{uri}/new%0Aline.jpg"}
     reasons = {
         "empty.jpg": "is empty",
-        "broken.jpg": "can't be decoded (",
+        "broken.jpg": "is damaged and can't be decoded; send another copy",
         "gone.jpg": "leads nowhere",
         "huge.png": "million",
         "flaw.png": "damaged",
