@@ -27,6 +27,7 @@ LAUNCH_OPTIONS: dict[str, Any] = {
     "theme": THEME, "css": PAGE_CSS, "favicon_path": ICON, "head": f'<meta name="description" content="{_SUBTITLE}">',
     "max_file_size": MAX_BYTES, "ssr_mode": False, "mcp_server": True,
     "run_history": False, "footer_links": ["api"],
+    "state_session_capacity": 2000,  # each keeps 0.1 MB, and every call of the API without a session makes one
 }  # fmt: skip
 
 
