@@ -37,12 +37,13 @@ def about(
     """Lay out the tab; a function that fills it, and the components that take what it returns."""
     text = gr.Markdown(latex_delimiters=[], elem_id="about")
     gr.Markdown(f"## {fixed('From a program')}")
+    # Without a `language`: some of gradio's colours for code are too pale to read in the light theme.
     options: dict[str, Any] = {
         "interactive": False, "buttons": ["copy"], "wrap_lines": True, "show_line_numbers": False, "lines": 1,
     }  # fmt: skip
-    python = gr.Code(language="python", label="Python (pip install gradio_client)", **options)
-    curl = gr.Code(language="shell", label="curl", **options)
-    mcp = gr.Code(language="json", label=fixed("AI agents (MCP)"), **options)
+    python = gr.Code(label="Python (pip install gradio_client)", **options)
+    curl = gr.Code(label="curl", **options)
+    mcp = gr.Code(label=fixed("AI agents (MCP)"), **options)
 
     def fill(language: str, request: gr.Request) -> list[Any]:
         return [about_model(handlers.current, language), *snippets(page_address(request))]

@@ -63,8 +63,10 @@ def _figures(landmark: dict[str, Any], say: Language) -> Iterator[tuple[str, str
                     figures[f"{key}_ci95"],
                 )
         if named := figures.get("named"):
-            yield from _counted(say, f"{photos}: {say('named')}", named["named"], named["photos"])
-            yield from _counted(say, f"{photos}: {say('names that are right')}", named["right"], named["named"])
+            text = say("{photos}: {figure}", photos=photos, figure=say("named"))
+            yield from _counted(say, text, named["named"], named["photos"])
+            text = say("{photos}: {figure}", photos=photos, figure=say("names that are right"))
+            yield from _counted(say, text, named["right"], named["named"])
         for group, text in (
             ("near", say("Other landmarks, streets and buildings: wrongly named")),
             ("far", say("Photos of anything else: wrongly named")),

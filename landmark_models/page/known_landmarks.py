@@ -75,7 +75,7 @@ def counted(labels: Sequence[str], language: str) -> str:
     if most and (others := len(labels) - sum(count for _, count in most)):
         parts.append(say("elsewhere {count}", count=say.number(others)))
     total = say.plural("{count} landmark", "{count} landmarks", len(labels))
-    return f"{total}: {', '.join(parts)}." if parts else f"{total}."
+    return say("{landmarks}: {countries}.", landmarks=total, countries=", ".join(parts)) if parts else f"{total}."
 
 
 def label_of(name: str, labels: Sequence[str], language: str) -> str | None:
