@@ -31,7 +31,7 @@ def known_landmarks(
         with gr.Column(scale=3, min_width=320):
             table = gr.Dataframe(
                 headers=["Name", "Place", "Kind"], column_count=3, label=fixed("Landmarks: choose one"), wrap=True,
-                column_widths=["36%", "36%", "28%"], show_search="search", buttons=[], interactive=False,
+                column_widths=["34%", "34%", "32%"], show_search="search", buttons=[], interactive=False,
                 max_height=520, elem_id="known",
             )  # fmt: skip
         with gr.Column(scale=2, min_width=320):
