@@ -5,7 +5,6 @@ import functools
 import json
 from collections.abc import Sequence
 from dataclasses import dataclass
-from importlib.resources import files
 from typing import Any
 
 from jinja2 import Environment
@@ -14,6 +13,7 @@ from markupsafe import Markup
 from landmark_models.classifier import LandmarkClassifier
 from landmark_models.page.languages import deferred, in_language
 from landmark_models.page.results import PhotoResult
+from landmark_models.page.theme import asset
 from landmark_models.tagging.gazetteer import find
 from landmark_models.tagging.tags import Tags
 
@@ -132,7 +132,7 @@ def _macros(language: str) -> Any:
         "json": functools.partial(json.dumps, indent=1),
         "capital": lambda text: text[:1].upper() + text[1:],
     }
-    return environment.from_string(files(__package__).joinpath("answer.html").read_text(encoding="utf-8")).module
+    return environment.from_string(asset("answer.html")).module
 
 
 def _text(markup: Markup) -> str:

@@ -4,12 +4,12 @@ launch(app_kwargs={"middleware": [Middleware(FirstScript)]})
 """
 
 import json
-from importlib.resources import files
 
 from starlette.datastructures import MutableHeaders
 from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
 from landmark_models.page.languages import LANGUAGES, deferred, in_language
+from landmark_models.page.theme import asset
 
 # The page's title, and what gradio's components have in English only: tooltips, names for screen readers, a few texts.
 _ENGLISH_ONLY = (
@@ -51,7 +51,7 @@ _ENGLISH_ONLY = (
 
 def _head() -> bytes:
     texts = {code: {text: in_language(code)(text) for text in _ENGLISH_ONLY} for code in LANGUAGES}
-    script = files(__package__).joinpath("first_script.js").read_text(encoding="utf-8").strip()
+    script = asset("first_script.js").strip()
     return f"<head><script>({script})({json.dumps(texts)})</script>".encode()
 
 

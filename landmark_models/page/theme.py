@@ -27,14 +27,14 @@ THEME = gr.themes.Default(
 )
 
 
-def _read(name: str) -> str:
-    return files(__package__).joinpath(name).read_text(encoding="utf-8")
+def asset(name: str) -> str:
+    """The text of a file in the folder `assets`."""
+    return files(__package__).joinpath("assets", name).read_text(encoding="utf-8")
 
 
-PAGE_CSS = _read("page.css")
-PAGE_CSS = _read("page.css") + _read("many.css")
-ICON = str(files(__package__).joinpath("icon.png"))
-PAGE_JS = _read("page.js").strip()  # what runs when the page opens
-CARD_CSS, CARD_JS = _read("card.css"), _read("card.js")  # of a gr.HTML component
-EXAMPLES_CSS, EXAMPLES_JS = _read("examples.css"), _read("examples.js")  # of another
-MANY_JS = _read("many.js").strip()  # what runs when the gallery changes
+PAGE_CSS = asset("page.css") + asset("many.css")
+ICON = str(files(__package__).joinpath("assets", "icon.png"))
+PAGE_JS = asset("page.js").strip()  # what runs when the page opens
+CARD_CSS, CARD_JS = asset("card.css"), asset("card.js")  # of a gr.HTML component
+EXAMPLES_CSS, EXAMPLES_JS = asset("examples.css"), asset("examples.js")  # of another
+MANY_JS = asset("many.js").strip()  # what runs when the gallery changes

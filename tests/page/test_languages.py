@@ -47,7 +47,7 @@ def parts(node: ast.expr) -> list[ast.expr]:
 def all_marked() -> dict[Message, str]:
     """Each marked text of the page, with the file that has it."""
     found = {message: file.name for file in sorted(FOLDER.glob("*.py")) for message in marked_in(file)}
-    for file in sorted(FOLDER.glob("*.html")):
+    for file in sorted(FOLDER.glob("assets/*.html")):
         for _, message, *_ in extract_from_file(
             "jinja2.ext.babel_extract", file, keywords={"_": None, "plural": (1, 2)}
         ):
