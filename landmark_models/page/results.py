@@ -23,7 +23,7 @@ from landmark_models.tagging.tags import CSV_COLUMNS, NO_RECORD, Tags
 from landmark_models.text import for_spreadsheet
 
 _FIRST_BATCH, _BATCH = 4, 16  # photos; the first answers come soon
-_THUMBNAIL_SIDE = 320  # px, the longer side
+_THUMBNAIL_SIDE = 240  # px, the longer side
 
 
 class _Read(NamedTuple):
