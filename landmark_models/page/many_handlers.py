@@ -38,8 +38,8 @@ class Photos:
 
     def stop(self) -> None:
         """Have whoever answers them end after the present batch."""
-        if self.folder.is_dir():  # not swept yet
-            (self.folder / "stopped").touch()
+        self.folder.mkdir(mode=0o700, exist_ok=True)
+        (self.folder / "stopped").touch()
 
 
 @dataclass(frozen=True)
@@ -72,7 +72,6 @@ class ManyHandlers:
         if earlier:
             earlier.stop()
         folder = self._uploads / secrets.token_urlsafe(16)
-        folder.mkdir(mode=0o700)
         try:
             files = self._files(uploaded if isinstance(uploaded, list) else [], in_language(language))
         except PhotoError as error:
@@ -88,6 +87,7 @@ class ManyHandlers:
         """The answers to photos, again and again with a batch more, until all are done or the work is stopped."""
         if not photos.files:
             return
+        photos.folder.mkdir(mode=0o700, exist_ok=True)
         classifier = self._serving.current.classifier
         known = answers.results if answers.photos == photos else ()  # else a late answer to earlier photos
         answers = Answers(photos, Knows.of(classifier), known)

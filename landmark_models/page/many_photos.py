@@ -35,12 +35,9 @@ def many_photos(handlers: ManyHandlers, language: gr.Textbox) -> None:
             downloads = [
                 gr.DownloadButton(str(label), size="sm", interactive=False, min_width=140)
                 for label in (
-                    fixed("CSV"),
-                    fixed("JSON lines"),
-                    fixed("XMP sidecars (zip)"),
-                    fixed("XMP with positions (zip)"),
+                    fixed("CSV"), fixed("JSON lines"), fixed("XMP sidecars (zip)"), fixed("XMP with positions (zip)"),
                 )
-            ]
+            ]  # fmt: skip
         with gr.Row():
             with gr.Column(scale=3, min_width=300):
                 gallery = gr.Gallery(
@@ -56,10 +53,7 @@ def many_photos(handlers: ManyHandlers, language: gr.Textbox) -> None:
                 )  # fmt: skip
                 details = gr.HTML(elem_id="chosen-details", css_template=CARD_CSS, js_on_load=CARD_JS)
         with gr.Accordion(fixed("Table"), open=False):
-            table = gr.Dataframe(
-                show_search="search", wrap=True, pinned_columns=1, interactive=False,
-                elem_id="table",
-            )  # fmt: skip
+            table = gr.Dataframe(show_search="search", wrap=True, pinned_columns=1, interactive=False, elem_id="table")
 
     def updates(shown_view: View) -> list[Any]:
         """The new values of `outputs`."""
