@@ -41,8 +41,8 @@ def many_photos(handlers: ManyHandlers, language: gr.Textbox) -> None:
         with gr.Row():
             with gr.Column(scale=3, min_width=300):
                 gallery = gr.Gallery(
-                    label=fixed("Answers"), show_label=False, height="min(480px, 60vh)", allow_preview=False,
-                    object_fit="cover", interactive=False, buttons=[], elem_id="gallery",
+                    label=fixed("Answers"), show_label=False, allow_preview=False, object_fit="cover",
+                    interactive=False, buttons=[], elem_id="gallery",
                 )  # fmt: skip
                 unreadable = gr.HTML(elem_id="unreadable")
             with gr.Column(scale=2, min_width=300):
