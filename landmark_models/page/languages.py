@@ -96,6 +96,7 @@ _GRADIO_TEXTS = {
     "errors.use_via_api_or_mcp": fixed("Use via API or MCP"),
     "common.download_all": fixed("Download all"),
     "common.upload": fixed("Upload"),
+    "common.complete": fixed("Done"),
 }
 
 

@@ -102,7 +102,9 @@ def _status(answers: Answers, counts: dict[str, int], say: Language) -> str:
 
 def _listed(sentences: list[str]) -> str:
     """Sentences as a list, in HTML."""
-    return f"<ul>{''.join(f'<li>{escape(sentence)}</li>' for sentence in sentences)}</ul>" if sentences else ""
+    return (
+        f"<ul lang='en'>{''.join(f'<li>{escape(sentence)}</li>' for sentence in sentences)}</ul>" if sentences else ""
+    )
 
 
 def _kind(result: PhotoResult) -> str:
