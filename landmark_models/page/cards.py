@@ -11,7 +11,7 @@ from jinja2 import Environment
 from markupsafe import Markup
 
 from landmark_models.classifier import LandmarkClassifier
-from landmark_models.page.languages import deferred, in_language
+from landmark_models.page.languages import in_language
 from landmark_models.page.results import PhotoResult
 from landmark_models.page.theme import asset
 from landmark_models.tagging.gazetteer import find
@@ -86,26 +86,6 @@ def alt_text(result: PhotoResult | None, language: str, where: bool = False) -> 
 def examples_html(examples: Sequence[tuple[str, bytes]], language: str) -> str:
     """Buttons for photos to try, given as caption and small JPEG."""
     return _text(_macros(in_language(language).code).examples(examples))
-
-
-def trust(landmark: dict[str, Any], language: str) -> str:
-    """How far to trust the answers, in Markdown, from the figures in a model's config; empty where it has none."""
-    say = in_language(language)
-    sentences = []
-    for block, text in (
-        ("elsewhere", deferred("Right first time on {share} of {n} photos from elsewhere ({low} to {high}).")),
-        ("test", deferred("Right first time on {share} of {n} test photos ({low} to {high}).")),
-    ):
-        if figures := landmark.get(block):
-            low, high = (say.percent(bound, 1) for bound in figures["top1_ci95"])
-            share, n = say.percent(figures["top1"], 1), say.number(figures["n"])
-            sentences.append(say(text, share=share, n=n, low=low, high=high))
-            break
-    others = landmark.get("elsewhere", {}).get("others", {}).values()
-    if n := sum(part["n"] for part in others):
-        share = say.percent(sum(part["named"] for part in others) / n)
-        sentences.append(say("Of {n} photos of other things, it names {share} wrongly.", n=say.number(n), share=share))
-    return f"**{say('How far to trust it.')}** {' '.join(sentences)}" if sentences else ""
 
 
 def name_of(label: str, language: str) -> str:

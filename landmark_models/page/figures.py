@@ -6,7 +6,7 @@ from pathlib import Path
 from typing import Any
 
 from landmark_models import models
-from landmark_models.page.languages import Language, in_language
+from landmark_models.page.languages import Language, deferred, in_language
 from landmark_models.page.serving import Served
 from landmark_models.text import for_markdown
 
@@ -33,6 +33,26 @@ def which_model(served: Served, language: str) -> str:
     return f"{text} {for_markdown(served.why)}".strip()
 
 
+def trust(landmark: dict[str, Any], language: str) -> str:
+    """How far to trust the answers, in Markdown, from the figures in a model's config; empty where it has none."""
+    say = in_language(language)
+    sentences = []
+    for block, text in (
+        ("elsewhere", deferred("Right first time on {share} of {n} photos from elsewhere ({low} to {high}).")),
+        ("test", deferred("Right first time on {share} of {n} test photos ({low} to {high}).")),
+    ):
+        if figures := landmark.get(block):
+            low, high = (say.percent(bound, 1) for bound in figures["top1_ci95"])
+            share, n = say.percent(figures["top1"], 1), say.number(figures["n"])
+            sentences.append(say(text, share=share, n=n, low=low, high=high))
+            break
+    others = landmark.get("elsewhere", {}).get("others", {}).values()
+    if n := sum(part["n"] for part in others):
+        share = say.percent(sum(part["named"] for part in others) / n)
+        sentences.append(say("Of {n} photos of other things, it names {share} wrongly.", n=say.number(n), share=share))
+    return f"**{say('How far to trust it.')}** {' '.join(sentences)}" if sentences else ""
+
+
 def figures_table(landmark: dict[str, Any], language: str) -> str:
     """The figures in a model's `landmark` block as a Markdown table, or a sentence that there are none."""
     say = in_language(language)
@@ -55,13 +75,7 @@ def _figures(landmark: dict[str, Any], say: Language) -> Iterator[tuple[str, str
             ("top5", say("right among the first five")),
         ):
             if key in figures:
-                yield _row(
-                    say,
-                    f"{source}: {text}",
-                    figures["n"],
-                    figures[key],
-                    figures[f"{key}_ci95"],
-                )
+                yield _row(say, f"{source}: {text}", figures["n"], figures[key], figures[f"{key}_ci95"])
         if named := figures.get("named"):
             text = say("{photos}: {figure}", photos=photos, figure=say("named"))
             yield from _counted(say, text, named["named"], named["photos"])

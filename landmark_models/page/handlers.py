@@ -15,9 +15,9 @@ from landmark_models.classifier import LandmarkClassifier
 from landmark_models.devices import available_cores
 from landmark_models.errors import PhotoError
 from landmark_models.explain import explain
-from landmark_models.page.cards import Knows, trust
+from landmark_models.page.cards import Knows
 from landmark_models.page.examples import Example
-from landmark_models.page.figures import model_name
+from landmark_models.page.figures import model_name, trust
 from landmark_models.page.refusals import PageError, ShownError, refused_as
 from landmark_models.page.results import PhotoResult
 from landmark_models.page.serving import Served, Serving

@@ -136,15 +136,3 @@ def test_a_photo_has_alt_text_before_and_after_its_answer():
     assert cards.alt_text(PhotoResult("a", tags_of(TAJ)), "en").startswith("Photo of Taj Mahal, tomb in Agra")
     assert cards.alt_text(PhotoResult("a", UNLIKE), "en") == "A photo in which no landmark was recognised."
     assert cards.alt_text(PhotoResult("a", tags_of([Prediction("My House", 0.9)])), "en") == "Photo of My House."
-
-
-def test_trust_comes_from_photos_from_elsewhere_where_they_are_measured():
-    figures = {"n": 848, "top1": 0.9, "top1_ci95": [0.88, 0.92]}
-    assert cards.trust({}, "en") == ""
-    text = cards.trust({"test": figures}, "en")
-    assert text == "**How far to trust it.** Right first time on 90.0% of 848 test photos (88.0% to 92.0%)."
-    others = {"near": {"n": 140, "named": 8}, "far": {"n": 505, "named": 9}}
-    text = cards.trust({"test": figures, "elsewhere": {**figures, "n": 211, "others": others}}, "en")
-    assert "90.0% of 211 photos from elsewhere" in text
-    assert "test photos" not in text
-    assert "Of 645 photos of other things, it names 3% wrongly." in text

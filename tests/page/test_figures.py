@@ -3,7 +3,7 @@
 import pytest
 
 from landmark_models import LandmarkClassifier
-from landmark_models.page.figures import figures_table, how_well_known, is_calibrated, which_model, wilson
+from landmark_models.page.figures import figures_table, how_well_known, is_calibrated, trust, which_model, wilson
 from landmark_models.page.serving import Served
 
 TEST = {"data": "photos60", "n": 848, "top1": 0.9, "top1_ci95": [0.88, 0.92]}
@@ -84,3 +84,15 @@ def test_the_model_that_serves_is_named_with_its_reason(sure, source, revision, 
     classifier = LandmarkClassifier.load(sure)
     classifier.source, classifier.revision = source, revision
     assert text in which_model(Served(classifier, "It's *best*."), "en")
+
+
+def test_trust_comes_from_photos_from_elsewhere_where_they_are_measured():
+    figures = {"n": 848, "top1": 0.9, "top1_ci95": [0.88, 0.92]}
+    assert trust({}, "en") == ""
+    text = trust({"test": figures}, "en")
+    assert text == "**How far to trust it.** Right first time on 90.0% of 848 test photos (88.0% to 92.0%)."
+    others = {"near": {"n": 140, "named": 8}, "far": {"n": 505, "named": 9}}
+    text = trust({"test": figures, "elsewhere": {**figures, "n": 211, "others": others}}, "en")
+    assert "90.0% of 211 photos from elsewhere" in text
+    assert "test photos" not in text
+    assert "Of 645 photos of other things, it names 3% wrongly." in text
