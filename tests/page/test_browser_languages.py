@@ -37,7 +37,7 @@ TEXTS = """() => {
 
 # Names, hashtags, formats, programs and files, which are the same in every language.
 KEPT = re.compile(
-    r"XMP|JSON|CSV|curl|Python \(pip install gradio_client\)|famous|(#\w+ ?)+|[\d.]+\sKB|letter|[\w.]*\.jpg"
+    r"Hawa Mahal|XMP|JSON|CSV|curl|Python \(pip install gradio_client\)|famous|(#\w+ ?)+|[\d.]+\sKB|letter|[\w.]*\.jpg"
 )
 
 
