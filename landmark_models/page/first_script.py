@@ -56,29 +56,36 @@ def _head() -> bytes:
 
 
 class FirstScript:
-    """Puts `first_script.js` at the top of HTML pages; gradio adds what `launch` gets as `head` too late."""
+    """Puts `first_script.js` at the top of the page; gradio adds what `launch` gets as `head` too late."""
 
     def __init__(self, app: ASGIApp):
         self._app, self._head = app, _head()
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
+        # Only the page itself: what visitors upload may be HTML, too.
+        of_the_page = scope.get("path", "").removeprefix(scope.get("root_path", "")) in ("", "/")
+        await self._app(scope, receive, self._with_script(send) if of_the_page else send)
+
+    def _with_script(self, send: Send) -> Send:
         start: Message | None = None  # held back, since it states the length of a page
+        held = b""  # of the page, until its head has come
 
         async def send_with_script(message: Message) -> None:
-            nonlocal start
+            nonlocal start, held
             if message["type"] == "http.response.start":
-                headers = MutableHeaders(raw=message["headers"])
-                if headers.get("content-type", "").startswith("text/html"):
+                if MutableHeaders(raw=message["headers"]).get("content-type", "").startswith("text/html"):
                     start = message
                     return
             elif start:
-                body = message["body"]
-                message["body"] = body.replace(b"<head>", self._head, 1)
+                held += message.get("body", b"")
+                if b"<head>" not in held and message.get("more_body", False):
+                    return
+                body = held.replace(b"<head>", self._head, 1)
                 headers = MutableHeaders(raw=start["headers"])
                 if "content-length" in headers:
-                    headers["content-length"] = str(int(headers["content-length"]) + len(message["body"]) - len(body))
+                    headers["content-length"] = str(int(headers["content-length"]) + len(body) - len(held))
                 await send(start)
-                start = None
+                start, message = None, {**message, "body": body}
             await send(message)
 
-        await self._app(scope, receive, send_with_script)
+        return send_with_script

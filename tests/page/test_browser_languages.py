@@ -62,6 +62,7 @@ def texts_of_all_tabs(page, photo, unreadable) -> dict[str, set[str]]:
     page.set_input_files("#photos input[type=file]", [photo, unreadable])
     page.locator("#unreadable li").wait_for()
     page.locator("#gallery img").wait_for()
+    page.locator("#status progress").wait_for(state="detached")  # both photos are done
     states["many"] = shown()
     page.get_by_role("tab").nth(2).click()
     page.locator("#known [role=gridcell]").nth(8).wait_for()  # three rows of three
@@ -100,3 +101,16 @@ def test_no_text_of_ours_or_of_gradio_is_in_english(texts, language):
 
 def test_a_browser_in_another_language_sees_english_throughout(texts):
     assert texts("it-IT") == texts("en-GB")
+
+
+def test_what_visitors_name_is_not_translated(open_page, url, photo, tmp_path):
+    (tmp_path / "logo.jpg").write_bytes(photo.read_bytes())
+    page = open_page(url, DESK, locale="de-DE")
+    page.get_by_role("tab").nth(1).click()
+    page.set_input_files("#photos input[type=file]", tmp_path / "logo.jpg")
+    page.get_by_label("Diese Datei entfernen").wait_for()
+    assert page.locator("#photos .filename").inner_text().strip() == "logo.jpg"
+    page.evaluate("document.body.append('constructor', document.createElement('button'))")
+    page.evaluate("document.body.lastChild.ariaLabel = 'Download'")
+    page.get_by_label("Herunterladen").wait_for()
+    assert page.evaluate("document.body.lastChild.previousSibling.data") == "constructor"

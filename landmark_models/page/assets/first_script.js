@@ -1,22 +1,25 @@
 // The first of the browser's languages that the page has, else English, is the only one that gradio sees. Otherwise its
-// texts could be in a language in which the page's own aren't. What gradio has in English only is translated as it comes.
+// texts could be in a language in which the page's own aren't. What gradio has in English only is translated as it comes,
+// but not what comes from visitors or models, such as a file that is called "logo".
 texts => {
-  const language = navigator.languages.map(code => code.split('-')[0]).find(code => code in texts) ?? 'en';
+  const language = navigator.languages.map(code => code.split('-')[0]).find(code => Object.hasOwn(texts, code)) ?? 'en';
   Object.defineProperties(navigator, {language: {value: language}, languages: {value: [language]}});
   document.documentElement.lang = language;
   if (language === 'en') return;
   const attributes = ['aria-label', 'title', 'placeholder', 'alt'];
-  const translation = english => {
+  const others = '.prose, .filename, .gallery-item, .candidates button, [role=gridcell], .sizing-body, [translate=no]';
+  const translation = (english, element) => {
+    if (!Object.hasOwn(texts[language], english) || element?.closest(others)) return undefined;
     const text = texts[language][english];
     return text === english ? undefined : text; // to write it once more would be a change, too
   };
   const translate = node => {
     if (node.nodeType === Node.TEXT_NODE) {
-      const text = translation(node.data.trim());
+      const text = translation(node.data.trim(), node.parentElement);
       if (text) node.data = text;
     } else if (node.nodeType === Node.ELEMENT_NODE) {
       for (const name of attributes) {
-        const text = translation(node.getAttribute(name));
+        const text = translation(node.getAttribute(name), node);
         if (text) node.setAttribute(name, text);
       }
     }
