@@ -38,7 +38,6 @@ import typer
 
 from landmark_models import models
 from landmark_models.devices import best_device
-from landmark_models.page.examples import example_photos
 from landmark_models.page.fetching import guard_fetching
 from landmark_models.page.layout import LAUNCH_OPTIONS, build
 from landmark_models.page.serving import Serving
@@ -72,10 +71,9 @@ def main(
     if source in models.EMBEDDED:
         source = "the embedded model" if source == "default" else f"the embedded model {source}"
     print(f"Serving {source}. {why}".strip(), flush=True)
-    examples = example_photos(classifier)
     keep_sweeping(UPLOADS)
     guard_fetching()
-    page = build(serving, examples, spaces.GPU if ZERO_GPU else None)
+    page = build(serving, spaces.GPU if ZERO_GPU else None)
     try:
         page.launch(
             server_name=server_name(HOST),

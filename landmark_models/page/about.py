@@ -82,8 +82,8 @@ def about_model(served: Served, language: str) -> str:
         say("Privacy"): [
             say(
                 "Photos are deleted from the server within {minutes} minutes. Nothing goes to third parties: there are "
-                "no analytics, and a map opens only when you click its link. Pictures that you get back carry no "
-                "metadata.",
+                "no analytics, and a map opens only when you click its link. Heat maps, and pictures from the API, "
+                "carry no metadata.",
                 minutes=minutes,
             )
         ],

@@ -67,8 +67,8 @@ def candidates(tags: Tags, language: str) -> dict[str, float]:
     return shares
 
 
-def alt_text(result: PhotoResult | None, language: str, where: bool = False) -> str:
-    """What the photo shows, for somebody who can't see it; with `where`, it is coloured."""
+def alt_text(result: PhotoResult | None, language: str, where: int | None = None) -> str:
+    """What the photo shows, for somebody who can't see it; it may be coloured for the candidate of the rank `where`."""
     say = in_language(language)
     if result is None or result.tags is None:
         return say("Your photo")
@@ -80,7 +80,10 @@ def alt_text(result: PhotoResult | None, language: str, where: bool = False) -> 
     else:
         place = f"{landmark.place}, {landmark.country_name}"
         text = say("Photo of {name}, {kind} in {place}.", name=name, kind=landmark.kind, place=place)
-    return f"{text} {say('It is coloured where the model looked.')}" if where else text
+    if where is None:
+        return text
+    looked_for = name_of(result.tags.predictions[where].label, language)
+    return f"{text} {say('It is coloured where the model looked for {name}.', name=looked_for)}"
 
 
 def examples_html(examples: Sequence[tuple[str, bytes]], language: str) -> str:

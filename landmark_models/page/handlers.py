@@ -18,6 +18,7 @@ from landmark_models.explain import explain
 from landmark_models.page.cards import Knows
 from landmark_models.page.examples import Example
 from landmark_models.page.figures import model_name, trust
+from landmark_models.page.languages import in_language
 from landmark_models.page.refusals import PageError, ShownError, refused_as
 from landmark_models.page.results import PhotoResult
 from landmark_models.page.serving import Served, Serving
@@ -179,19 +180,23 @@ class Handlers:
             return Seen(PhotoResult(name, error=str(error)), knows)
         return Seen(PhotoResult(name, tags), knows, write_picture(picture, self._uploads), converted=True)
 
-    def look(self, seen: "Seen | None", where: bool) -> Image.Image | str | None:
+    def look(self, seen: "Seen | None", where: bool, language: str) -> Image.Image | str:
         """The photo that was answered; with `where`, coloured where the chosen candidate was found."""
+        say = in_language(language)
         if seen is None or seen.shown is None or seen.label is None:
-            return None
+            raise ShownError(say("The answer to this photo isn't kept any more; choose the photo again."))
         if not where:
             return str(seen.shown)
+        if seen.label not in self.current.classifier.labels:
+            raise ShownError(say("The model has changed since this answer; choose the photo again."))
         with refused_as(ShownError):
             return self._explain({"path": str(seen.shown)}, seen.label)
 
-    def take_example(self, examples: Sequence[Example], index: Any) -> str:
-        """A copy of an example among the uploads."""
-        if not isinstance(index, int) or not 0 <= index < len(examples):
-            raise ShownError("There is no such example.")
+    def take_example(self, examples: Sequence[Example], index: Any, name: Any, language: str) -> str:
+        """A copy of an example among the uploads; it is named, since the examples change with the model."""
+        if not (isinstance(index, int) and 0 <= index < len(examples) and examples[index].name(language) == name):
+            say = in_language(language)
+            raise ShownError(say("The photos to try have changed; load the page again."))
         return str(shutil.copy(examples[index].file, tempfile.mkdtemp(dir=self._uploads)))
 
     def trust(self, language: str) -> str:
@@ -215,9 +220,8 @@ class Handlers:
         return tags, picture
 
     def _explain(self, photo: Any, label: str | None) -> Image.Image:
-        classifier = self._serving.current.classifier  # may be another one than answered
         with self._open(photo) as file:
-            return explain(classifier, file, label if label in classifier.labels else None)
+            return explain(self.current.classifier, file, label)
 
 
 def _tags(classifier: LandmarkClassifier, photo: ReadPhoto) -> Tags:

@@ -1,5 +1,6 @@
 """The page, put together, and its API."""
 
+import functools
 from collections.abc import Callable, Sequence
 from pathlib import Path
 from typing import Any
@@ -7,10 +8,11 @@ from typing import Any
 import gradio as gr
 from gradio.utils import get_upload_folder
 
+from landmark_models.classifier import LandmarkClassifier
 from landmark_models.page.about import about
 from landmark_models.page.cards import examples_html
 from landmark_models.page.endpoints import PageBlocks, add_api
-from landmark_models.page.examples import BUNDLED, Example, thumbnails
+from landmark_models.page.examples import Example, example_photos, thumbnails
 from landmark_models.page.handlers import INSTANT, Handlers
 from landmark_models.page.known_landmarks import known_landmarks
 from landmark_models.page.languages import ENGLISH, fixed
@@ -32,28 +34,36 @@ LAUNCH_OPTIONS: dict[str, Any] = {
 
 
 def build(
-    serving: Serving, examples: Sequence[Example] = BUNDLED, on_gpu: Callable[[Any], Any] | None = None
+    serving: Serving,
+    on_gpu: Callable[[Any], Any] | None = None,
+    examples: Callable[[LandmarkClassifier], Sequence[Example]] = example_photos,
 ) -> gr.Blocks:
-    """The page, to be launched with `LAUNCH_OPTIONS`; `on_gpu` is that of `Handlers`."""
+    """The page, to be launched with `LAUNCH_OPTIONS`.
+
+    `on_gpu` is that of `Handlers`; `examples` chooses the photos to try for the model that serves.
+    """
     uploads = Path(get_upload_folder())
     handlers = Handlers(serving, uploads, on_gpu)
-    small = thumbnails(examples)
+    examples = functools.lru_cache(maxsize=1)(examples)
+    small = functools.lru_cache(maxsize=1)(lambda classifier: thumbnails(examples(classifier)))
+    small(handlers.current.classifier)
 
     def refresh(language: str, request: gr.Request) -> tuple[Any, ...]:
         """What depends on the visitor's language, or on the model, which may have changed since the page was built."""
-        names = [example.name(language) for example in examples]
-        offered = examples_html(list(zip(names, small, strict=True)), language)
+        classifier = handlers.current.classifier
+        names = [example.name(language) for example in examples(classifier)]
+        offered = examples_html(list(zip(names, small(classifier), strict=True)), language)
         filled = [*fill_landmarks(language, request), *fill_about(language, request)]
         return language, offered, handlers.trust(language), *filled
 
     with PageBlocks(handlers.health, title=_TITLE, delete_cache=(SWEEP_INTERVAL, LIFETIME)) as page:
-        page.queue(max_size=512)  # the page says how long the wait is
+        page.queue(max_size=512, api_open=False)  # the page says how long the wait is; nobody goes past it
         language = gr.Textbox(ENGLISH, visible=False)  # of the visit, as the browser has chosen it
         gr.Markdown(f"# {fixed(_TITLE)}", elem_id="title")
         gr.Markdown(str(fixed(_SUBTITLE)))
         with gr.Tabs() as tabs:
             with gr.Tab(fixed("Photo"), id="photo"):
-                offered = one_photo(handlers, examples, language, tabs)
+                offered = one_photo(handlers, lambda: examples(handlers.current.classifier), language, tabs)
                 trust = gr.Markdown(elem_id="trust")
             with gr.Tab(fixed("Many"), id="many"):
                 many_photos(ManyHandlers(serving, uploads, on_gpu), language)

@@ -1,7 +1,7 @@
 """The tab for one photo: the photo, its candidates beside it, what is known of them, and photos to try."""
 
 import dataclasses
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from typing import Any
 
 import gradio as gr
@@ -17,9 +17,43 @@ _CAMERA = gr.WebcamOptions(mirror=False, constraints={"video": {"facingMode": {"
 _EMPTY = "The answer will appear here."
 
 
-def one_photo(handlers: Handlers, examples: Sequence[Example], language: gr.Textbox, tabs: gr.Tabs) -> gr.HTML:
+class Turns:
+    """Tells whether what was asked for last in a visit is still that: an answer, or a picture, may come too late."""
+
+    def __init__(self) -> None:
+        self._count = 0
+
+    def take(self) -> Callable[[], bool]:
+        """Begin a turn; the function tells whether it is still the last one."""
+        self._count += 1
+        mine = self._count
+        return lambda: mine == self._count
+
+
+def one_photo(
+    handlers: Handlers, examples: Callable[[], Sequence[Example]], language: gr.Textbox, tabs: gr.Tabs
+) -> gr.HTML:
     """Lay out and connect the tab; the component that offers `examples` is returned, to be told the language."""
-    seen = gr.State(None)
+    parts = _layout()
+    _connect(parts, handlers, examples, language, tabs)
+    return parts.offered
+
+
+@dataclasses.dataclass(frozen=True)
+class _Parts:
+    """The components of the tab."""
+
+    photo: gr.Image
+    where: gr.Checkbox
+    card: gr.HTML
+    candidates: gr.Label
+    details: gr.HTML
+    ways_out: gr.Row
+    listed: gr.Button
+    offered: gr.HTML
+
+
+def _layout() -> _Parts:
     with gr.Column(elem_id="one"):
         with gr.Column(elem_id="asked"):
             photo = gr.Image(
@@ -41,43 +75,67 @@ def one_photo(handlers: Handlers, examples: Sequence[Example], language: gr.Text
             with gr.Row(visible=False, elem_id="ways-out") as ways_out:
                 listed = gr.Button(fixed("See all landmarks"), size="md")
         offered = gr.HTML(elem_id="examples", css_template=EXAMPLES_CSS, js_on_load=EXAMPLES_JS)
+    return _Parts(photo, where, card, candidates, details, ways_out, listed, offered)
 
-    parts = [photo, where, card, candidates, details, ways_out, seen]  # as `shown` returns them
 
-    def answer(upload: Any, language: str) -> tuple[Any, ...]:
-        return shown(handlers.answer(upload), language)
+def _connect(
+    parts: _Parts,
+    handlers: Handlers,
+    examples: Callable[[], Sequence[Example]],
+    language: gr.Textbox,
+    tabs: gr.Tabs,
+) -> None:
+    photo, where, card = parts.photo, parts.where, parts.card
+    seen, turns = gr.State(None), gr.State(Turns())
+    outputs = [photo, where, card, parts.candidates, parts.details, parts.ways_out, seen]  # as `shown` returns them
 
-    def take(event: gr.SelectData, language: str) -> tuple[Any, ...]:
-        return gr.update(value=handlers.take_example(examples, event.index)), *shown(None, language)[1:]
+    def answer(upload: Any, turns: Turns, language: str) -> tuple[Any, ...]:
+        is_last = turns.take()
+        answered = handlers.answer(upload)
+        return shown(answered, language) if is_last() else (gr.skip(),) * len(outputs)
 
-    def look(seen: Seen | None, where: bool, language: str) -> Any:
-        alt_text = cards.alt_text(seen.result if seen else None, language, where)
-        return gr.update(value=handlers.look(seen, where), alt_text=alt_text)
+    def take(event: gr.SelectData, turns: Turns, language: str) -> tuple[Any, ...]:
+        turns.take()
+        copy = handlers.take_example(examples(), event.index, event.value, language)
+        return gr.update(value=copy), *shown(None, language)[1:]
 
-    def look_again(seen: Seen | None, where: bool, language: str) -> Any:
-        return look(seen, where, language) if where else gr.skip()
+    def clear(turns: Turns, language: str) -> tuple[Any, ...]:
+        turns.take()
+        return shown(None, language)[1:]
+
+    def look(seen: Seen | None, where: bool, turns: Turns, language: str) -> Any:
+        is_last = turns.take()
+        picture = handlers.look(seen, where, language)
+        if seen is None or not is_last():
+            return gr.skip()
+        return gr.update(value=picture, alt_text=cards.alt_text(seen.result, language, seen.rank if where else None))
+
+    def look_again(seen: Seen | None, where: bool, turns: Turns, language: str) -> Any:
+        return look(seen, where, turns, language) if where else gr.skip()
 
     # Progress is shown on the card, not over the photo, where the next one may be dropped.
     answering: dict[str, Any] = {
-        "fn": answer, "inputs": [photo, language], "outputs": parts, "show_progress_on": card, **COMPUTING, **PAGE_ONLY
+        "fn": answer, "inputs": [photo, turns, language], "outputs": outputs, "show_progress_on": card,
+        **COMPUTING, **PAGE_ONLY,
     }  # fmt: skip
     asked = photo.upload(**answering)  # dropped, pasted, taken; `input` would fire when a camera is chosen, too
-    taken = offered.select(take, [language], parts, **INSTANT)
+    taken = parts.offered.select(take, [turns, language], outputs, **INSTANT)
     example = taken.then(**answering)
     for event in (asked, example):
         # Otherwise "Error" would stay on the card after the photo of a pending answer was removed.
         event.failure(gr.skip, None, card, **INSTANT)
-    # One request at a time, the last one for certain: of several at once, an earlier one's answer might come last.
-    latest: dict[str, Any] = {**COMPUTING, **PAGE_ONLY, "trigger_mode": "always_last"}
-    looking = where.input(look, [seen, where, language], photo, show_progress="minimal", **latest)
-    picked = candidates.select(pick, [seen, language], [card, details, seen], **INSTANT)
-    looking_again = picked.then(look_again, [seen, where, language], photo, show_progress="hidden", **latest)
-    # A late answer or heat map must not appear with another photo.
+    looking = where.input(
+        look, [seen, where, turns, language], photo, show_progress="minimal", **COMPUTING, **PAGE_ONLY
+    )
+    picked = parts.candidates.select(pick, [seen, language], [card, parts.details, seen], **INSTANT)
+    looking_again = picked.then(
+        look_again, [seen, where, turns, language], photo, show_progress="hidden", **COMPUTING, **PAGE_ONLY
+    )
+    # Nobody waits any more for what is on its way; if it comes all the same, it isn't the last turn.
     pending = [asked, example, looking, looking_again]
-    photo.clear(lambda language: shown(None, language)[1:], [language], parts[1:], cancels=pending, **INSTANT)
-    offered.select(None, cancels=pending)
-    listed.click(lambda: gr.Tabs(selected="landmarks"), None, tabs, **INSTANT)
-    return offered
+    photo.clear(clear, [turns, language], outputs[1:], cancels=pending, **INSTANT)
+    parts.offered.select(None, cancels=pending)
+    parts.listed.click(lambda: gr.Tabs(selected="landmarks"), None, tabs, **INSTANT)
 
 
 def shown(seen: Seen | None, language: str) -> tuple[Any, ...]:

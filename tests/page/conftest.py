@@ -10,6 +10,7 @@ from helpers.model_folders import renamed
 from helpers.pages import DESK, PHONE
 from helpers.programs import absent
 
+from landmark_models.page.examples import BUNDLED
 from landmark_models.page.fetching import guard_fetching
 from landmark_models.page.layout import LAUNCH_OPTIONS, build
 from landmark_models.page.serving import Serving
@@ -19,7 +20,7 @@ from landmark_models.page.serving import Serving
 def opened(model: Path | str):
     """The address of a page with a model serving."""
     guard_fetching()
-    page = build(Serving(str(model)))
+    page = build(Serving(str(model)), examples=lambda _: BUNDLED)
     _, url, _ = page.launch(prevent_thread_lock=True, quiet=True, **LAUNCH_OPTIONS)
     yield url
     page.close(verbose=False)

@@ -144,6 +144,15 @@ def test_agents_find_and_use_the_tools(sure, photo):
     assert not [file for file in Path(get_upload_folder()).rglob("*") if file.is_file()]
 
 
+def test_nothing_computes_past_the_queue(url, photo):
+    """Gradio's direct route would leave out the limits on what runs at once."""
+    path = httpx.post(f"{url}gradio_api/upload", files={"files": photo.read_bytes()}).json()[0]
+    data = [{"path": path, "meta": {"_type": "gradio.FileData"}}]
+    for address in ("run/tag", "run/predict", "api/tag"):
+        answer = httpx.post(f"{url}gradio_api/{address}", json={"data": data})
+        assert answer.status_code in (401, 404), (address, answer.text)
+
+
 def test_the_readmes_examples_of_the_api_run(url, photo, tmp_path, monkeypatch, capsys):
     text = Path("landmark_models/README.md").read_text()
     blocks = [block for block in re.findall(r"```python\n(.*?)```", text, re.DOTALL) if "127.0.0.1:7860" in block]

@@ -18,7 +18,7 @@ def test_a_photo_is_named_and_shown(open_page, url, width, photo):
     give(page, photo, "Red Tower")
     page.locator("#card").get_by_text("Best match of the 3 landmarks known here").wait_for()
     page.locator("#photo img[alt^='Photo of']").wait_for()
-    assert page.locator("#candidates").get_by_text("Red Tower").is_visible()
+    page.locator("#candidates").get_by_text("Red Tower").wait_for()
     assert shown(page).evaluate("image => image.naturalWidth") == 64  # what was sent, not a copy
     assert fits(page)
 

@@ -17,7 +17,7 @@ from landmark_models.page import handlers as handlers_module
 from landmark_models.page.cards import headline
 from landmark_models.page.examples import BUNDLED
 from landmark_models.page.handlers import Handlers, PageError
-from landmark_models.page.one_photo import pick, shown
+from landmark_models.page.one_photo import Turns, pick, shown
 from landmark_models.page.refusals import ShownError
 from landmark_models.page.serving import Serving
 
@@ -126,12 +126,21 @@ def test_a_heat_map_is_for_the_candidate_that_was_chosen(handlers, red, monkeypa
     labels = []
     monkeypatch.setattr(handlers_module, "explain", lambda classifier, file, label: labels.append(label))
     seen = handlers.answer(red)
-    handlers.look(seen, True)
-    handlers.look(dataclasses.replace(seen, rank=1), True)
+    handlers.look(seen, True, "en")
+    handlers.look(dataclasses.replace(seen, rank=1), True, "en")
     handlers.explain(red)
     assert labels == ["Red Tower", seen.result.tags.predictions[1].label, None]
-    assert handlers.look(seen, False) == red["path"]
-    assert handlers.look(None, True) is None
+    assert handlers.look(seen, False, "en") == red["path"]
+
+
+def test_a_heat_map_is_refused_when_the_answer_or_its_model_is_gone(handlers, famous_serving, uploads, red):
+    with pytest.raises(ShownError, match="isn&#x27;t kept any more; choose the photo again"):
+        handlers.look(None, True, "en")
+    seen = handlers.answer(red)
+    with pytest.raises(ShownError, match="The model has changed since this answer"):
+        Handlers(famous_serving, uploads).look(seen, True, "en")
+    with pytest.raises(ShownError, match="Le modèle a changé"):
+        Handlers(famous_serving, uploads).look(seen, True, "fr")
 
 
 def test_a_network_without_a_map_is_reported_in_a_sentence(handlers, red, monkeypatch):
@@ -228,12 +237,19 @@ def test_a_candidate_that_was_chosen_has_the_card(handlers, red):
 
 
 def test_an_example_is_answered_from_a_copy(handlers, uploads):
-    copy = Path(handlers.take_example(BUNDLED, 0))
+    copy = Path(handlers.take_example(BUNDLED, 0, "Hawa Mahal", "en"))
     assert uploads in copy.parents
     assert copy.read_bytes() == BUNDLED[0].file.read_bytes()
-    for wrong in (-1, len(BUNDLED), "0", None):
-        with pytest.raises(ShownError):
-            handlers.take_example(BUNDLED, wrong)
+    for index, name in ((-1, "Hawa Mahal"), (len(BUNDLED), "Hawa Mahal"), ("0", "Hawa Mahal"), (0, "Eiffel Tower")):
+        with pytest.raises(ShownError, match="have changed"):
+            handlers.take_example(BUNDLED, index, name, "en")
+
+
+def test_only_the_last_turn_counts():
+    turns = Turns()
+    first, second = turns.take(), turns.take()
+    assert not first()
+    assert second()
 
 
 def test_a_photo_is_decoded_once_for_an_answer(handlers, uploads, monkeypatch):
