@@ -77,9 +77,16 @@ def search(labels: Iterable[str], query: str = "", language: str = "en") -> list
     Returns:
         `label`, `name`, `kind`, `place`, `country` and `wikidata` for each; what isn't known is empty.
     """
-    query = _plain(query)
+    query = searchable(query)
     rows = [_row(label, language) for label in labels]
-    return sorted((row for row in rows if query in _searched(row)), key=lambda row: _plain(row["name"]))
+    return sorted((row for row in rows if query in _searched(row)), key=lambda row: searchable(row["name"]))
+
+
+def searchable(text: str) -> str:
+    """A text without case and accents, in which a query, treated alike, is looked up."""
+    return "".join(
+        letter for letter in unicodedata.normalize("NFKD", text) if not unicodedata.combining(letter)
+    ).casefold()
 
 
 def _row(label: str, language: str) -> dict[str, str]:
@@ -93,7 +100,7 @@ def _row(label: str, language: str) -> dict[str, str]:
 def _searched(row: dict[str, str]) -> str:
     """The text of a row that a query is looked up in: what it shows, the same in English, and the aliases."""
     entry = find(row["label"])
-    return _plain(" ".join([*row.values(), *_row(row["label"], "en").values(), *(entry.aliases if entry else ())]))
+    return searchable(" ".join([*row.values(), *_row(row["label"], "en").values(), *(entry.aliases if entry else ())]))
 
 
 @cache
@@ -133,13 +140,6 @@ def _read(file: str | Path) -> dict[str, Any]:
     return json.loads(Path(__file__).parent.joinpath(file).read_text(encoding="utf-8"))
 
 
-def _plain(text: str) -> str:
-    """A text without case and accents."""
-    return "".join(
-        letter for letter in unicodedata.normalize("NFKD", text) if not unicodedata.combining(letter)
-    ).casefold()
-
-
 def _key(label: str) -> str:
     """A label without what varies in spelling: case, accents, spaces, underscores, apostrophes."""
-    return "".join(letter for letter in _plain(label) if letter.isalnum())
+    return "".join(letter for letter in searchable(label) if letter.isalnum())
