@@ -31,6 +31,9 @@ class Photos:
 
     files: tuple[tuple[str, Path], ...]
     folder: Path
+    known: tuple[PhotoResult, ...] = ()  # of the first files, which were answered before
+    knows: Knows | None = None  # of itself: the model that answered those
+    problem: str = ""  # why photos are refused
 
     @property
     def stopped(self) -> bool:
@@ -38,8 +41,12 @@ class Photos:
 
     def stop(self) -> None:
         """Have whoever answers them end after the present batch."""
-        self.folder.mkdir(mode=0o700, exist_ok=True)
+        self.make_folder()
         (self.folder / "stopped").touch()
+
+    def make_folder(self) -> None:
+        """Make the folder, unless it is there."""
+        self.folder.mkdir(mode=0o700, exist_ok=True)
 
 
 @dataclass(frozen=True)
@@ -51,7 +58,6 @@ class Answers:
     results: tuple[PhotoResult, ...] = ()
     state: Literal["running", "done", "stopped", "late"] = "running"
     saved: SavedFiles = field(default_factory=SavedFiles)  # once no more results will come
-    problem: str = ""  # why photos are refused
 
 
 class ManyHandlers:
@@ -62,9 +68,7 @@ class ManyHandlers:
         if on_gpu:
             self.answer_many = on_gpu(self.answer_many)  # type: ignore[method-assign]
 
-    def choose(
-        self, uploaded: Any, earlier: Photos | None, answers: Answers | None, language: str = "en"
-    ) -> tuple[Photos, Answers]:
+    def choose(self, uploaded: Any, earlier: Photos | None, answers: Answers | None, language: str = "en") -> Photos:
         """The photos of a visitor from now on, with the answers to those that were among the `earlier` ones.
 
         Work on those is stopped.
@@ -75,24 +79,23 @@ class ManyHandlers:
         try:
             files = self._files(uploaded if isinstance(uploaded, list) else [], in_language(language))
         except PhotoError as error:
-            photos = Photos((), folder)
-            return photos, Answers(photos, problem=str(error))
-        known = {}
-        if earlier and answers and answers.photos == earlier:
-            known = dict(zip(earlier.files, answers.results, strict=False))
-        photos = Photos(tuple(sorted(files, key=lambda file: file not in known)), folder)
-        return photos, Answers(photos, results=tuple(known[file] for file in photos.files if file in known))
+            return Photos((), folder, problem=str(error))
+        if not earlier:
+            return Photos(tuple(files), folder)
+        answers = answers_to(earlier, answers)
+        known = dict(zip(earlier.files, answers.results, strict=False))
+        files.sort(key=lambda file: file not in known)
+        return Photos(tuple(files), folder, tuple(known[file] for file in files if file in known), answers.knows)
 
-    def answer_many(self, photos: Photos, answers: Answers) -> Iterator[Answers]:
+    def answer_many(self, photos: Photos) -> Iterator[Answers]:
         """The answers to photos, again and again with a batch more, until all are done or the work is stopped."""
         if not photos.files:
             return
-        photos.folder.mkdir(mode=0o700, exist_ok=True)
+        photos.make_folder()
         classifier = self._serving.current.classifier
-        known = answers.results if answers.photos == photos else ()  # else a late answer to earlier photos
-        answers = Answers(photos, Knows.of(classifier), known)
+        answers = Answers(photos, Knows.of(classifier), photos.known)
         end = time.monotonic() + MAX_SECONDS
-        batches = tag_photos(classifier, photos.files[len(known) :], photos.folder)
+        batches = tag_photos(classifier, photos.files[len(photos.known) :], photos.folder)
         while len(answers.results) < len(photos.files):
             if photos.stopped:
                 yield finished(answers, "stopped")
@@ -117,6 +120,22 @@ class ManyHandlers:
         return [(original_name(photo, path), path) for photo, path in zip(uploaded, paths, strict=True)]
 
 
+def answers_to(photos: Photos, answers: Answers | None) -> Answers:
+    """What is known of photos by now; `answers` may be late ones to earlier photos, which don't count."""
+    if answers and answers.photos == photos:
+        return answers
+    return Answers(photos, photos.knows, photos.known)
+
+
+def stopped(photos: Photos | None, answers: Answers | None) -> Answers | None:
+    """The answers to photos when no more will come, whether or not the work on them has begun."""
+    if photos is None:  # a visit that was forgotten
+        return None
+    answers = answers_to(photos, answers)
+    return finished(answers, "stopped") if answers.state == "running" else answers
+
+
 def finished(answers: Answers, state: Literal["done", "stopped", "late"]) -> Answers:
     """Answers to which none will be added, with files of them to save."""
+    answers.photos.make_folder()
     return replace(answers, state=state, saved=save(answers.results, answers.photos.folder))

@@ -2,15 +2,16 @@
 
 from dataclasses import dataclass, field
 from html import escape
+from pathlib import PurePath
 from typing import Any
 
 from landmark_models.page.cards import name_of
 from landmark_models.page.handlers import Seen
 from landmark_models.page.languages import Language, in_language
-from landmark_models.page.many_handlers import MAX_SECONDS, Answers, Photos
+from landmark_models.page.many_handlers import MAX_SECONDS, Answers, Photos, answers_to
 from landmark_models.page.results import PhotoResult, SavedFiles
 from landmark_models.page.uploads import LIFETIME
-from landmark_models.tagging.gazetteer import find
+from landmark_models.tagging.gazetteer import find, searchable
 
 ALL, NAMED, NOT_NAMED, UNREADABLE = "all", "named", "not named", "unreadable"  # filters
 
@@ -31,24 +32,23 @@ class View:
 
 
 def view(photos: Photos | None, answers: Answers | None, wanted: str, query: str, language: str = "en") -> View:
-    """What to show of answers: those of the kind that is `wanted` whose texts contain the `query`.
-
-    Answers to other photos than the present ones have come too late, and aren't shown.
-    """
+    """What to show of the answers to photos: those of the kind that is `wanted` whose texts contain the `query`."""
     say = in_language(language)
-    if not (photos and answers and answers.photos == photos):
+    if photos is None:
         return View()
-    if answers.problem:
-        return View(f"<p role='alert'>{escape(answers.problem)}</p>")
+    if photos.problem:
+        return View(f"<p role='alert'>{escape(photos.problem)}</p>")
     if not photos.files:
         return View()
+    answers = answers_to(photos, answers)
+    query = searchable(query.strip())
     counts = dict.fromkeys((NAMED, NOT_NAMED, UNREADABLE), 0)
     for result in answers.results:
         counts[_kind(result)] += 1
     matching = [
         result
         for result in answers.results
-        if wanted in (ALL, _kind(result)) and query.strip().casefold() in _searched(result, say).casefold()
+        if wanted in (ALL, _kind(result)) and query in searchable(_text(result, say))
     ]
     pictured = tuple(result for result in matching if result.thumbnail)
     return View(
@@ -71,11 +71,20 @@ def view(photos: Photos | None, answers: Answers | None, wanted: str, query: str
     )
 
 
-def seen_at(place: Any, shown: View, answers: Answers | None) -> Seen | None:
-    """The answer at a place in the gallery; None if there is none any more."""
-    if answers is None or answers.knows is None or not isinstance(place, int) or not 0 <= place < len(shown.results):
+def seen_in(item: Any, photos: Photos | None, answers: Answers | None) -> Seen | None:
+    """The answer to a photo that was chosen, given as the gallery's item; None if there is none any more.
+
+    The item is what the visitor saw. Its place wouldn't do: the gallery may change while the choice is on its way.
+    """
+    if photos is None:
         return None
-    return Seen(shown.results[place], answers.knows)
+    answers = answers_to(photos, answers)
+    match item:
+        case {"image": {"path": str(path)}} if answers.knows:
+            for result in answers.results:
+                if result.thumbnail and result.thumbnail.name == PurePath(path).name:
+                    return Seen(result, answers.knows)
+    return None
 
 
 def _status(answers: Answers, counts: dict[str, int], say: Language) -> str:
@@ -86,7 +95,7 @@ def _status(answers: Answers, counts: dict[str, int], say: Language) -> str:
     progress = {"done": say.number(done), "total": say.number(total), "left": say.number(total - done)}
     if answers.state == "running":
         text = say("{done} of {total} photos done:", **progress)
-        return f"<p>{text} {counted}</p><progress max='{total}' value='{done}' aria-label='{text}'></progress>"
+        return f"<p>{text} {counted}</p><progress max='{total}' value='{done}' aria-label='{escape(text)}'></progress>"
     if answers.state == "done":
         text = say.plural("{count} photo:", "{count} photos:", total)
     elif answers.state == "late":
@@ -125,7 +134,7 @@ def _words(result: PhotoResult, say: Language) -> tuple[str, str, list[str]]:
     return name_of(tags.best.label, say.code), place, tags.hashtags
 
 
-def _searched(result: PhotoResult, say: Language) -> str:
+def _text(result: PhotoResult, say: Language) -> str:
     """All text of a result in which a visitor may search: in the page's language, and in English."""
     name, place, hashtags = _words(result, say)
     english = [result.tags.nearest, result.tags.place] if result.tags and result.tags.known else []

@@ -3,6 +3,7 @@
 import csv
 import io
 import json
+import secrets
 import zipfile
 from collections.abc import Iterable, Iterator, Sequence
 from concurrent.futures import ThreadPoolExecutor
@@ -66,7 +67,7 @@ def tag_photos(
             image, _, _, position = read_photo(photos[number][1], max(classifier.min_side, _THUMBNAIL_SIDE))
         except PhotoError as error:
             return error
-        small = folder / f"{number}.jpg"
+        small = folder / f"{secrets.token_hex(8)}.jpg"  # by which the page tells results of several calls apart
         small.write_bytes(thumbnail(image, _THUMBNAIL_SIDE))
         return _Read(classifier.transform(image), position, small)
 

@@ -1,13 +1,9 @@
 """The tabs of landmarks and about the model, in a real Chromium."""
 
 import pytest
-from helpers.pages import DESK, PHONE
+from helpers.pages import DESK, PHONE, fits
 
 pytestmark = pytest.mark.browser
-
-
-def fits(page) -> bool:
-    return page.evaluate("document.documentElement.scrollWidth <= window.innerWidth")
 
 
 def test_a_landmark_is_searched_and_chosen(open_page, famous_url, width):

@@ -7,10 +7,11 @@ import threading
 import zipfile
 
 import pytest
-from helpers.pages import DESK, PHONE
+from helpers.pages import DESK, PHONE, fits
 from helpers.photos import RED_HEIC, noisy_photo
 
 from landmark_models.page import results
+from landmark_models.page.many_handlers import MAX_PHOTOS
 
 pytestmark = pytest.mark.browser
 
@@ -33,12 +34,10 @@ def choose(page, photos):
     page.set_input_files("#photos input[type=file]", photos)
 
 
-def fits(page) -> bool:
-    return page.evaluate("document.documentElement.scrollWidth <= window.innerWidth")
-
-
 def test_many_photos_are_answered_filtered_and_saved(open_page, famous_url, forty):
     page = open_page(famous_url, DESK)
+    page.get_by_role("tab", name="Many").click()
+    page.locator("#photos").get_by_text(f"Up to {MAX_PHOTOS} photos").wait_for()
     choose(page, forty)
     page.locator("#status").get_by_text("40 photos: 38 named, 0 not named, 2 unreadable.").wait_for()
     pictures = page.locator("#gallery .thumbnail-lg")
@@ -99,29 +98,64 @@ def test_many_photos_on_a_phone(open_page, hostile_url, forty):
     assert not small
 
 
-def test_the_work_is_stopped_and_new_photos_start_anew(open_page, url, forty, monkeypatch):
-    blocked = threading.Event()
-    read = []
+@pytest.fixture
+def slow(monkeypatch):
+    """The photos that were read, and an event without which no more than four are."""
+    go_on, read = threading.Event(), []
 
     def reading(file, side, really=results.read_photo):
         read.append(file)
         if len(read) > 4:
-            blocked.wait(30)
+            go_on.wait(30)
         return really(file, side)
 
     monkeypatch.setattr(results, "read_photo", reading)
+    yield read, go_on
+    go_on.set()
+
+
+def test_the_work_is_stopped_at_once_and_new_photos_start_anew(open_page, url, forty, slow):
+    _, go_on = slow
     page = open_page(url, DESK)
     choose(page, forty)
     page.locator("#status").get_by_text("4 of 40 photos done").wait_for()
     assert page.locator("#gallery .thumbnail-lg").count() == 4
-    with page.expect_response("**/run/predict*"):
-        page.get_by_role("button", name="Stop", exact=True).click()
-    blocked.set()
-    page.locator("#status").get_by_text("Stopped: 20 of 40 photos are left out.").wait_for()
-    assert len(read) == 20
-    page.get_by_role("button", name="Stop", exact=True).wait_for(state="hidden")
+    stop = page.get_by_role("button", name="Stop", exact=True)
+    stop.click()
+    page.locator("#status").get_by_text("Stopped: 36 of 40 photos are left out.").wait_for()
+    stop.wait_for(state="hidden")
+    go_on.set()
     page.get_by_label("Remove Image").or_(page.locator("#photos").get_by_label("Clear")).first.click()
     page.locator("#status p").wait_for(state="detached")
     page.set_input_files("#photos input[type=file]", forty[2:4])
     page.locator("#status").get_by_text("2 photos: ").wait_for()
     assert page.locator("#gallery .thumbnail-lg").count() == 2
+
+
+def test_work_that_waits_for_its_turn_can_be_stopped(open_page, url, forty, slow):
+    first, second = open_page(url, DESK), open_page(url, DESK)
+    choose(first, forty)
+    first.locator("#status").get_by_text("4 of 40 photos done").wait_for()
+    choose(second, forty[:6])
+    second.locator("#status").get_by_text("0 of 6 photos done").wait_for()
+    second.get_by_role("button", name="Stop", exact=True).click()
+    second.locator("#status").get_by_text("Stopped: 6 of 6 photos are left out.").wait_for()
+    first.get_by_role("button", name="Stop", exact=True).click()
+
+
+def test_a_photo_that_is_removed_during_the_work_leaves_the_other_answers(open_page, url, forty, slow):
+    read, go_on = slow
+    page = open_page(url, DESK)
+    choose(page, forty)
+    page.locator("#status").get_by_text("4 of 40 photos done").wait_for()
+    page.evaluate(
+        """() => new MutationObserver(() => {
+          window.least = Math.min(window.least ?? 99, document.querySelectorAll('#gallery .thumbnail-lg').length);
+        }).observe(document.querySelector('#answers'), {childList: true, subtree: true, attributes: true})"""
+    )
+    page.locator("#photos").get_by_label("Remove this file").first.click()
+    page.locator("#status").get_by_text("3 of 39 photos done").wait_for()
+    go_on.set()
+    page.locator("#status").get_by_text("39 photos: ").wait_for()
+    assert page.evaluate("window.least") == 3
+    assert not any(read.count(file) > 1 for file in read[:4])

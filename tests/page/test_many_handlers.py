@@ -10,8 +10,8 @@ from helpers.photos import noisy_photo
 
 from landmark_models.page import many_handlers, results
 from landmark_models.page.handlers import COMPUTING
-from landmark_models.page.many_handlers import COMPUTING_MANY, ManyHandlers
-from landmark_models.page.many_view import ALL, View, view
+from landmark_models.page.many_handlers import COMPUTING_MANY, ManyHandlers, stopped
+from landmark_models.page.many_view import ALL, View, seen_in, view
 from landmark_models.page.serving import Serving
 
 RED, GREEN = (200, 40, 40), (40, 200, 40)
@@ -45,16 +45,16 @@ def uploaded(uploads):
 
 
 def answered(handlers, uploaded, language="en"):
-    photos, answers = handlers.choose(uploaded, None, None, language)
-    return photos, list(handlers.answer_many(photos, answers))[-1]
+    photos = handlers.choose(uploaded, None, None, language)
+    return photos, list(handlers.answer_many(photos))[-1]
 
 
 def test_answers_flow_in_and_end_with_counts_and_files(handlers, uploaded, uploads):
-    photos, none_yet = handlers.choose(uploaded, None, None)
-    steps = [none_yet, *handlers.answer_many(photos, none_yet)]
-    assert [len(answers.results) for answers in steps] == [0, 4, 6, 6]
-    assert [answers.state for answers in steps] == ["running", "running", "running", "done"]
-    assert [set(answers.saved) == {None} for answers in steps] == [True, True, True, False]
+    photos = handlers.choose(uploaded, None, None)
+    steps = list(handlers.answer_many(photos))
+    assert [len(answers.results) for answers in steps] == [4, 6, 6]
+    assert [answers.state for answers in steps] == ["running", "running", "done"]
+    assert [set(answers.saved) == {None} for answers in steps] == [True, True, False]
     assert [file.parent for file in steps[-1].saved] == [photos.folder] * 4
     assert photos.folder.parent == uploads
     assert photos.folder.stat().st_mode & 0o77 == 0
@@ -78,8 +78,8 @@ def test_stopping_ends_the_work_and_keeps_what_is_done(handlers, uploaded, monke
     monkeypatch.setattr(
         results, "read_photo", lambda file, side, really=results.read_photo: read.append(file) or really(file, side)
     )
-    photos, answers = handlers.choose(uploaded, None, None)
-    steps = handlers.answer_many(photos, answers)
+    photos = handlers.choose(uploaded, None, None)
+    steps = handlers.answer_many(photos)
     next(steps)
     photos.stop()
     *_, last = steps
@@ -89,28 +89,65 @@ def test_stopping_ends_the_work_and_keeps_what_is_done(handlers, uploaded, monke
 
 
 def test_new_photos_stop_the_work_on_earlier_ones_whose_late_answers_are_not_shown(handlers, uploaded):
-    earlier, answers = handlers.choose(uploaded, None, None)
-    steps = handlers.answer_many(earlier, answers)
+    earlier = handlers.choose(uploaded, None, None)
+    steps = handlers.answer_many(earlier)
     first = next(steps)
-    photos, _ = handlers.choose(uploaded[4:], earlier, first)
+    photos = handlers.choose(uploaded[4:], earlier, first)
     *_, late = steps
     assert len(late.results) == 4
     assert view(earlier, late, ALL, "").rows
-    assert view(photos, late, ALL, "") == View()
-    assert [len(answers.results) for answers in handlers.answer_many(photos, late)] == [2, 2]
+    assert not view(photos, late, ALL, "").rows
+    assert [len(answers.results) for answers in handlers.answer_many(photos)] == [2, 2]
+
+
+def test_photos_added_or_removed_during_the_work_keep_what_is_answered_whatever_comes_late(
+    handlers, uploaded, monkeypatch
+):
+    earlier = handlers.choose(uploaded[:5], None, None)
+    steps = handlers.answer_many(earlier)
+    first = next(steps)
+    photos = handlers.choose(uploaded[1:], earlier, first)
+    *_, late = steps
+    for answers in (first, late):
+        shown = view(photos, answers, ALL, "")
+        assert shown.status.startswith("<p>3 of 5 photos done: 3 named")
+        assert shown.running
+        assert seen_in({"image": {"path": str(shown.results[0].thumbnail)}}, photos, answers).knows
+    read = []
+    monkeypatch.setattr(
+        results, "read_photo", lambda file, side, really=results.read_photo: read.append(file) or really(file, side)
+    )
+    *_, last = handlers.answer_many(photos)
+    assert sorted(file.name for file in read) == ["letter.jpg", "notes.txt"]
+    assert [result.name for result in last.results] == [Path(photo["path"]).name for photo in uploaded[1:]]
+
+
+def test_work_that_ends_before_its_turn_has_what_was_known_before_and_files_of_it(handlers, uploaded):
+    nothing_yet = handlers.choose(uploaded, None, None)
+    assert view(nothing_yet, stopped(nothing_yet, None), ALL, "").status.startswith("<p>Stopped: 6 of 6 photos")
+    earlier, answers = answered(handlers, uploaded[:4])
+    photos = handlers.choose(uploaded, earlier, answers)
+    ended = stopped(photos, answers)
+    shown = view(photos, ended, ALL, "")
+    assert shown.status.startswith("<p>Stopped: 2 of 6 photos are left out. 4 named")
+    assert not shown.running
+    assert shown.saved.csv.read_text().count("\n") == 5
+    assert stopped(photos, ended) == ended
+    assert stopped(earlier, answers) == answers
+    assert stopped(None, None) is None
 
 
 def test_photos_that_are_answered_are_not_read_again_when_others_are_added_or_removed(handlers, uploaded, monkeypatch):
     photos, answers = answered(handlers, uploaded[:4])
     monkeypatch.setattr(results, "read_photo", lambda *_: pytest.fail("read again"))
-    fewer, kept = handlers.choose([*uploaded[1:3]], photos, answers)
-    *_, last = handlers.answer_many(fewer, kept)
+    fewer = handlers.choose(uploaded[1:3], photos, answers)
+    *_, last = handlers.answer_many(fewer)
     assert [result.name for result in last.results] == ["IMG_1.jpg", "IMG_2.jpg"]
     assert last.saved.csv.read_text().count("\n") == 3
     monkeypatch.undo()
-    more, kept = handlers.choose([uploaded[4], *uploaded[1:3]], fewer, last)
-    assert "2 of 3 photos done" in view(more, kept, ALL, "").status
-    *_, last = handlers.answer_many(more, kept)
+    more = handlers.choose([uploaded[4], *uploaded[1:3]], fewer, last)
+    assert "2 of 3 photos done" in view(more, last, ALL, "").status
+    *_, last = handlers.answer_many(more)
     assert [result.name for result in last.results] == ["IMG_1.jpg", "IMG_2.jpg", "letter.jpg"]
 
 
@@ -127,15 +164,15 @@ def test_more_photos_than_allowed_and_files_that_were_not_uploaded_are_refused_i
         (uploaded[:1] * 201, "That's 201 photos; the limit is 200 at a time."),
         ([{"path": "/etc/passwd"}], "This photo was never uploaded"),
     ):
-        photos, answers = handlers.choose(wrong, None, None)
-        assert answers.problem.startswith(sentence)
-        assert not list(handlers.answer_many(photos, answers))
+        photos = handlers.choose(wrong, None, None)
+        assert photos.problem.startswith(sentence)
+        assert not list(handlers.answer_many(photos))
 
 
 def test_no_photos_show_nothing(handlers):
     for nothing in (None, [], "photo.jpg"):
-        photos, answers = handlers.choose(nothing, None, None)
-        assert view(photos, answers, ALL, "") == View()
+        photos = handlers.choose(nothing, None, None)
+        assert view(photos, None, ALL, "") == View()
 
 
 def test_one_persons_many_photos_keep_nobody_elses_photo_waiting():

@@ -4,11 +4,13 @@ from dataclasses import replace
 from pathlib import Path
 
 import pytest
+from helpers.pages import Reader
 
 from landmark_models.classifier import Prediction
 from landmark_models.page.cards import Knows
+from landmark_models.page.languages import LANGUAGES
 from landmark_models.page.many_handlers import Answers, Photos
-from landmark_models.page.many_view import ALL, NAMED, NOT_NAMED, UNREADABLE, View, seen_at, view
+from landmark_models.page.many_view import ALL, NAMED, NOT_NAMED, UNREADABLE, View, seen_in, view
 from landmark_models.page.results import PhotoResult
 from landmark_models.tagging.tags import Tags
 
@@ -33,7 +35,7 @@ ANSWERS = Answers(PHOTOS, Knows(60, 98), RESULTS, "done")
 
 
 def shown(wanted: str = ALL, query: str = "", language: str = "en", answers: Answers = ANSWERS) -> View:
-    return view(PHOTOS, answers, wanted, query, language)
+    return view(answers.photos, answers, wanted, query, language)
 
 
 def test_answers_are_counted_and_filtered():
@@ -42,7 +44,7 @@ def test_answers_are_counted_and_filtered():
     assert [len(shown(kind).rows) for kind in (ALL, NAMED, NOT_NAMED, UNREADABLE)] == [6, 3, 1, 2]
     assert shown().captions == ("Not named", "Taj Mahal", "Eiffel Tower", HOSTILE)
     assert shown(NOT_NAMED).rows == (("IMG_0.jpg", "Not named", "97%", "", "", "Nearest: Eiffel Tower"),)
-    assert shown(UNREADABLE).unreadable.startswith("<ul><li>notes.txt is not an image.</li>")
+    assert shown(UNREADABLE).unreadable.startswith("<ul lang='en'><li>notes.txt is not an image.</li>")
     assert not shown(UNREADABLE).results
     assert not shown(NAMED).unreadable
 
@@ -53,6 +55,15 @@ def test_answers_are_counted_and_filtered():
 )
 def test_answers_are_searched_by_landmark_place_tag_and_file(query, found):
     assert len(shown(query=query).rows) == found
+
+
+def test_a_search_asks_for_no_accents():
+    castle = replace(
+        ANSWERS, results=(answered("IMG_0.jpg", "Marseille chateau d if"), answered("ete\u0301.jpg", "Taj Mahal"))
+    )
+    assert "\u00e2" in shown(answers=castle).captions[0]
+    for query in ("chateau d'if", "Ch\u00e2teau", "cha\u0302teau", "\u00c9t\u00c9", "ete"):
+        assert len(shown(query=query, answers=castle).rows) == 1
 
 
 def test_a_search_takes_names_in_the_pages_language_and_in_english():
@@ -80,28 +91,42 @@ def test_a_search_without_a_result_says_so():
             replace(ANSWERS, results=(), state="late"),
             "<p>It took more than 5 minutes, so 6 of 6 photos are left out; choose fewer at a time. 0 named, ",
         ),
-        (Answers(PHOTOS, problem="That's <too> many."), "<p role='alert'>That&#x27;s &lt;too&gt; many.</p>"),
+        (Answers(replace(PHOTOS, problem="That's <too> many.")), "<p role='alert'>That&#x27;s &lt;too&gt; many.</p>"),
     ],
     ids=["done", "running", "stopped", "late", "refused"],
 )
 def test_the_status_says_how_far_the_work_is(answers, status):
     assert shown(answers=answers).status.startswith(status)
-    assert shown(answers=answers).running == (answers.state == "running" and not answers.problem)
+    assert shown(answers=answers).running == (answers.state == "running" and not answers.photos.problem)
 
 
 def test_answers_to_other_photos_are_not_shown():
-    assert view(replace(PHOTOS, folder=Path("other")), ANSWERS, ALL, "") == View()
-    assert view(None, ANSWERS, ALL, "") == view(PHOTOS, None, ALL, "") == View()
+    other = replace(PHOTOS, folder=Path("other"))
+    assert view(other, ANSWERS, ALL, "").status.startswith("<p>0 of 6 photos done")
+    assert not view(other, ANSWERS, ALL, "").rows
+    assert view(None, ANSWERS, ALL, "") == View()
     assert view(Photos((), PHOTOS.folder), Answers(Photos((), PHOTOS.folder)), ALL, "") == View()
 
 
-def test_the_chosen_picture_is_that_of_the_filtered_gallery():
-    assert seen_at(1, shown(), ANSWERS).result.name == "IMG_1.jpg"
-    assert seen_at(1, shown(NAMED), ANSWERS).result.name == "IMG_2.jpg"
-    assert seen_at(1, shown(NAMED), ANSWERS).knows.count == 60
-    for gone in (-1, 3, None, "0"):
-        assert seen_at(gone, shown(NAMED), ANSWERS) is None
-    assert seen_at(0, View(), None) is None
+def item(picture: str) -> dict:
+    return {"image": {"path": f"/cache/0123/{picture}"}, "caption": "Anything"}
+
+
+def test_the_chosen_picture_is_the_one_that_was_clicked_whatever_the_gallery_shows_by_now():
+    assert seen_in(item("IMG_1.jpg"), PHOTOS, ANSWERS).result.name == "IMG_1.jpg"
+    assert seen_in(item("IMG_2.jpg"), PHOTOS, ANSWERS).knows.count == 60
+    for gone in (item("notes.txt"), item("IMG_9.jpg"), {"image": {"path": 3}}, {"image": None}, {}, None, "0", 0):
+        assert seen_in(gone, PHOTOS, ANSWERS) is None
+    assert seen_in(item("IMG_1.jpg"), replace(PHOTOS, folder=Path("other")), ANSWERS) is None
+    assert seen_in(item("IMG_1.jpg"), None, None) is None
+
+
+@pytest.mark.parametrize("language", LANGUAGES)
+def test_the_bar_of_progress_has_the_text_beside_it_for_a_label(language):
+    status = Reader(shown(language=language, answers=replace(ANSWERS, results=RESULTS[:2], state="running")).status)
+    (bar,) = [attributes for tag, attributes in status.tags if tag == "progress"]
+    assert set(bar) == {"max", "value", "aria-label"}
+    assert status.text.startswith(bar["aria-label"])
 
 
 def test_names_that_strangers_chose_are_text():
