@@ -21,8 +21,9 @@ class Landmark:
     """An entry of the gazetteer.
 
     `label` is the models' label, `name` the proper name, `city` and `region` where it is, at least one of them not
-    empty, `country` an ISO 3166-1 code, `kind` a common noun, `about` a sentence, `hashtags` words without the hash,
-    the most specific first. Hashtags are English in every language, and aliases are known in English only.
+    empty, `country` an ISO 3166-1 code, `country_name` its name or, on a border, that of each country, `kind` a common
+    noun, `about` a sentence, `hashtags` words without the hash, the most specific first. Hashtags are English in every
+    language, and aliases are known in English only.
     `latitude` and `longitude` are a point on the landmark in WGS 84 degrees; they and the `wikidata` id are None where
     they aren't known for certain.
     `reach` is how far from there, in km, a photo of it may well be taken, if that is more than a few: for a park.
@@ -107,7 +108,7 @@ def _searched(row: dict[str, str]) -> str:
 def _entries(language: str) -> dict[str, Landmark]:
     content = _read("gazetteer.json")
     landmarks = TypeAdapter(list[Landmark]).validate_python(
-        {**entry, "label": label, "country_name": content["countries"][entry["country"]]}
+        {"country_name": content["countries"][entry["country"]], **entry, "label": label}
         for label, entry in content["landmarks"].items()
     )
     if language != "en":
@@ -126,7 +127,7 @@ def _translated(landmark: Landmark, words: dict[str, dict[str, Any]]) -> Landmar
         kind=words["kinds"].get(landmark.kind, landmark.kind),
         city=words["places"].get(landmark.city, landmark.city),
         region=words["places"].get(landmark.region, landmark.region),
-        country_name=words["countries"].get(landmark.country, landmark.country_name),
+        country_name=texts.get("country_name") or words["countries"].get(landmark.country, landmark.country_name),
     )
 
 

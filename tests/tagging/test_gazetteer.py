@@ -50,7 +50,9 @@ def test_the_file_keeps_its_schema():
     assert content.keys() == {"countries", "landmarks"}
     required = {"name", "aliases", "country", "kind", "about", "hashtags"}
     for label, entry in content["landmarks"].items():
-        assert required <= entry.keys() <= required | {"city", "region", "lat", "lon", "reach", "wikidata"}, label
+        assert (
+            required <= entry.keys() <= required | {"city", "region", "country_name", "lat", "lon", "reach", "wikidata"}
+        ), label
         assert entry.get("city") or entry.get("region"), label
         assert ("lat" in entry) == ("lon" in entry), label
     assert len(_entries("en")) == len(content["landmarks"])  # no two labels are spellings of one
@@ -87,3 +89,10 @@ def test_no_id_and_no_position_occurs_twice():
     assert len(set(ids)) == len(ids) >= 49
     positions = [entry.position for entry in _entries("en").values() if entry.position]
     assert len(set(positions)) == len(positions) >= 80
+
+
+def test_what_lies_in_several_countries_names_them_all():
+    for label, names in {"Niagara Falls": ("United States", "Canada"), "Dead Sea": ("Jordan", "Israel")}.items():
+        assert all(name in find(label).country_name for name in names)
+    assert find("Niagara Falls").country == "US"
+    assert find("Niagara Falls", "fr").country_name == "États-Unis et Canada"
