@@ -104,7 +104,8 @@ class ManyHandlers:
                 yield finished(answers, "late")
                 return
             answers = replace(answers, results=(*answers.results, *next(batches)))
-            yield answers
+            if not photos.stopped:  # else the page, which says so by now, would go on
+                yield answers
         yield finished(answers, "done")
 
     def _files(self, uploaded: list[Any], say: Language) -> list[tuple[str, Path]]:

@@ -63,7 +63,7 @@ def view(photos: Photos | None, answers: Answers | None, wanted: str, query: str
         results=pictured,
         captions=tuple(_words(result, say)[0] for result in pictured),
         unreadable=_listed([result.error for result in matching if result.error])
-        if matching
+        if matching or not answers.results
         else f"<p>{say('No photo matches.')}</p>",
         columns=(say("Photo"), say("Landmark"), say("Score"), say("Place"), say("Tags"), say("Note")),
         rows=tuple(_row(result, say) for result in matching),

@@ -10,7 +10,7 @@ import pytest
 from helpers.pages import DESK, PHONE, fits
 from helpers.photos import RED_HEIC, noisy_photo
 
-from landmark_models.page import results
+from landmark_models.page import many_handlers, results
 from landmark_models.page.many_handlers import MAX_PHOTOS
 
 pytestmark = pytest.mark.browser
@@ -159,3 +159,16 @@ def test_a_photo_that_is_removed_during_the_work_leaves_the_other_answers(open_p
     page.locator("#status").get_by_text("39 photos: ").wait_for()
     assert page.evaluate("window.least") == 3
     assert not any(read.count(file) > 1 for file in read[:4])
+
+
+def test_work_that_fails_ends_with_what_is_done(open_page, url, forty, monkeypatch):
+    page = open_page(url, DESK)
+    choose(page, forty[2:5])
+    page.locator("#status").get_by_text("3 photos: ").wait_for()
+    monkeypatch.setattr(many_handlers, "tag_photos", lambda *_: 1 / 0)
+    page.locator("#photos").get_by_label("Remove this file").first.click()
+    page.locator("#status").get_by_text("Stopped: 0 of 2 photos are left out.").wait_for()
+    page.get_by_role("button", name="Stop", exact=True).wait_for(state="hidden")
+    with page.expect_download() as download:
+        page.get_by_role("button", name="CSV", exact=True).click()
+    assert download.value.path().read_text().count("\n") == 3

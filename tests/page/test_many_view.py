@@ -76,6 +76,7 @@ def test_a_search_takes_names_in_the_pages_language_and_in_english():
 def test_a_search_without_a_result_says_so():
     assert shown(NAMED, "img_0").unreadable == "<p>No photo matches.</p>"
     assert shown(NAMED, "img_0").filters == shown().filters
+    assert not shown(answers=replace(ANSWERS, results=(), state="running")).unreadable  # there is none to match yet
 
 
 @pytest.mark.parametrize(
