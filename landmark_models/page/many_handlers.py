@@ -128,6 +128,13 @@ def answers_to(photos: Photos, answers: Answers | None) -> Answers:
     return Answers(photos, photos.knows, photos.known)
 
 
+def stop(photos: Photos | None, answers: Answers | None) -> Answers | None:
+    """Have whoever answers photos end, now or when their turn comes; the answers that are there."""
+    if photos:
+        photos.stop()
+    return stopped(photos, answers)
+
+
 def stopped(photos: Photos | None, answers: Answers | None) -> Answers | None:
     """The answers to photos when no more will come, whether or not the work on them has begun."""
     if photos is None:  # a visit that was forgotten

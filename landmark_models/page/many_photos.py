@@ -9,7 +9,7 @@ import gradio as gr
 from landmark_models.page import cards
 from landmark_models.page.handlers import INSTANT, PAGE_ONLY
 from landmark_models.page.languages import deferred, fixed
-from landmark_models.page.many_handlers import COMPUTING_MANY, Answers, ManyHandlers, Photos, stopped
+from landmark_models.page.many_handlers import COMPUTING_MANY, Answers, ManyHandlers, Photos, stop, stopped
 from landmark_models.page.many_view import ALL, View, seen_in, view
 from landmark_models.page.one_photo import pick
 from landmark_models.page.theme import CARD_CSS, CARD_JS, MANY_JS
@@ -116,13 +116,7 @@ def _connect_work(
     chosen = gr.on([tab.uploaded.upload, tab.uploaded.delete], **choosing)
     run = chosen.then(handlers.answer_many, photos, answers, show_progress_on=tab.status, **COMPUTING_MANY, **PAGE_ONLY)
     failed = run.failure(stopped, [photos, answers], answers, **INSTANT)
-
-    def stop(photos: Photos | None, answers: Answers | None) -> Answers | None:
-        if photos:
-            photos.stop()
-        return stopped(photos, answers)
-
-    # At once, also while the work is waiting for its turn: nobody needs to wait for a batch or a turn to be told.
+    # At once, also while the work is waiting for its turn.
     halted = tab.stop.click(stop, [photos, answers], answers, cancels=run, **INSTANT)
     return [cleared, chosen, failed, halted]
 

@@ -10,7 +10,7 @@ from helpers.photos import noisy_photo
 
 from landmark_models.page import many_handlers, results
 from landmark_models.page.handlers import COMPUTING
-from landmark_models.page.many_handlers import COMPUTING_MANY, ManyHandlers, stopped
+from landmark_models.page.many_handlers import COMPUTING_MANY, ManyHandlers, stop, stopped
 from landmark_models.page.many_view import ALL, View, seen_in, view
 from landmark_models.page.serving import Serving
 
@@ -135,6 +135,28 @@ def test_work_that_ends_before_its_turn_has_what_was_known_before_and_files_of_i
     assert stopped(photos, ended) == ended
     assert stopped(earlier, answers) == answers
     assert stopped(None, None) is None
+
+
+def test_stopping_says_so_at_once_and_a_batch_that_ends_later_does_not_undo_it(handlers, uploaded, monkeypatch):
+    photos = handlers.choose(uploaded, None, None)
+    steps = handlers.answer_many(photos)
+    first = next(steps)
+    ended = []
+    monkeypatch.setattr(  # the click comes while the second batch is read
+        results,
+        "read_photo",
+        lambda *given, really=results.read_photo: ended.append(stop(photos, first)) or really(*given),
+    )
+    assert {answers.state for answers in steps} == {"done"}
+    assert {answers.state for answers in ended} == {"stopped"}
+    assert len(ended[0].results) == 4
+    waiting = handlers.choose(uploaded, None, None)
+    stop(waiting, None)
+    assert [(answers.state, len(answers.results)) for answers in handlers.answer_many(waiting)] == [("stopped", 0)]
+
+
+def test_a_visit_that_was_forgotten_has_nothing_to_stop():
+    assert stop(None, None) is None
 
 
 def test_photos_that_are_answered_are_not_read_again_when_others_are_added_or_removed(handlers, uploaded, monkeypatch):
