@@ -13,9 +13,9 @@ from markupsafe import Markup
 
 from landmark_models.page.figures import how_well_known
 from landmark_models.page.handlers import INSTANT, Handlers
-from landmark_models.page.languages import ENGLISH, fixed, in_language
+from landmark_models.page.languages import fixed, in_language
 from landmark_models.page.theme import CARD_CSS
-from landmark_models.tagging.gazetteer import find, search
+from landmark_models.tagging.gazetteer import find, named, search
 
 _COUNTRIES = 3  # that are counted by name
 _ANNOUNCED = "element.setAttribute('aria-live', 'polite');"  # a screen reader reads each card
@@ -29,9 +29,10 @@ def known_landmarks(
     summary = gr.Markdown()
     with gr.Row():
         with gr.Column(scale=3, min_width=320):
+            query = gr.Textbox("", label=fixed("Search"), elem_id="known-query")
             table = gr.Dataframe(
                 headers=["Name", "Place", "Kind"], column_count=3, label=fixed("Landmarks: choose one"), wrap=True,
-                column_widths=["34%", "34%", "32%"], show_search="search", buttons=[], interactive=False,
+                column_widths=["34%", "34%", "32%"], show_search="none", buttons=[], interactive=False,
                 max_height=520, elem_id="known",
             )  # fmt: skip
         with gr.Column(scale=2, min_width=320):
@@ -41,27 +42,35 @@ def known_landmarks(
         return landmark_card(label, handlers.current.classifier.landmark, language) if label else ""
 
     def choose(language: str, chosen: gr.SelectData) -> str:
-        return card_of(label_of(str(chosen.row_value[0]), handlers.current.classifier.labels, language), language)
+        return card_of(named(handlers.current.classifier.labels, str(chosen.row_value[0]), language), language)
+
+    def find_rows(query: str, language: str) -> dict[str, list[Any]]:
+        return rows(handlers.current.classifier.labels, language, query)
 
     def fill(language: str, request: gr.Request) -> list[Any]:
         labels = handlers.current.classifier.labels
         shown, selected = "", gr.skip()
         if name := request.query_params.get("landmark"):
-            shown, selected = card_of(label_of(name, labels, language), language), gr.Tabs(selected="landmarks")
+            shown, selected = card_of(named(labels, name, language), language), gr.Tabs(selected="landmarks")
         return [counted(labels, language), rows(labels, language), shown or _no_card(bool(name), language), selected]
 
     table.select(choose, language, card, **INSTANT).success(None, None, None, js=_IN_SIGHT)
+    searching: dict[str, Any] = {**INSTANT, "trigger_mode": "always_last"}  # the last of several texts for certain
+    query.input(find_rows, [query, language], table, **searching)
     return fill, [summary, table, card, tabs]
 
 
-def rows(labels: Sequence[str], language: str) -> dict[str, list[Any]]:
-    """The table, as `gr.Dataframe` takes it: the name, place and kind of each landmark."""
+def rows(labels: Sequence[str], language: str, query: str = "") -> dict[str, list[Any]]:
+    """The table, as `gr.Dataframe` takes it: the name, place and kind of each landmark, or of those that `query` finds.
+
+    A query may be a name in English or an alias, too.
+    """
     say = in_language(language)
     return {
         "headers": [say("Name"), say("Place"), say("Kind")],
         "data": [
             [row["name"], ", ".join(filter(None, (row["place"], row["country"]))), row["kind"]]
-            for row in search(labels, language=language)
+            for row in search(labels, query.strip(), language)
         ],
     }
 
@@ -76,16 +85,6 @@ def counted(labels: Sequence[str], language: str) -> str:
         parts.append(say("elsewhere {count}", count=say.number(others)))
     total = say.plural("{count} landmark", "{count} landmarks", len(labels))
     return say("{landmarks}: {countries}.", landmarks=total, countries=", ".join(parts)) if parts else f"{total}."
-
-
-def label_of(name: str, labels: Sequence[str], language: str) -> str | None:
-    """The label of the landmark with this name, in a language or in English, or with this label."""
-    known = {
-        row[key].casefold(): row["label"]
-        for row in (*search(labels, language=ENGLISH), *search(labels, language=language))
-        for key in ("label", "name")
-    }
-    return known.get(name.strip().casefold())
 
 
 def landmark_card(label: str, landmark: dict[str, Any], language: str) -> str:

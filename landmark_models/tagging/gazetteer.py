@@ -90,6 +90,24 @@ def searchable(text: str) -> str:
     ).casefold()
 
 
+def named(labels: Iterable[str], name: str, language: str = "en") -> str | None:
+    """The one of these labels that goes by a name: in this language, else in any, as a label, or as an alias.
+
+    One with just this spelling comes first, but case, accents and spaces don't matter.
+    """
+    labels = list(labels)
+    names = [
+        (entry.name, label)
+        for code in (language, "en", *_translations())
+        for label in labels
+        if (entry := find(label, code))
+    ]
+    names += [(label, label) for label in labels]
+    names += [(alias, label) for label in labels if (entry := find(label)) for alias in entry.aliases]
+    names.reverse()  # the first stays in a mapping
+    return dict(names).get(name.strip()) or {_key(text): label for text, label in names if _key(text)}.get(_key(name))
+
+
 def _row(label: str, language: str) -> dict[str, str]:
     row = {"label": label, "name": label, "kind": "", "place": "", "country": "", "wikidata": ""}
     if entry := find(label, language):

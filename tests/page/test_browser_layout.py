@@ -137,7 +137,6 @@ def test_who_wants_no_motion_gets_none(open_page, url, photo):
 # Gradio's own faults: axe's rule, and what its element holds.
 GRADIOS = {
     ("label-content-name-mismatch", "upload-container"),  # the name of a place to drop files isn't what it shows
-    ("label-title-only", "search-input"),  # a table's search box has a title for its name
 }
 
 

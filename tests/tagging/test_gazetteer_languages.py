@@ -8,7 +8,7 @@ from pathlib import Path
 import pytest
 
 from landmark_models.tagging import gazetteer
-from landmark_models.tagging.gazetteer import find, search
+from landmark_models.tagging.gazetteer import find, named, search
 
 ENGLISH = json.loads(Path(gazetteer.__file__).with_name("gazetteer.json").read_text(encoding="utf-8"))
 ENTRIES = ENGLISH["landmarks"].values()
@@ -96,3 +96,17 @@ def test_a_search_finds_only_what_matches():
 def test_names_are_ordered_without_regard_to_case_and_accents():
     names = [row["name"] for row in search(["Zoo", "Étoile", "eta", "Taj Mahal"])]
     assert names == ["eta", "Étoile", "Taj Mahal", "Zoo"]
+
+
+@pytest.mark.parametrize(
+    ("name", "label"),
+    [
+        ("taj mahal ", "Taj Mahal"), ("Qutb Minar", "qutub minar"), ("QUTUB_MINAR", "qutub minar"),
+        ("Tour Eiffel", "Eiffel Tower"), ("torre eiffel", "Eiffel Tower"), ("ताजमहल", "Taj Mahal"),
+        ("Horseshoe Falls", "Niagara Falls"), ("cataratas del niagara", "Niagara Falls"), ("A-", "A-"),
+        ("!", "!"), ("?", None), ("", None), ("Atlantis", None),
+    ],
+)  # fmt: skip
+def test_a_landmark_goes_by_its_label_its_aliases_and_its_name_in_any_language(name, label):
+    labels = ["Taj Mahal", "qutub minar", "Eiffel Tower", "Niagara Falls", "A+", "A-", "!"]
+    assert named(labels, name, "de") == label
