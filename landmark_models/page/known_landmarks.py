@@ -56,7 +56,7 @@ def known_landmarks(
 
     table.select(choose, language, card, **INSTANT).success(None, None, None, js=_IN_SIGHT)
     searching: dict[str, Any] = {**INSTANT, "trigger_mode": "always_last"}  # the last of several texts for certain
-    query.input(find_rows, [query, language], table, **searching)
+    query.change(find_rows, [query, language], table, **searching)
     return fill, [summary, table, card, tabs]
 
 
