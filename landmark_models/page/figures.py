@@ -30,7 +30,7 @@ def which_model(served: Served, language: str) -> str:
         text = say("The model **{name}** knows {landmarks}.", name=name, landmarks=count)
     if classifier.revision:
         text += " " + say("Its revision is `{revision}`.", revision=classifier.revision[:12])
-    return f"{text} {for_markdown(served.why)}".strip()
+    return f"{text} <span lang='en'>{for_markdown(served.why)}</span>" if served.why else text
 
 
 def trust(landmark: dict[str, Any], language: str) -> str:

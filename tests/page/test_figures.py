@@ -76,7 +76,7 @@ def test_scores_are_calibrated_only_where_they_were_fitted():
         ("compact", None, "The embedded model **compact** knows 3 landmarks. "),
         ("/home/alice/models/net", None, "The model **net** knows 3 landmarks. "),
         ("hf-hub:alice/net@main", "0123456789abcdef", "The model **alice/net** knows 3 landmarks. Its revision is"),
-        ("hf-hub:alice/net@main", "0123456789abcdef", "`0123456789ab`. It's \\*best\\*."),
+        ("hf-hub:alice/net@main", "0123456789abcdef", "`0123456789ab`. <span lang='en'>It's \\*best\\*.</span>"),
         ("<img src=x>", None, "**&lt;img src=x&gt;**"),
     ],
 )
