@@ -23,10 +23,11 @@ LANGUAGES = [
     ("zh-TW", "en", "Use via API or MCP"),
 ]
 
-# What a visitor sees or hears: texts, and the texts of attributes. Code and what says that it is English are left out.
+# What a visitor sees or hears: texts, and the texts of attributes. Code, what says that it is English, and gradio's
+# announcements, which come and go, are left out.
 TEXTS = """() => {
   const shown = element => element.checkVisibility({visibilityProperty: true}) && !element.closest(
-    'script, style, code, .cm-content, [lang]:not(html)');
+    'script, style, code, .cm-content, [role=status], [lang]:not(html)');
   const texts = [document.title], nodes = document.createTreeWalker(document.body, NodeFilter.SHOW_TEXT);
   while (nodes.nextNode()) if (shown(nodes.currentNode.parentElement)) texts.push(nodes.currentNode.data);
   for (const element of document.body.querySelectorAll('*'))
