@@ -69,6 +69,13 @@ def client(url):
     return Client(url, verbose=False)
 
 
+@pytest.fixture
+def uploads(tmp_path) -> Path:
+    """An empty folder for uploads, without a page."""
+    (tmp_path / "uploads").mkdir()
+    return tmp_path / "uploads"
+
+
 CHROMIUM = shutil.which("chromium") or shutil.which("chromium-browser") or shutil.which("google-chrome")
 CHROMIUM_ARGUMENTS = [
     "--no-sandbox", "--disable-gpu", "--disable-background-networking", "--disable-component-update",

@@ -35,12 +35,6 @@ def famous_serving(famous_model):
 
 
 @pytest.fixture
-def uploads(tmp_path) -> Path:
-    (tmp_path / "uploads").mkdir()
-    return tmp_path / "uploads"
-
-
-@pytest.fixture
 def handlers(serving, uploads) -> Handlers:
     return Handlers(serving, uploads)
 

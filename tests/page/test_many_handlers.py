@@ -24,12 +24,6 @@ def serving(famous_model):
 
 
 @pytest.fixture
-def uploads(tmp_path) -> Path:
-    (tmp_path / "uploads").mkdir()
-    return tmp_path / "uploads"
-
-
-@pytest.fixture
 def handlers(serving, uploads) -> ManyHandlers:
     return ManyHandlers(serving, uploads)
 
