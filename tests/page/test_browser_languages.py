@@ -109,8 +109,7 @@ def test_what_visitors_name_is_not_translated(open_page, url, photo, tmp_path):
     page = open_page(url, DESK, locale="de-DE")
     page.get_by_role("tab").nth(1).click()
     page.set_input_files("#photos input[type=file]", tmp_path / "logo.jpg")
-    page.get_by_label("Diese Datei entfernen").wait_for()
-    assert page.locator("#photos .filename").inner_text().strip() == "logo.jpg"
+    assert page.locator("#photos .filename .stem").inner_text() == "logo"
     page.evaluate("document.body.append('constructor', document.createElement('button'))")
     page.evaluate("document.body.lastChild.ariaLabel = 'Download'")
     page.get_by_label("Herunterladen").wait_for()
