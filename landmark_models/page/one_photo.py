@@ -120,7 +120,7 @@ def _connect(
     }  # fmt: skip
     asked = photo.upload(**answering)  # dropped, pasted, taken; `input` would fire when a camera is chosen, too
     taken = parts.offered.select(take, [turns, language], outputs, **INSTANT)
-    example = taken.then(**answering)
+    example = taken.success(**answering)
     for event in (asked, example):
         # Otherwise "Error" would stay on the card after the photo of a pending answer was removed.
         event.failure(gr.skip, None, card, **INSTANT)

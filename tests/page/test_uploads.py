@@ -20,11 +20,14 @@ from gradio_client import handle_file
 from gradio_client.exceptions import AppError
 from helpers.pages import call, post
 
-from landmark_models import LandmarkError, PhotoError
+from landmark_models import LandmarkError, PhotoError, Prediction
 from landmark_models.page import fetching, uploads
-from landmark_models.page.handlers import Handlers
+from landmark_models.page.cards import Knows
+from landmark_models.page.handlers import Handlers, Seen
 from landmark_models.page.refusals import ShownError
+from landmark_models.page.results import PhotoResult
 from landmark_models.page.serving import Serving
+from landmark_models.tagging.tags import Tags
 
 
 def test_uploads_are_deleted(client, photo):
@@ -69,9 +72,10 @@ def test_an_error_reaches_clients_as_it_is_and_the_page_escaped(client, url, tmp
             client.predict(handle_file(tmp_path / name), api_name=endpoint)
     (uploaded,) = httpx.post(f"{url}gradio_api/upload", files={"files": (name, b"no photo")}).json()
     assert "can't, a & b.jpg is not an image" in post(url, at(uploaded))
-    handlers = Handlers(Serving(str(sure)), tmp_path)
+    result = PhotoResult(name, Tags((Prediction("Red Tower", 0.9),)))
+    seen = Seen(result, Knows(3, None), tmp_path / name)
     with pytest.raises(ShownError, match="can&#x27;t, a &amp; b\\.jpg is not an image"):
-        handlers.explain_answer({"path": str(tmp_path / name)}, None)
+        Handlers(Serving(str(sure)), tmp_path).look(seen, True, "en")
 
 
 NO_PHOTO = "There is no photo yet"
