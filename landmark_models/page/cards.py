@@ -58,13 +58,8 @@ def details(result: PhotoResult, language: str, rank: int = 0) -> str:
 
 def candidates(tags: Tags, language: str) -> dict[str, float]:
     """The shares of the best candidates by name, for `gr.Label`: those that it wouldn't round to 0%, at least two."""
-    ranked = tags.predictions[:SHOWN]
-    shown = [prediction for rank, prediction in enumerate(ranked) if rank < 2 or prediction.score >= _LEAST]
-    shares: dict[str, float] = {}
-    for prediction in shown:
-        name = name_of(prediction.label, language)
-        shares[prediction.label if name in shares else name] = min(prediction.score, _MOST)
-    return shares
+    ranked = enumerate(tags.named(SHOWN, language).items())
+    return {name: min(score, _MOST) for rank, (name, score) in ranked if rank < 2 or score >= _LEAST}
 
 
 def alt_text(result: PhotoResult | None, language: str, where: int | None = None) -> str:
@@ -78,8 +73,7 @@ def alt_text(result: PhotoResult | None, language: str, where: int | None = None
     elif landmark is None:
         text = say("Photo of {name}.", name=name)
     else:
-        place = f"{landmark.place}, {landmark.country_name}"
-        text = say("Photo of {name}, {kind} in {place}.", name=name, kind=landmark.kind, place=place)
+        text = say("Photo of {name}, {kind} in {place}.", name=name, kind=landmark.kind, place=landmark.address)
     if where is None:
         return text
     looked_for = name_of(result.tags.predictions[where].label, language)
@@ -113,7 +107,6 @@ def _macros(language: str) -> Any:
     environment.filters |= {
         "data_uri": _data_uri,
         "json": functools.partial(json.dumps, indent=1),
-        "capital": lambda text: text[:1].upper() + text[1:],
     }
     return environment.from_string(asset("answer.html")).module
 

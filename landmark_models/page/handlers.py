@@ -166,7 +166,7 @@ class Handlers:
 
     # The page; what it sends for a photo is the mapping of an upload, too.
 
-    def answer(self, photo: Any) -> "Seen":
+    def answer(self, photo: Any) -> Seen:
         """The answer to an upload, or why it can't be read, with the photo to show."""
         classifier = self._serving.current.classifier
         knows = Knows.of(classifier)
@@ -180,7 +180,7 @@ class Handlers:
             return Seen(PhotoResult(name, error=str(error)), knows)
         return Seen(PhotoResult(name, tags), knows, write_picture(picture, self._uploads), converted=True)
 
-    def look(self, seen: "Seen | None", where: bool, language: str) -> Image.Image | str:
+    def look(self, seen: Seen | None, where: bool, language: str) -> Image.Image | str:
         """The photo that was answered; with `where`, coloured where the chosen candidate was found."""
         say = in_language(language)
         if seen is None or seen.shown is None or seen.label is None:

@@ -14,11 +14,10 @@ from markupsafe import Markup
 from landmark_models.page.figures import how_well_known
 from landmark_models.page.handlers import INSTANT, Handlers
 from landmark_models.page.languages import fixed, in_language
-from landmark_models.page.theme import CARD_CSS
+from landmark_models.page.theme import ANNOUNCED, CARD_CSS
 from landmark_models.tagging.gazetteer import find, named, search
 
 _COUNTRIES = 3  # that are counted by name
-_ANNOUNCED = "element.setAttribute('aria-live', 'polite');"  # a screen reader reads each card
 _IN_SIGHT = "() => document.querySelector('#landmark').scrollIntoView({block: 'nearest'})"  # below the table on phones
 
 
@@ -36,7 +35,7 @@ def known_landmarks(
                 max_height=520, elem_id="known",
             )  # fmt: skip
         with gr.Column(scale=2, min_width=320):
-            card = gr.HTML(label=fixed("Landmark"), elem_id="landmark", css_template=CARD_CSS, js_on_load=_ANNOUNCED)
+            card = gr.HTML(label=fixed("Landmark"), elem_id="landmark", css_template=CARD_CSS, js_on_load=ANNOUNCED)
 
     def card_of(label: str | None, language: str) -> str:
         return landmark_card(label, handlers.current.classifier.landmark, language) if label else ""
@@ -95,9 +94,7 @@ def landmark_card(label: str, landmark: dict[str, Any], language: str) -> str:
     lines = [Markup("<h2>{}</h2>").format(name)]
     links = [Markup("<a class='action' href='?landmark={}'>{}</a>").format(quote_plus(label), say("Link to this card"))]
     if entry:
-        kind = entry.kind[:1].upper() + entry.kind[1:]
-        place = ", ".join(filter(None, (entry.place, entry.country_name)))
-        lines.append(Markup("<p class='place'>{} · {}</p>").format(kind, place))
+        lines.append(Markup("<p class='place'>{}</p>").format(entry.heading))
         lines.append(Markup("<p>{}</p>").format(entry.about))
         if entry.aliases:
             lines.append(Markup("<p>{}</p>").format(say("Also called {names}.", names=", ".join(entry.aliases))))

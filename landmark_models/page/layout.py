@@ -46,7 +46,7 @@ def build(
     handlers = Handlers(serving, uploads, on_gpu)
     examples = functools.lru_cache(maxsize=1)(examples)
     small = functools.lru_cache(maxsize=1)(lambda classifier: thumbnails(examples(classifier)))
-    small(handlers.current.classifier)
+    small(handlers.current.classifier)  # now, not while the first visitor waits
 
     def refresh(language: str, request: gr.Request) -> tuple[Any, ...]:
         """What depends on the visitor's language, or on the model, which may have changed since the page was built."""

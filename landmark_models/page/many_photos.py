@@ -12,9 +12,8 @@ from landmark_models.page.languages import deferred, fixed
 from landmark_models.page.many_handlers import COMPUTING_MANY, Answers, ManyHandlers, Photos, stop, stopped
 from landmark_models.page.many_view import ALL, View, seen_in, view
 from landmark_models.page.one_photo import pick
-from landmark_models.page.theme import CARD_CSS, CARD_JS, MANY_JS
+from landmark_models.page.theme import ANNOUNCED, CARD_CSS, CARD_JS, MANY_JS
 
-_ANNOUNCED = "element.setAttribute('aria-live', 'polite');"  # a screen reader reads each change
 _EMPTY = deferred("Choose a picture to see its answer here.")
 
 
@@ -67,7 +66,7 @@ def many_photos(handlers: ManyHandlers, language: gr.Textbox) -> None:
 def _lay_out() -> _Tab:
     uploaded = gr.File(label=fixed("Up to 200 photos"), file_count="multiple", height=140, elem_id="photos")
     with gr.Row():
-        status = gr.HTML(js_on_load=_ANNOUNCED, elem_id="status", scale=4)
+        status = gr.HTML(js_on_load=ANNOUNCED, elem_id="status", scale=4)
         stop = gr.Button(fixed("Stop"), size="sm", visible=False, min_width=80, scale=0)
     with gr.Column(visible=False, elem_id="answers") as shown:
         with gr.Row(equal_height=True):

@@ -130,8 +130,7 @@ def _words(result: PhotoResult, say: Language) -> tuple[str, str, list[str]]:
     if not tags.known:
         return say("Not named"), "", []
     landmark = find(tags.best.label, say.code)
-    place = f"{landmark.place}, {landmark.country_name}" if landmark else ""
-    return name_of(tags.best.label, say.code), place, tags.hashtags
+    return name_of(tags.best.label, say.code), landmark.address if landmark else "", tags.hashtags
 
 
 def _text(result: PhotoResult, say: Language) -> str:

@@ -38,3 +38,4 @@ PAGE_JS = asset("page.js").strip()  # what runs when the page opens
 CARD_CSS, CARD_JS = asset("card.css"), asset("card.js")  # of a gr.HTML component
 EXAMPLES_CSS, EXAMPLES_JS = asset("examples.css"), asset("examples.js")  # of another
 MANY_JS = asset("many.js").strip()  # what runs when the gallery changes
+ANNOUNCED = "element.setAttribute('aria-live', 'polite');"  # for a gr.HTML component that a screen reader reads anew

@@ -50,6 +50,16 @@ class Landmark:
         return ", ".join(part for part in (self.city, self.region) if part)
 
     @property
+    def address(self) -> str:
+        """Its place and country, e.g. "Agra, Uttar Pradesh, India"."""
+        return f"{self.place}, {self.country_name}"
+
+    @property
+    def heading(self) -> str:
+        """Its kind and address, e.g. "Tomb · Agra, Uttar Pradesh, India"."""
+        return f"{self.kind[:1].upper()}{self.kind[1:]} · {self.address}"
+
+    @property
     def position(self) -> tuple[float, float] | None:
         """Latitude and longitude, or None."""
         return None if self.latitude is None or self.longitude is None else (self.latitude, self.longitude)

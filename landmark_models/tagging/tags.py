@@ -81,11 +81,11 @@ class Tags:
         """What the gazetteer knows of the most likely landmark, known or not."""
         return find(self.best.label)
 
-    def named(self, count: int) -> dict[str, float]:
-        """The scores of the first candidates, by proper name; by label where two labels have one name."""
+    def named(self, count: int, language: str = "en") -> dict[str, float]:
+        """The scores of the first candidates, by proper name in a language; by label where two labels have one name."""
         scores: dict[str, float] = {}
         for prediction in self.predictions[:count]:
-            landmark = find(prediction.label)
+            landmark = find(prediction.label, language)
             name = landmark.name if landmark else prediction.label
             scores[prediction.label if name in scores else name] = prediction.score
         return scores
@@ -126,7 +126,7 @@ class Tags:
     @property
     def place(self) -> str:
         """Its place and country, e.g. "Agra, Uttar Pradesh, India"; empty if they or the landmark aren't known."""
-        return f"{self.landmark.place}, {self.landmark.country_name}" if self.known and self.landmark else ""
+        return self.landmark.address if self.known and self.landmark else ""
 
     @property
     def distance_km(self) -> float | None:
