@@ -5,12 +5,15 @@ answer = classifier.predict("holiday.jpg", top_k=3)  # [Prediction(label='Taj Ma
 answer.known  # False where the photo shows none of the model's landmarks
 """
 
+import copy
 import os
-from collections.abc import Callable, Iterable, Iterator
+from collections.abc import Callable, Iterable, Iterator, Mapping
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
+from functools import cached_property
 from itertools import islice
-from typing import Literal, get_args
+from types import MappingProxyType
+from typing import Any, Literal, get_args
 
 import torch
 from PIL import Image
@@ -23,12 +26,14 @@ from landmark_models.networks.openvino_engine import openvino_body
 from landmark_models.networks.served import Outputs, ServedNetwork
 from landmark_models.photo import Photo, open_photo, read_photo
 from landmark_models.preprocess import required_side, serving_transform
-from landmark_models.rejection import KnownRule
+from landmark_models.rejection import KnownRule, is_number
+from landmark_models.teaching import AddOn, AddOnError, Taught, TaughtLandmarks, combined, features_digest, listed
 
 __all__ = ["Answer", "Engine", "LandmarkClassifier", "Prediction", "right_of_100"]
 
 Engine = Literal["auto", "cached", "torch"]
 _ENGINES = get_args(Engine)
+_BAR = 0.4  # cosine
 _ONE_PHOTO = (str, bytes, bytearray, memoryview, os.PathLike, Image.Image)  # what can be iterated over, and mustn't be
 
 
@@ -44,10 +49,11 @@ class Answer(list[Prediction]):
     """The candidates for a photo, most likely first, and whether it shows any landmark the model knows.
 
     `verdict` says the latter in words, with the measured accuracy of such answers if there is one. `position` is the
-    photo's own, as `photo_position` gives it.
+    photo's own, as `photo_position` gives it. `taught` has an entry for each candidate that was taught, by label.
     """
 
     position: tuple[float, float] | None = None
+    taught: Mapping[str, Taught] = MappingProxyType({})
 
     def __init__(self, candidates: Iterable[Prediction], known: bool = True, verdict: str = ""):
         super().__init__(candidates)
@@ -69,6 +75,7 @@ class LandmarkClassifier:
     """
 
     def __init__(self, model: models.LoadedModel, device: str | torch.device = "cpu", engine: Engine = "auto"):
+        self._model = model
         self.source, self.revision, self.config = model.source, model.revision, model.config
         self.landmark, self.labels = model.landmark, model.labels
         self.device = torch.device(device)
@@ -83,7 +90,7 @@ class LandmarkClassifier:
         self.pretrained_cfg = model.pretrained_cfg
         self.min_side = required_side(model.pretrained_cfg)
         self.transform = serving_transform(model.pretrained_cfg)
-        self._verdicts = _verdicts(len(self.labels), self.right_of_100)
+        self.taught: TaughtLandmarks | None = None
         self._body: Callable[[Tensor], Tensor] | None = self._converted(model, engine)
 
     @classmethod
@@ -96,6 +103,52 @@ class LandmarkClassifier:
             ModelError: it does not exist, can't be downloaded, or its files don't fit together.
         """
         return cls(models.load(model), device, engine)
+
+    def with_taught(self, *addons: AddOn) -> "LandmarkClassifier":
+        """This classifier with the landmarks of add-ons beside its own; without add-ons, with its own alone.
+
+        The network is shared, so this takes milliseconds.
+
+        Raises:
+            AddOnError: an add-on was taught to another model, or this one can't be taught.
+        """
+        other = copy.copy(self)
+        other.labels, other.taught = self._model.labels, None
+        if addons:
+            addon = combined(addons)
+            if addon.features != self.features_digest:
+                raise AddOnError(
+                    f"{listed(addon.labels, 3)}: taught to {addon.model or 'another model'}, whose features aren't "
+                    f"those of {self.source}. Use the model that was taught, or teach this one."
+                )
+            other.taught = TaughtLandmarks(addon, self.served, self._model.labels, self.least_cosine)
+            other.labels = other.taught.labels
+        return other
+
+    @cached_property
+    def features_digest(self) -> str:
+        """What the features of photos depend on, as a digest; add-ons are for one of them.
+
+        Raises:
+            AddOnError: the model can't be taught.
+        """
+        statistics = self._model.statistics
+        if statistics is None:
+            raise AddOnError(
+                f"{self.source} can't be taught: it has no {models.STATISTICS_FILE}, which models trained with "
+                "head=whitened_cosine have."
+            )
+        return features_digest(self.network, statistics, self.config["architecture"], self.pretrained_cfg)
+
+    @property
+    def least_cosine(self) -> float:
+        """The least whitened cosine with which a taught landmark counts as known."""
+        if self.known_rule.score == "whitened_cosine":
+            return self.known_rule.threshold
+        block: Any = self.landmark
+        for name in ("calibration", "scores", "whitened_cosine", "threshold"):
+            block = block.get(name) if isinstance(block, dict) else None
+        return float(block) if is_number(block) else _BAR
 
     def _converted(self, model: models.LoadedModel, engine: Engine) -> Callable[[Tensor], Tensor] | None:
         """The network's body run by OpenVINO; None if PyTorch runs it."""
@@ -154,8 +207,14 @@ class LandmarkClassifier:
     @torch.inference_mode()
     def outputs(self, images: Tensor, precision: torch.dtype = torch.float32) -> Outputs:
         """`Outputs` on the CPU for images `(B, 3, H, W)`; `precision` is that of `body`, the head's is float32."""
-        logits, scores = self.served.head(self.body(images, precision))
-        return Outputs(logits.cpu(), scores.cpu())
+        return self.head(self.body(images, precision))
+
+    @torch.inference_mode()
+    def head(self, body: Tensor) -> Outputs:
+        """The output of `body` to `Outputs` on the CPU, with logits for all `labels`."""
+        logits, scores = self.served.head(body)
+        outputs = Outputs(logits.cpu(), scores.cpu())
+        return self.taught.added_to(outputs, body) if self.taught else outputs
 
     def logits(self, images: Tensor) -> Tensor:
         """Preprocessed images `(B, 3, H, W)` to float32 logits `(B, classes)`, temperature applied, on the CPU."""
@@ -229,13 +288,27 @@ class LandmarkClassifier:
         scores, indices = outputs.logits.softmax(dim=1).topk(min(top_k, len(self.labels)))
         known = (outputs.scores >= self.known_rule.threshold).tolist()
         return [
-            Answer(
-                (Prediction(self.labels[index], score) for index, score in zip(*ranked, strict=True)),
-                shows,
-                self._verdicts[shows],
-            )
-            for *ranked, shows in zip(indices.tolist(), scores.tolist(), known, strict=True)
+            self._answer(ranked, shows) for *ranked, shows in zip(indices.tolist(), scores.tolist(), known, strict=True)
         ]
+
+    def _answer(self, ranked: list[Any], known: bool) -> Answer:
+        """The answer with these indices of labels and their scores."""
+        answer = Answer((Prediction(self.labels[index], score) for index, score in zip(*ranked, strict=True)), known)
+        if self.taught:
+            labels = (candidate.label for candidate in answer)
+            answer.taught = {label: taught for label in labels if (taught := self.taught.get(label))}
+        answer.verdict = self._verdict(answer)
+        return answer
+
+    def _verdict(self, answer: Answer) -> str:
+        """Whether the photo shows any of the landmarks, in words, with the measured accuracy of such answers."""
+        landmarks = f"of the {len(self.labels):,} landmarks known here"
+        if not answer.known:
+            return f"None {landmarks}"
+        if taught := answer.taught.get(answer[0].label):
+            return f"Best match {landmarks}; taught from {taught.photos:,} photo{'s' * (taught.photos != 1)}"
+        right = self.right_of_100
+        return f"Best match {landmarks}" + ("" if right is None else f"; {right} of 100 such answers were right")
 
 
 class _Body(torch.nn.Module):
@@ -247,14 +320,6 @@ class _Body(torch.nn.Module):
 
     def forward(self, images: Tensor) -> Tensor:
         return self.served.body(images)
-
-
-def _verdicts(count: int, right: int | None) -> tuple[str, str]:
-    """The verdicts for a photo that shows none of the landmarks and for one that does, with the measured accuracy."""
-    known = f"Best match of the {count} landmarks known here"
-    if right is not None:
-        known += f"; {right} of 100 such answers were right"
-    return f"None of the {count} landmarks known here", known
 
 
 def right_of_100(named: dict[str, int]) -> int:

@@ -65,7 +65,7 @@ def _check_labels(config: dict[str, Any], name: str) -> None:
     labels = config.get("label_names")
     if not isinstance(labels, list) or not labels or len(labels) != config.get("num_classes"):
         raise ModelError(f"{name} doesn't have one entry in label_names for each class.")
-    if not all(map(_is_text, labels)):
+    if not all(map(is_text, labels)):
         raise ModelError(f"{name} has label_names that aren't text of at most {MAX_LABEL} characters.")
     if len(set(labels)) < len(labels):
         raise ModelError(f"{name} has two classes with the same label.")
@@ -96,14 +96,14 @@ def _check_preprocessing(cfg: dict[str, Any], source: str) -> None:
         raise ModelError(f"The pretrained_cfg of {source} gives no valid preprocessing: {error}") from None
 
 
-def _is_text(value: object) -> bool:
+def is_text(value: object) -> bool:
     """Whether any page could show a value as text: no lone surrogates, not too long."""
     return isinstance(value, str) and len(value) <= MAX_LABEL and not any("\ud800" <= c <= "\udfff" for c in value)
 
 
 def _are_figures(figures: object) -> bool:
     """Whether test figures are complete and possible; models are chosen by them, and the page shows them."""
-    if not isinstance(figures, dict) or not _is_text(figures.get("data")):
+    if not isinstance(figures, dict) or not is_text(figures.get("data")):
         return False
     n, others, classes = figures.get("n"), figures.get("others", {}), figures.get("per_class", {})
     return (

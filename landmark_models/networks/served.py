@@ -96,6 +96,24 @@ class ServedNetwork(nn.Module):
         """Images to features `(B, D)`, or to the network's own logits if there are no statistics."""
         return self.features(images) if self.has_statistics else self.network(images)
 
+    @property
+    def logits_per_cosine(self) -> float:
+        """What a cosine in the whitened feature space is multiplied by to get a logit."""
+        return self.scale / self.temperature
+
+    @property
+    def whitened_means(self) -> Tensor:
+        """The whitened class means, each of length 1, float32 `(classes, D)`, on the CPU."""
+        return nn.functional.normalize(self.class_means.cpu() @ self.whitening.cpu(), dim=1)
+
+    def directions(self, body: Tensor) -> Tensor:
+        """Features `(B, D)`, float32, to the directions of the whitened ones: each of length 1, `(B, D)`."""
+        return nn.functional.normalize((body - self.mean) @ self.whitening, dim=1)
+
+    def whitened(self, body: Tensor) -> Tensor:
+        """Features `(B, D)`, float32, to whitened ones, `(B, D)`, as the statistics' covariance scales them."""
+        return nn.functional.normalize(body - self.mean, dim=1) @ self.whitening
+
     def plain_logits(self, body: Tensor) -> Tensor:
         """The output of `body` to the network's own logits `(B, classes)`, as in timm."""
         return self.classifier(body) if self.has_statistics else body

@@ -15,6 +15,9 @@ from urllib.parse import quote
 
 from pydantic import Field, TypeAdapter
 
+from landmark_models.tagging.hashtags import hashtag
+from landmark_models.teaching import Facts
+
 
 @dataclass(frozen=True)
 class Landmark:
@@ -23,7 +26,7 @@ class Landmark:
     `label` is the models' label, `name` the proper name, `city` and `region` where it is, at least one of them not
     empty, `country` an ISO 3166-1 code, `country_name` its name or, on a border, that of each country, `kind` a common
     noun, `about` a sentence, `hashtags` words without the hash, the most specific first. Hashtags are English in every
-    language, and aliases are known in English only.
+    language, and aliases are known in English only. Of a landmark that was taught, all but the names may be empty.
     `latitude` and `longitude` are a point on the landmark in WGS 84 degrees; they and the `wikidata` id are None where
     they aren't known for certain.
     `reach` is how far from there, in km, a photo of it may well be taken, if that is more than a few: for a park.
@@ -52,12 +55,12 @@ class Landmark:
     @property
     def address(self) -> str:
         """Its place and country, e.g. "Agra, Uttar Pradesh, India"."""
-        return f"{self.place}, {self.country_name}"
+        return ", ".join(part for part in (self.place, self.country_name) if part)
 
     @property
     def heading(self) -> str:
         """Its kind and address, e.g. "Tomb · Agra, Uttar Pradesh, India"."""
-        return f"{self.kind[:1].upper()}{self.kind[1:]} · {self.address}"
+        return " · ".join(part for part in (f"{self.kind[:1].upper()}{self.kind[1:]}", self.address) if part)
 
     @property
     def position(self) -> tuple[float, float] | None:
@@ -69,7 +72,8 @@ class Landmark:
         """Its location on OpenStreetMap; a search if its coordinates aren't known."""
         if position := self.position:
             return "https://www.openstreetmap.org/?mlat={0}&mlon={1}#map=16/{0}/{1}".format(*position)
-        return f"https://www.openstreetmap.org/search?query={quote(f'{self.name}, {self.place}')}"
+        query = ", ".join(part for part in (self.name, self.place) if part)
+        return f"https://www.openstreetmap.org/search?query={quote(query)}"
 
 
 def find(label: str, language: str = "en") -> Landmark | None:
@@ -78,6 +82,28 @@ def find(label: str, language: str = "en") -> Landmark | None:
     What isn't translated is English; so is everything in a language without translations.
     """
     return _entries(language if language in _translations() else "en").get(_key(label))
+
+
+def taught_landmark(label: str, facts: Facts) -> Landmark:
+    """The entry for a landmark that was taught, from what its teacher said of it."""
+    countries = _read("gazetteer.json")["countries"]
+    codes = {searchable(name): code for code, name in countries.items()}
+    code = facts.country if facts.country in countries else codes.get(searchable(facts.country), "")
+    country = countries.get(code, facts.country)
+    words = (hashtag(text) for text in (facts.name or label, facts.place, country))
+    return Landmark(
+        label=label,
+        name=facts.name or label,
+        aliases=(),
+        country=code,
+        country_name=country,
+        kind="",
+        about="",
+        hashtags=facts.tags or tuple(filter(None, words)),
+        city=facts.place,
+        latitude=facts.latitude,
+        longitude=facts.longitude,
+    )
 
 
 def search(labels: Iterable[str], query: str = "", language: str = "en") -> list[dict[str, str]]:

@@ -5,14 +5,15 @@ tags.hashtags  # ['#TajMahal', '#Agra', '#UttarPradesh', '#India']
 """
 
 import math
-import re
-import unicodedata
-from dataclasses import dataclass
+from collections.abc import Mapping
+from dataclasses import dataclass, field
 from typing import Any
 
 from landmark_models.classifier import Answer, Prediction
-from landmark_models.tagging.gazetteer import Landmark, find
+from landmark_models.tagging.gazetteer import Landmark, find, taught_landmark
+from landmark_models.tagging.hashtags import hashtag
 from landmark_models.tagging.xmp import sidecar
+from landmark_models.teaching import Taught
 from landmark_models.text import for_spreadsheet, for_terminal, percent
 
 CONTRADICTION_KM = 50.0  # from the photo's own position to the landmark
@@ -23,11 +24,6 @@ CSV_COLUMNS = (
 )  # fmt: skip
 
 _EARTH_RADIUS_KM = 6371.0088  # mean, IUGG
-_JOINERS = "\u200c\u200d"  # zero-width, which isn't nothing in Arabic and Indic scripts
-# Apostrophes and what stands for them (Hawaiian, Arabic, Armenian and Hebrew), the Catalan point, invisible characters.
-_VANISHING = re.compile(
-    "['`\u00b4\u00b7\u02bb-\u02bf\u055a\u05f3\u05f4\u2018\u2019\u2032\uff07\u00ad\u200e\u200f\u2060\ufeff]"
-)
 
 
 def distance_km(here: tuple[float, float], there: tuple[float, float]) -> float:
@@ -49,8 +45,8 @@ class Tags:
     """The tags of one photo, from its predictions, most likely first, and the position in its own metadata.
 
     `model_knows` is whether the model takes it for one of its landmarks, and `verdict` says so in words; both are the
-    `Answer`'s. A score below `min_confidence` (0..1) doesn't count. A label without an entry in the gazetteer is used
-    as the name.
+    `Answer`'s. A score below `min_confidence` (0..1) doesn't count. `taught` has those labels that were taught; what
+    their teachers said of them goes before the gazetteer. A label without an entry in it is used as the name.
     """
 
     predictions: tuple[Prediction, ...]
@@ -58,6 +54,7 @@ class Tags:
     model_knows: bool = True
     verdict: str = ""
     min_confidence: float = 0.0
+    taught: Mapping[str, Taught] = field(default_factory=dict)
 
     @classmethod
     def of(
@@ -70,7 +67,8 @@ class Tags:
         """
         if not answer:
             raise ValueError("There are no predictions to make tags of.")
-        return cls(tuple(answer), photo_position or answer.position, answer.known, answer.verdict, min_confidence)
+        position = photo_position or answer.position
+        return cls(tuple(answer), position, answer.known, answer.verdict, min_confidence, answer.taught)
 
     @property
     def best(self) -> Prediction:
@@ -78,15 +76,24 @@ class Tags:
 
     @property
     def landmark(self) -> Landmark | None:
-        """What the gazetteer knows of the most likely landmark, known or not."""
-        return find(self.best.label)
+        """What is known of the most likely landmark, recognised or not."""
+        return self.entry(self.best.label)
+
+    def entry(self, label: str, language: str = "en") -> Landmark | None:
+        """What is known of a candidate, from its teacher or else from the gazetteer, in a language if possible."""
+        taught = self.taught.get(label)
+        return taught_landmark(label, taught.facts) if taught and taught.facts.stored() else find(label, language)
+
+    def name_of(self, label: str, language: str = "en") -> str:
+        """The proper name of a candidate; its label if nothing else is known."""
+        entry = self.entry(label, language)
+        return entry.name if entry else label
 
     def named(self, count: int, language: str = "en") -> dict[str, float]:
         """The scores of the first candidates, by proper name in a language; by label where two labels have one name."""
         scores: dict[str, float] = {}
         for prediction in self.predictions[:count]:
-            landmark = find(prediction.label, language)
-            name = landmark.name if landmark else prediction.label
+            name = self.name_of(prediction.label, language)
             scores[prediction.label if name in scores else name] = prediction.score
         return scores
 
@@ -116,7 +123,7 @@ class Tags:
     @property
     def nearest(self) -> str:
         """The proper name of the most likely landmark, known or not."""
-        return self.landmark.name if self.landmark else self.best.label
+        return self.name_of(self.best.label)
 
     @property
     def name(self) -> str | None:
@@ -169,11 +176,25 @@ class Tags:
         if not self.known:
             return "A photo in which no landmark was recognised."
         name, landmark = for_terminal(self.nearest), self.landmark
-        return f"Photo of {name}, {landmark.kind} in {self.place}." if landmark else f"Photo of {name}."
+        what = f", {landmark.kind}" if landmark and landmark.kind else ""
+        return f"Photo of {name}{what}{f' in {self.place}' if self.place else ''}."
 
     def annotations(self) -> dict[str, Any]:
         """The answer in the format of Google Cloud Vision's `landmarkAnnotations`; `mid` is a Wikidata id or empty."""
-        return {"landmarkAnnotations": [_annotation(prediction) for prediction in self.predictions]}
+        return {"landmarkAnnotations": [self._annotation(prediction) for prediction in self.predictions]}
+
+    def _annotation(self, prediction: Prediction) -> dict[str, Any]:
+        landmark = self.entry(prediction.label)
+        annotation: dict[str, Any] = {
+            "mid": (landmark.wikidata if landmark else None) or "",
+            "description": landmark.name if landmark else prediction.label,
+            "score": prediction.score,
+            "locations": [],
+        }
+        if landmark and landmark.position:
+            latitude, longitude = landmark.position
+            annotation["locations"] = [{"latLng": {"latitude": latitude, "longitude": longitude}}]
+        return annotation
 
     def record(self) -> dict[str, Any]:
         """The answer as JSON, with the keys of `NO_RECORD`.
@@ -245,35 +266,3 @@ NO_RECORD: dict[str, Any] = {
     "landmarkAnnotations": [], "label": None, "known": None, "reason": None, "name": None, "place": None,
     "verdict": None, "hashtags": [], "altText": None, "distanceKm": None, "agrees": None,
 }  # fmt: skip
-
-
-def hashtag(label: str) -> str:
-    """A label as one word of letters, their marks and digits, e.g. "StPetersBasilica".
-
-    The marks of every script belong to the word, and so do the joiners between letters that Persian and Sinhala need.
-    An apostrophe goes without ending the word that it is in.
-    """
-    text = _VANISHING.sub("", unicodedata.normalize("NFC", label))
-    words = [""]
-    for character in text:
-        if character.isalnum():
-            words[-1] += character if words[-1] else character.title()  # upper() gives Georgian the wrong capitals
-        elif words[-1] and (character in _JOINERS or unicodedata.category(character).startswith("M")):
-            words[-1] += character
-        else:
-            words.append("")
-    return "".join(word.rstrip(_JOINERS) for word in words)
-
-
-def _annotation(prediction: Prediction) -> dict[str, Any]:
-    landmark = find(prediction.label)
-    annotation: dict[str, Any] = {
-        "mid": (landmark.wikidata if landmark else None) or "",
-        "description": landmark.name if landmark else prediction.label,
-        "score": prediction.score,
-        "locations": [],
-    }
-    if landmark and landmark.position:
-        latitude, longitude = landmark.position
-        annotation["locations"] = [{"latLng": {"latitude": latitude, "longitude": longitude}}]
-    return annotation

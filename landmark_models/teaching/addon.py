@@ -1,0 +1,225 @@
+"""An add-on: landmarks that were taught to a model, in one small file, `NAME.landmarks.safetensors`, without a photo.
+
+Its tensors are `vectors`, float16 `(C, K)`, the means of the taught photos' whitened features, one for each landmark,
+and `counts`, int32 `(C,)`, how many photos each is the mean of. With `projection`, float16 `(K, D)`, the vectors are in
+fewer dimensions. The header has, as JSON, the labels, the digest of the features, and what is known of the landmarks.
+"""
+
+import json
+import os
+from collections.abc import Iterable, Mapping, Sequence
+from dataclasses import dataclass, field, replace
+from pathlib import Path
+from typing import Annotated, Any
+
+import torch
+from pydantic import Field, TypeAdapter, ValidationError
+from safetensors import SafetensorError, safe_open
+from safetensors.torch import save, save_file
+from torch import Tensor
+
+from landmark_models.errors import LandmarkError, reason
+from landmark_models.files import atomic_path
+from landmark_models.models.config import MAX_LABEL, is_text
+from landmark_models.text import for_terminal
+
+SUFFIX = ".landmarks.safetensors"
+
+_FORMAT = "1"
+MAX_LABELS = 10_000_000
+_LARGEST = 1000.0  # number in a vector; those of whitened features are around 1
+
+
+class AddOnError(LandmarkError):
+    """An add-on that can't be read, is damaged, or belongs to another model."""
+
+
+_Text = Annotated[str, Field(max_length=255)]
+
+
+@dataclass(frozen=True)
+class Facts:
+    """What a teacher says of a landmark; everything may be missing.
+
+    `name` is its proper name where that isn't the label, `place` e.g. "Bath, Somerset", `country` a name or an ISO
+    3166-1 code, latitude and longitude WGS 84 degrees, `tags` hashtags without the hash, the most specific first.
+    """
+
+    name: _Text = ""
+    place: _Text = ""
+    country: _Text = ""
+    latitude: Annotated[float | None, Field(ge=-90, le=90)] = None
+    longitude: Annotated[float | None, Field(ge=-180, le=180)] = None
+    tags: Annotated[tuple[_Text, ...], Field(max_length=20)] = ()
+
+    def stored(self) -> dict[str, Any]:
+        """Those that are known, for JSON."""
+        return {name: value for name, value in vars(self).items() if value not in ("", None, ())}
+
+
+_FACTS: TypeAdapter[dict[str, Facts]] = TypeAdapter(dict[str, Facts])
+
+
+@dataclass(frozen=True)
+class AddOn:
+    """Landmarks that were taught.
+
+    Attributes:
+        features: the digest of the features, as `features_digest` gives it for the model that was taught.
+        labels: their labels, without duplicates.
+        counts: how many photos each was taught from, int32 `(C,)`.
+        vectors: the means of the photos' whitened features, float16 `(C, K)`; they may be mapped from the file.
+        facts: what is known of some of the labels.
+        projection: from whitened features to the vectors' dimensions, float16 `(K, D)`; None if they are the same.
+        model: the name of the model that was taught, for messages; empty if it has no public one.
+    """
+
+    features: str
+    labels: tuple[str, ...]
+    counts: Tensor
+    vectors: Tensor
+    facts: Mapping[str, Facts] = field(default_factory=dict)
+    projection: Tensor | None = None
+    model: str = ""
+
+    def __len__(self) -> int:
+        return len(self.labels)
+
+    def without(self, label: str) -> "AddOn":
+        """The add-on without one of its labels.
+
+        Raises:
+            AddOnError: it has no such label.
+        """
+        if label not in self.labels:
+            raise AddOnError(f"{for_terminal(label)} isn't among what was taught: {listed(self.labels)}.")
+        kept = [index for index, other in enumerate(self.labels) if other != label]
+        return replace(
+            self,
+            labels=tuple(self.labels[index] for index in kept),
+            counts=self.counts[kept],
+            vectors=self.vectors[kept],
+            facts={name: facts for name, facts in self.facts.items() if name != label},
+        )
+
+    def write(self, file: Path) -> None:
+        """Write the file atomically.
+
+        Raises:
+            AddOnError: it can't be written.
+        """
+        try:
+            with atomic_path(file) as scratch:
+                save_file(self._tensors(), scratch, self._header())
+        except (OSError, SafetensorError) as error:
+            raise AddOnError(f"{file} can't be written: {reason(error)}.") from None
+
+    def to_bytes(self) -> bytes:
+        """The content of the file."""
+        return save(self._tensors(), self._header())
+
+    def _tensors(self) -> dict[str, Tensor]:
+        tensors = {"vectors": self.vectors, "counts": self.counts}
+        if self.projection is not None:
+            tensors["projection"] = self.projection
+        return {name: tensor.contiguous() for name, tensor in tensors.items()}
+
+    def _header(self) -> dict[str, str]:
+        facts = {label: stored for label, facts in self.facts.items() if (stored := facts.stored())}
+        return {
+            "format": _FORMAT,
+            "features": self.features,
+            "model": self.model,
+            "labels": json.dumps(self.labels),
+            "landmarks": json.dumps(facts),
+        }
+
+    @classmethod
+    def read(cls, file: str | os.PathLike[str], limit: int | None = None) -> "AddOn":
+        """Read and check a file, a stranger's too, of at most `limit` bytes; its vectors are mapped, not copied.
+
+        Raises:
+            AddOnError: it can't be read, is too large, or isn't an add-on.
+        """
+        name = os.fspath(file)
+        try:
+            size = Path(file).stat().st_size
+            if limit is not None and size > limit:
+                raise AddOnError(f"{name} is larger than {limit / 1e6:.1f} MB, too large for taught landmarks here.")
+            with safe_open(file, "pt") as content:
+                header = content.metadata() or {}
+                tensors = {key: content.get_tensor(key) for key in content.keys()}  # noqa: SIM118 (it isn't a mapping)
+        except (OSError, SafetensorError) as error:
+            raise AddOnError(f"{name} can't be read: {reason(error)}") from None
+        if header.get("format") != _FORMAT or not {"vectors", "counts"} <= tensors.keys():
+            raise AddOnError(f"{name} isn't a file of taught landmarks, as `landmarks teach` writes it.")
+        try:
+            labels, facts = json.loads(header["labels"]), _FACTS.validate_json(header["landmarks"])
+            vectors, counts, projection = tensors["vectors"], tensors["counts"], tensors.get("projection")
+            _check(labels, facts, vectors, counts, projection)
+            model = for_terminal(header.get("model", ""))[:MAX_LABEL]
+            return cls(header["features"], tuple(labels), counts, vectors, facts, projection, model)
+        except (KeyError, ValueError, RecursionError) as error:
+            why = str(error).splitlines()[0] if isinstance(error, ValidationError) else str(error)
+            raise AddOnError(f"{name} is damaged: {for_terminal(why[:200])}.") from None
+
+
+def combined(addons: Sequence[AddOn]) -> AddOn:
+    """Several add-ons as one; a label in several of them is one landmark, the mean of all its photos.
+
+    What is known of a landmark is what the last add-on says.
+
+    Raises:
+        AddOnError: there is none, or they were taught to different models.
+    """
+    if not addons:
+        raise AddOnError("There is no add-on to combine.")
+    first, *others = addons
+    if not others:
+        return first
+    for other in others:
+        same = (other.projection is None) == (first.projection is None)
+        if same and other.projection is not None and first.projection is not None:
+            same = torch.equal(other.projection, first.projection)
+        if other.features != first.features or not same:
+            raise AddOnError("These add-ons were taught to different models, so they can't be combined.")
+    positions: dict[str, int] = {}
+    rows = torch.tensor([positions.setdefault(label, len(positions)) for addon in addons for label in addon.labels])
+    counts = torch.cat([addon.counts for addon in addons]).long()
+    total = torch.zeros(len(positions), dtype=torch.long).index_add_(0, rows, counts)
+    share = counts / total[rows]
+    vectors = torch.zeros(len(positions), first.vectors.shape[1])
+    vectors.index_add_(0, rows, torch.cat([addon.vectors for addon in addons]).float() * share.unsqueeze(1))
+    facts = {label: known for addon in addons for label, known in addon.facts.items()}
+    return replace(
+        first, labels=tuple(positions), counts=total.clamp_max(2**31 - 1).int(), vectors=vectors.half(), facts=facts
+    )
+
+
+def listed(labels: Iterable[str], most: int = 10) -> str:
+    """Labels in a sentence; of many, only the first."""
+    labels = list(labels)
+    more = f" and {len(labels) - most:,} more" if len(labels) > most else ""
+    return (", ".join(map(for_terminal, labels[:most])) or "nothing") + more
+
+
+def _check(labels: Any, facts: Mapping[str, Facts], vectors: Tensor, counts: Tensor, projection: Tensor | None) -> None:
+    """A ValueError if the parts of an add-on don't fit together or hold impossible values."""
+    if not isinstance(labels, list) or not 0 < len(labels) <= MAX_LABELS or not all(map(is_text, labels)):
+        raise ValueError("its labels aren't a list of texts")
+    if not all(label.strip() for label in labels) or len(set(labels)) < len(labels) or not facts.keys() <= set(labels):
+        raise ValueError("its labels are empty, given twice, or missing")
+    if vectors.dtype != torch.float16 or vectors.ndim != 2 or len(vectors) != len(labels) or not vectors.shape[1]:
+        raise ValueError("its vectors aren't one for each label")
+    if counts.dtype != torch.int32 or counts.shape != (len(labels),) or not (counts >= 1).all():
+        raise ValueError("its counts aren't one for each label, from 1")
+    low, high = vectors.aminmax()
+    if not -_LARGEST <= low <= high <= _LARGEST:  # not a number fails, too
+        raise ValueError("its vectors hold impossible numbers")
+    if projection is not None and (
+        projection.dtype != torch.float16
+        or projection.ndim != 2
+        or len(projection) != vectors.shape[1]
+        or not projection.abs().amax() <= 1.01  # its rows have length 1
+    ):
+        raise ValueError("its projection doesn't fit its vectors")

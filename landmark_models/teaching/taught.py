@@ -1,0 +1,124 @@
+"""What add-ons add to a model: the scores of their landmarks, on the scale of those that it knows.
+
+A landmark is the mean of the whitened features of n photos, and a photo's score for it is the cosine to that mean, as
+for the landmarks of the model. Means of a few photos are noisy, which lowers the cosines, so two things are different:
+
+Each mean is replaced by its expectation if means are normally distributed around 0, with a covariance that is half that
+of the model's own means and half equal in all directions (empirical Bayes, Efron and Morris 1973; the two-covariance
+model of probabilistic LDA, Ioffe 2006). Then a part of what the noise takes from the cosines is given back.
+"""
+
+from collections.abc import Sequence
+from typing import NamedTuple
+
+import torch
+from torch import Tensor, nn
+
+from landmark_models.networks.served import Outputs, ServedNetwork
+from landmark_models.teaching.addon import AddOn, Facts
+from landmark_models.teaching.search import ExactSearch, Nearest
+
+_CANDIDATES = 100  # of taught landmarks that get a score for a photo; the others are too far away
+_GIVEN_BACK = 0.25  # exponent
+_LEAST_SIGNAL = 0.05  # of a mean's squared length; the rest is noise
+_MOST_SHRUNK = 100_000  # means; of more, each has many photos
+
+
+def shrunk_means(vectors: Tensor, counts: Tensor, own_means: Tensor) -> Tensor:
+    """The expected means, float32 `(C, D)`, given noisy ones, their numbers of photos `(C,)` and a model's own.
+
+    `own_means` are those of the model's landmarks, float32 `(N, D)` of length 1. Lengths have no meaning in the result.
+    """
+    vectors, width = vectors.float(), vectors.shape[1]
+    noise = (width / counts).unsqueeze(1)  # of one whitened photo the squared length of the noise is about `width`
+    signal = _signal(vectors, counts).mean()
+    _, lengths, directions = torch.linalg.svd(own_means, full_matrices=False)
+    elsewhere = 0.5 * signal / width  # the variance in a direction that the model's own means don't have
+    variances = 0.5 * signal * lengths.square() / len(own_means) + elsewhere
+    kept = elsewhere / (elsewhere + noise / width)
+    more = variances / (variances + noise / width) / kept - 1
+    return vectors + (vectors @ directions.T * more) @ directions
+
+
+def noise_factors(vectors: Tensor, counts: Tensor) -> Tensor:
+    """By how much cosines to each mean are raised, float32 `(C,)`, for what its noise takes from them."""
+    return (_squares(vectors) / _signal(vectors, counts)).sqrt() ** _GIVEN_BACK
+
+
+def _signal(vectors: Tensor, counts: Tensor) -> Tensor:
+    """The squared lengths of the means without what noise adds to them, float32 `(C,)`."""
+    squares = _squares(vectors)
+    return torch.maximum(squares - vectors.shape[1] / counts, _LEAST_SIGNAL * squares)
+
+
+def _squares(vectors: Tensor) -> Tensor:
+    return vectors.float().square().sum(1)
+
+
+def compared_means(vectors: Tensor, counts: Tensor, own_means: Tensor) -> Tensor:
+    """What photos' directions are multiplied by to get scores, float32 `(C, D)`, as for `shrunk_means`."""
+    means = nn.functional.normalize(shrunk_means(vectors, counts, own_means), dim=1)
+    return means * noise_factors(vectors, counts).unsqueeze(1)
+
+
+class Taught(NamedTuple):
+    """That a landmark was taught: from how many photos, and what its teacher said of it."""
+
+    photos: int
+    facts: Facts
+
+
+class TaughtLandmarks:
+    """The landmarks of an add-on beside a model's own.
+
+    A label that the model knows gets a second mean; the others follow its labels.
+
+    Attributes:
+        labels: the model's labels, then those that are new.
+    """
+
+    def __init__(self, addon: AddOn, served: ServedNetwork, labels: Sequence[str], bar: float):
+        """`bar` is the least cosine that counts as known."""
+        self._served, self._own = served, len(labels)
+        positions = {label: index for index, label in enumerate(labels)}
+        self._positions = torch.tensor([positions.setdefault(label, len(positions)) for label in addon.labels])
+        self.labels = list(positions)
+        self._rows = {label: row for row, label in enumerate(addon.labels)}
+        self._addon = addon
+        self._projection = None if addon.projection is None else addon.projection.float()
+        if self._projection is None and len(addon) <= _MOST_SHRUNK:
+            self._search = ExactSearch(compared_means(addon.vectors, addon.counts, served.whitened_means))
+        else:
+            self._search = ExactSearch(addon.vectors, noise_factors(addon.vectors, addon.counts))
+        self._bars = bar * torch.ones(len(addon))
+
+    def get(self, label: str) -> Taught | None:
+        """How a label was taught; None if it wasn't, or if the model knew it before."""
+        row = self._rows.get(label)
+        if row is None or self._positions[row] < self._own:
+            return None
+        return Taught(int(self._addon.counts[row]), self._addon.facts.get(label, Facts()))
+
+    def nearest(self, body: Tensor) -> Nearest:
+        """The taught landmarks that are nearest to photos with these features `(B, D)`: scores and rows."""
+        queries = self._served.directions(body).cpu()
+        if self._projection is not None:
+            queries = queries @ self._projection.T
+        return self._search.nearest(queries, _CANDIDATES)
+
+    def added_to(self, outputs: Outputs, body: Tensor) -> Outputs:
+        """A model's outputs for features `(B, D)`, on the CPU, with logits for all `labels`.
+
+        A taught landmark too far away to matter has the logit -inf. Where a taught one is the best, the photo's score
+        is as far from the threshold of the model's rule as its cosine is from the bar.
+        """
+        nearest = self.nearest(body)
+        logits = torch.full((len(body), len(self.labels)), -torch.inf)
+        logits[:, : self._own] = outputs.logits
+        columns = self._positions[nearest.indices]
+        taught = nearest.cosines * self._served.logits_per_cosine
+        logits.scatter_reduce_(1, columns, taught, "amax")
+        margin = nearest.cosines[:, 0] - self._bars[nearest.indices[:, 0]]
+        wins = taught[:, 0] > outputs.logits.amax(1)
+        scores = torch.where(wins, self._served.rule.threshold + margin, outputs.scores)
+        return Outputs(logits, scores)
