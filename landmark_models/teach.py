@@ -95,21 +95,41 @@ def teach(
     Raises:
         AddOnError: the model can't be taught, the label is no name, or no photo can be read.
     """
-    digest, label = classifier.features_digest, checked_label(label)
+    _ = classifier.features_digest  # its error comes before any photo is read
+    label = checked_label(label)
     features, used, unreadable = _features(classifier, photos, progress or (lambda count: None))
     if not used:
         why = f" {next(iter(unreadable.values()))}" if unreadable else ""
         raise AddOnError(f"{label} can't be taught without a photo that can be read.{why}")
-    whitened = classifier.served.whitened(features.flatten(0, 1)).cpu().unflatten(0, features.shape[:2]).mean(1)
-    addon = AddOn(
-        digest,
+    whitened = whitened_photos(classifier, features)
+    addon = mean_addon(classifier, label, whitened, facts)
+    return Lesson(label, addon, tuple(used), unreadable, _left_out(classifier, label, features[:, 0], whitened))
+
+
+@torch.inference_mode()
+def whitened_photos(classifier: LandmarkClassifier, features: Tensor) -> Tensor:
+    """What photos teach, float32 `(n, D)` on the CPU: the mean over the views of their whitened features `(n, 2, D)`.
+
+    The first view of a photo is the photo as it is served, the second one is mirrored.
+    """
+    flat = features.flatten(0, 1).to(classifier.served.mean.device)
+    return classifier.served.whitened(flat).cpu().unflatten(0, features.shape[:2]).mean(1)
+
+
+def mean_addon(classifier: LandmarkClassifier, label: str, whitened: Tensor, facts: Facts | None = None) -> AddOn:
+    """An add-on with one landmark, from what its photos teach, as `whitened_photos` gives it.
+
+    Raises:
+        AddOnError: the model can't be taught.
+    """
+    return AddOn(
+        classifier.features_digest,
         (label,),
-        torch.tensor([len(used)], dtype=torch.int32),
+        torch.tensor([len(whitened)], dtype=torch.int32),
         whitened.mean(0, keepdim=True).half(),
         {label: facts} if facts else {},
         model=classifier.source if classifier.source in models.EMBEDDED or classifier.revision else "",
     )
-    return Lesson(label, addon, tuple(used), unreadable, _left_out(classifier, label, features[:, 0], whitened))
 
 
 def checked_label(label: str) -> str:
