@@ -114,15 +114,24 @@ class LandmarkClassifier:
         """
         other = copy.copy(self)
         other.labels, other.taught = self._model.labels, None
-        if addons:
-            addon = combined(addons)
-            if addon.features != self.features_digest:
-                raise AddOnError(
-                    f"{listed(addon.labels, 3)}: taught to {addon.model or 'another model'}, whose features aren't "
-                    f"those of {self.source}. Use the model that was taught, or teach this one."
-                )
-            other.taught = TaughtLandmarks(addon, self.served, self._model.labels, self.least_cosine)
-            other.labels = other.taught.labels
+        return other.with_more(combined(addons)) if addons else other
+
+    def with_more(self, addon: AddOn) -> "LandmarkClassifier":
+        """This classifier with the landmarks of an add-on beside all that it knows, those that it was taught too.
+
+        Raises:
+            AddOnError: as for `with_taught`.
+        """
+        if addon.features != self.features_digest:
+            raise AddOnError(
+                f"{listed(addon.labels, 3)}: taught to {addon.model or 'another model'}, whose features aren't "
+                f"those of {self.source}. Use the model that was taught, or teach this one."
+            )
+        if addon.width != self.served.mean.numel():
+            raise AddOnError(f"{listed(addon.labels, 3)}: the add-on is damaged, its vectors have the wrong length.")
+        other = copy.copy(self)
+        other.taught = TaughtLandmarks(addon, self.served, self.labels, self.least_cosine, self.taught)
+        other.labels = other.taught.labels
         return other
 
     @cached_property

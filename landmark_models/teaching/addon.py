@@ -15,7 +15,7 @@ from typing import Annotated, Any
 import torch
 from pydantic import Field, TypeAdapter, ValidationError
 from safetensors import SafetensorError, safe_open
-from safetensors.torch import save, save_file
+from safetensors.torch import load, save, save_file
 from torch import Tensor
 
 from landmark_models.errors import LandmarkError, reason
@@ -85,6 +85,11 @@ class AddOn:
     def __len__(self) -> int:
         return len(self.labels)
 
+    @property
+    def width(self) -> int:
+        """The number of features, D."""
+        return (self.vectors if self.projection is None else self.projection).shape[1]
+
     def without(self, label: str) -> "AddOn":
         """The add-on without one of its labels.
 
@@ -151,6 +156,25 @@ class AddOn:
                 tensors = {key: content.get_tensor(key) for key in content.keys()}  # noqa: SIM118 (it isn't a mapping)
         except (OSError, SafetensorError) as error:
             raise AddOnError(f"{name} can't be read: {reason(error)}") from None
+        return cls._checked(name, header, tensors)
+
+    @classmethod
+    def from_bytes(cls, content: bytes, name: str) -> "AddOn":
+        """Read and check the content of a file, a stranger's too; errors call it `name`.
+
+        Raises:
+            AddOnError: it isn't an add-on.
+        """
+        try:
+            tensors = load(content)
+            length = int.from_bytes(content[:8], "little")
+            header = json.loads(content[8 : 8 + length]).get("__metadata__") or {}
+        except (SafetensorError, KeyError, ValueError, RuntimeError) as error:
+            raise AddOnError(f"{name} can't be read: {for_terminal(str(error)[:200])}") from None
+        return cls._checked(name, header, tensors)
+
+    @classmethod
+    def _checked(cls, name: str, header: Mapping[str, str], tensors: Mapping[str, Tensor]) -> "AddOn":
         if header.get("format") != _FORMAT or not {"vectors", "counts"} <= tensors.keys():
             raise AddOnError(f"{name} isn't a file of taught landmarks, as `landmarks teach` writes it.")
         try:
@@ -178,7 +202,7 @@ def combined(addons: Sequence[AddOn]) -> AddOn:
     if not others:
         return first
     for other in others:
-        same = (other.projection is None) == (first.projection is None)
+        same = (other.projection is None) == (first.projection is None) and other.width == first.width
         if same and other.projection is not None and first.projection is not None:
             same = torch.equal(other.projection, first.projection)
         if other.features != first.features or not same:

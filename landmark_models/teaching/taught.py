@@ -21,6 +21,7 @@ from landmark_models.teaching.search import ExactSearch, Nearest
 _CANDIDATES = 100  # of taught landmarks that get a score for a photo; the others are too far away
 _GIVEN_BACK = 0.25  # exponent
 _LEAST_SIGNAL = 0.05  # of a mean's squared length; the rest is noise
+_TINY = 1e-12
 _MOST_SHRUNK = 100_000  # means; of more, each has many photos
 
 
@@ -52,7 +53,7 @@ def _signal(vectors: Tensor, counts: Tensor) -> Tensor:
 
 
 def _squares(vectors: Tensor) -> Tensor:
-    return vectors.float().square().sum(1)
+    return vectors.float().square().sum(1).clamp_min(_TINY)
 
 
 def compared_means(vectors: Tensor, counts: Tensor, own_means: Tensor) -> Tensor:
@@ -77,9 +78,16 @@ class TaughtLandmarks:
         labels: the model's labels, then those that are new.
     """
 
-    def __init__(self, addon: AddOn, served: ServedNetwork, labels: Sequence[str], bar: float):
-        """`bar` is the least cosine that counts as known."""
-        self._served, self._own = served, len(labels)
+    def __init__(
+        self,
+        addon: AddOn,
+        served: ServedNetwork,
+        labels: Sequence[str],
+        bar: float,
+        before: "TaughtLandmarks | None" = None,
+    ):
+        """`bar` is the least cosine that counts as known; of the `labels`, some may have been taught `before`."""
+        self._served, self._own, self._before = served, len(labels), before
         positions = {label: index for index, label in enumerate(labels)}
         self._positions = torch.tensor([positions.setdefault(label, len(positions)) for label in addon.labels])
         self.labels = list(positions)
@@ -96,7 +104,7 @@ class TaughtLandmarks:
         """How a label was taught; None if it wasn't, or if the model knew it before."""
         row = self._rows.get(label)
         if row is None or self._positions[row] < self._own:
-            return None
+            return self._before.get(label) if self._before else None
         return Taught(int(self._addon.counts[row]), self._addon.facts.get(label, Facts()))
 
     def nearest(self, body: Tensor) -> Nearest:
@@ -112,6 +120,8 @@ class TaughtLandmarks:
         A taught landmark too far away to matter has the logit -inf. Where a taught one is the best, the photo's score
         is as far from the threshold of the model's rule as its cosine is from the bar.
         """
+        if self._before:
+            outputs = self._before.added_to(outputs, body)
         nearest = self.nearest(body)
         logits = torch.full((len(body), len(self.labels)), -torch.inf)
         logits[:, : self._own] = outputs.logits
