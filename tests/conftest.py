@@ -68,6 +68,13 @@ def run(shared_data, tmp_path_factory):
 
 
 @pytest.fixture(scope="session")
+def teachable(shared_data, tmp_path_factory):
+    """A run whose model has statistics of its features, so that it can be taught."""
+    knobs = {"model": "test_resnet", "model_args": {}, "image_size": 64, "head": "whitened_cosine"}
+    return fit(Recipe.from_values({**TINY, **knobs}), shared_data, tmp_path_factory.mktemp("runs") / "teachable")
+
+
+@pytest.fixture(scope="session")
 def pretrained(tmp_path_factory) -> Path:
     """A file of weights as timm's own repositories have them, with the classifier of another task."""
     torch.manual_seed(5)

@@ -13,6 +13,7 @@ COMMANDS = {
     "fit": "Train a model on a folder of photos, as a recipe says.",
     "distill": "Train a small model on the outputs of a large one.",
     "evaluate": "Measure a model on photos it has never seen.",
+    "few_shot": "Measure how well landmarks are taught from a few photos.",
     "calibration": "Fit the temperature and the rejection rule of a trained model again.",
     "report": "Compare runs, or tabulate several of them.",
     "explore": "Look at photos before you train on them.",

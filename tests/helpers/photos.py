@@ -1,11 +1,13 @@
 """Photos that tests make: noise of one colour, folders of them, one with GPS, one in HEIC."""
 
+from collections.abc import Mapping
 from pathlib import Path
 
 import numpy as np
 from PIL import ExifTags, Image
 
 COLORS = {"00.Red_Tower": (200, 40, 40), "01.Green_Bridge": (40, 200, 40), "02.Blue_Lake": (40, 40, 200)}
+MORE_COLORS = {"03.Yellow_Gate": (200, 200, 40), "04.White_Dome": (230, 230, 230)}
 
 
 def noisy_photo(color: tuple[int, int, int], seed: int, size: tuple[int, int] = (64, 48)) -> Image.Image:
@@ -14,10 +16,10 @@ def noisy_photo(color: tuple[int, int, int], seed: int, size: tuple[int, int] = 
     return Image.fromarray(np.clip(noise + np.array(color), 0, 255).astype(np.uint8))
 
 
-def write_data(root: Path, train: int = 8, test: int = 3) -> Path:
-    """A data folder of three classes with `train` and `test` photos each."""
+def write_data(root: Path, train: int = 8, test: int = 3, colors: Mapping[str, tuple[int, int, int]] = COLORS) -> Path:
+    """A data folder of three classes, or those given, with `train` and `test` photos each."""
     for split, count in (("train", train), ("test", test)):
-        for position, (name, color) in enumerate(COLORS.items()):
+        for position, (name, color) in enumerate(colors.items()):
             folder = root / split / name
             folder.mkdir(parents=True)
             for index in range(count):

@@ -107,11 +107,19 @@ def predict_logits(
     return Logits(logits, scores, own, _readable(len(files), failures), failures)
 
 
-def predict_features(classifier: LandmarkClassifier, files: Sequence[Path], title: str) -> tuple[Tensor, list[int]]:
-    """Features `(n, D)`, the input of the network's classifier, of photos as they are served; and their positions."""
+def predict_features(
+    classifier: LandmarkClassifier, files: Sequence[Path], title: str, tta: TTA | None = None
+) -> tuple[Tensor, list[int]]:
+    """Features `(n, D)`, the input of the network's classifier, of photos as they are served; and their positions.
+
+    With `tta`, they are those of each view, `(n, views, D)`.
+    """
     failures: dict[int, str] = {}
-    batches = _batches(_Views(classifier, files), title, failures)
-    return torch.cat([classifier.features(images) for images, _ in batches]), _readable(len(files), failures)
+    parts = []
+    for images, count in _batches(_Views(classifier, files, tta), title, failures):
+        features = classifier.features(images)
+        parts.append(features.unflatten(0, (count, -1)) if tta else features)
+    return torch.cat(parts or [torch.empty(0)]), _readable(len(files), failures)
 
 
 @torch.inference_mode()

@@ -1,6 +1,6 @@
 """What `evaluate` measured, as tables for a terminal and a page, and as a CSV file of its predictions."""
 
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -58,15 +58,20 @@ def title_of(metrics: dict[str, Any]) -> str:
 
 def print_tables(metrics: dict[str, Any]) -> None:
     """Print the tables on the terminal, below a line that says what was measured."""
+    excluded = f" ({metrics['excluded']} excluded)" if metrics["excluded"] else ""
+    views = {"flip": ", mirror image too", "crops": ", ten crops"}.get(metrics["tta"] or "", "")
+    print_all(f"{title_of(metrics)}, {metrics['n']} photos{excluded}{views}", metrics_tables(metrics))
+
+
+def print_all(heading: str, tables: Iterable[Table]) -> None:
+    """Print a line and tables below it on the terminal."""
     from rich import table as rich
     from rich.console import Console
     from rich.markup import escape
 
     console = Console()
-    excluded = f" ({metrics['excluded']} excluded)" if metrics["excluded"] else ""
-    views = {"flip": ", mirror image too", "crops": ", ten crops"}.get(metrics["tta"] or "", "")
-    console.print(f"{title_of(metrics)}, {metrics['n']} photos{excluded}{views}")
-    for table in metrics_tables(metrics):
+    console.print(heading, markup=False)
+    for table in tables:
         headers = (rich.Column(header, overflow="fold") for header in table.headers)  # names aren't cut off
         printed = rich.Table(*headers, title=table.title)
         for row in table.rows:
