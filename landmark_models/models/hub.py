@@ -12,33 +12,30 @@ from functools import partial
 from pathlib import Path
 from typing import Any
 
-from huggingface_hub import HfApi, ModelInfo, constants, get_session, hf_hub_download, try_to_load_from_cache
-from huggingface_hub.errors import RevisionNotFoundError
-from huggingface_hub.file_download import repo_folder_name
+from huggingface_hub import HfApi, ModelInfo, get_session, hf_hub_download
 from torch import nn
 
 from landmark_models.errors import ModelError
 from landmark_models.models.config import CONFIG_FILE, MAX_CONFIG_BYTES, read_config
-from landmark_models.models.failures import (
-    describe_failure,
-    endpoint,
-    in_background,
-    is_local,
-    is_transient,
-    with_retries,
-)
+from landmark_models.models.failures import describe_failure, endpoint, in_background, is_transient, with_retries
 from landmark_models.models.folder import MAX_WEIGHTS_BYTES, WEIGHTS_FILE, build, read_statistics
+from landmark_models.models.repository import (
+    PREFIX,
+    TIMEOUT,
+    describe,
+    download,
+    not_cached,
+    on_hub,
+    repo_id,
+    sizes_of,
+)
 from landmark_models.networks.statistics import MAX_STATISTICS_BYTES, STATISTICS_FILE, FeatureStatistics
 
 # The models that come with the package, by name.
 EMBEDDED = {name: Path(__file__).parents[1] / name for name in ("default", "compact")}
-PREFIX = "hf-hub:"
-_OLD_PREFIX = "hf_hub:"  # what timm wrote at first, and still takes
 TAG = "landmark-classification"  # of the models on the Hub that `best` compares
 
-_TIMEOUT = 8.0  # seconds that the Hub has to answer a request
 _LIST_TIMEOUT = 60.0  # seconds that listing models may take, with all retries
-_ATTEMPTS = 3
 _MAX_EXAMPLES = 6
 _MAX_EXAMPLE_BYTES = 2**20
 
@@ -74,16 +71,6 @@ class LoadedModel:
         return dict(self.config["landmark"])
 
 
-def on_hub(model: str) -> bool:
-    """Whether a MODEL names a repository on the Hub."""
-    return model.startswith((PREFIX, _OLD_PREFIX))
-
-
-def repo_id(model: str) -> str:
-    """The `owner/name` of a MODEL on the Hub."""
-    return model[len(PREFIX) :].partition("@")[0]
-
-
 def load(model: str | os.PathLike[str] = "default", *, cached_only: bool = False) -> LoadedModel:
     """Load a MODEL: `default`, `compact`, a model folder, a run folder (its `model/`), `hf-hub:owner/name[@revision]`.
 
@@ -97,7 +84,9 @@ def load(model: str | os.PathLike[str] = "default", *, cached_only: bool = False
     source = os.fspath(model)
     if on_hub(source):
         source = PREFIX + source[len(PREFIX) :]
-        folder, note = _download(source.removeprefix(PREFIX), cached_only)
+        folder, note = download(source, _model_files, cached_only=cached_only)
+        if not ((folder / CONFIG_FILE).is_file() and (folder / WEIGHTS_FILE).is_file()):
+            raise not_cached(source, note)
         revision: str | None = folder.name
     else:
         folder, note, revision = EMBEDDED.get(source, Path(source)), "", None
@@ -117,93 +106,16 @@ def load(model: str | os.PathLike[str] = "default", *, cached_only: bool = False
     return LoadedModel(network, config, source, weights, revision, note, statistics)
 
 
-def _download(name: str, cached_only: bool) -> tuple[Path, str]:
-    """The local folder of a model on the Hub, named after its commit; and if it is a cached copy, why."""
-    repo_id, _, revision = name.partition("@")
-    revision = revision or "main"
-    failure = "No request was made to the Hub."
-    try:
-        if not cached_only:
-            try:
-                return with_retries(partial(_download_now, repo_id, revision)), ""
-            except Exception as error:
-                if not (is_transient(error) or is_local(error)):
-                    raise
-                failure = describe_failure(f"{PREFIX}{name} can't be downloaded", error)
-        revision = _cached_commit(repo_id, revision) or revision
-        files = [try_to_load_from_cache(repo_id, file, revision=revision) for file in (CONFIG_FILE, WEIGHTS_FILE)]
-    except ModelError:
-        raise
-    except Exception as error:  # the Hub refuses, the disk is full, the name is invalid
-        raise ModelError(describe_failure(f"{PREFIX}{name} can't be downloaded", error)) from None
-    if not all(isinstance(file, str) for file in files):
-        raise ModelError(f"{PREFIX}{name} is not in the local cache. {failure}")
-    return Path(str(files[0])).parent, failure
-
-
-def _is_short_commit(revision: str) -> bool:
-    return re.fullmatch(r"[0-9a-f]{7,39}", revision) is not None
-
-
-def _cached_commit(repo_id: str, revision: str) -> str | None:
-    """The one commit in the cache that a shortened one stands for."""
-    if not _is_short_commit(revision):
-        return None
-    snapshots = Path(constants.HF_HUB_CACHE, repo_folder_name(repo_id=repo_id, repo_type="model"), "snapshots")
-    commits = [folder.name for folder in snapshots.glob(f"{revision}*")]
-    return commits[0] if len(commits) == 1 else None
-
-
-def _download_now(repo_id: str, revision: str) -> Path:
-    """Check what a repository contains, then download exactly that commit.
-
-    Offline, the name of the revision then stands for it. A download that fails half-way leaves the earlier commit in
-    place.
-    """
-    for _ in range(_ATTEMPTS):
-        # Looking up a host's name has no timeout of its own.
-        commit, _, has_statistics = in_background(partial(check_repository, repo_id, revision)).result(1.1 * _TIMEOUT)
-        for name in (WEIGHTS_FILE, *[STATISTICS_FILE] * has_statistics):
-            hf_hub_download(repo_id, name, revision=commit)
-        folder = Path(hf_hub_download(repo_id, CONFIG_FILE, revision=commit)).parent
-        by_name = folder
-        if not commit.startswith(revision):
-            by_name = Path(hf_hub_download(repo_id, CONFIG_FILE, revision=revision)).parent
-        if by_name == folder:
-            return folder
-    raise ModelError(f"{PREFIX}{repo_id} changes faster than it can be downloaded; name one of its commits.")
-
-
-def check_repository(repo_id: str, revision: str | None = None) -> tuple[str, int, bool]:
-    """The commit of a repository's revision, the size of its weights in bytes, and whether it has statistics.
-
-    Raises:
-        ModelError: a file is missing or too large.
-    """
-    info = _info(repo_id, revision)
-    sizes = {sibling.rfilename: sibling.size or 0 for sibling in info.siblings or []}
-    limits = {CONFIG_FILE: MAX_CONFIG_BYTES, WEIGHTS_FILE: MAX_WEIGHTS_BYTES, STATISTICS_FILE: MAX_STATISTICS_BYTES}
+def _model_files(info: ModelInfo) -> list[str]:
+    """The files to load from a repository; a ModelError if one is missing or too large."""
+    sizes = sizes_of(info)
+    limits = {STATISTICS_FILE: MAX_STATISTICS_BYTES, WEIGHTS_FILE: MAX_WEIGHTS_BYTES, CONFIG_FILE: MAX_CONFIG_BYTES}
     for name, limit in limits.items():
         if name not in sizes and name != STATISTICS_FILE:
-            raise ModelError(f"{PREFIX}{repo_id} has no {name}, so it isn't a model that can be loaded safely.")
+            raise ModelError(f"{PREFIX}{info.id} has no {name}, so it isn't a model that can be loaded safely.")
         if sizes.get(name, 0) > limit:
-            raise ModelError(f"The {name} of {PREFIX}{repo_id} is larger than {limit / 1e6:.0f} MB.")
-    return str(info.sha), sizes[WEIGHTS_FILE], STATISTICS_FILE in sizes
-
-
-def _info(repo_id: str, revision: str | None) -> ModelInfo:
-    """What the Hub says about a repository at a revision, with the sizes of its files."""
-    ask = partial(HfApi().model_info, repo_id, files_metadata=True, timeout=_TIMEOUT)
-    try:
-        return ask(revision=revision)
-    except RevisionNotFoundError:
-        if not _is_short_commit(revision or ""):
-            raise
-        commits = [commit.commit_id for commit in HfApi().list_repo_commits(repo_id)]
-        matches = [commit for commit in commits if commit.startswith(str(revision))]
-        if len(matches) != 1:
-            raise
-        return ask(revision=matches[0])
+            raise ModelError(f"The {name} of {PREFIX}{info.id} is larger than {limit / 1e6:.0f} MB.")
+    return [name for name in limits if name in sizes]
 
 
 def examples(source: str, revision: str | None = None) -> list[Path]:
@@ -216,14 +128,14 @@ def examples(source: str, revision: str | None = None) -> list[Path]:
         return sorted((folder / "examples").glob("*.jpg"))[:_MAX_EXAMPLES]
     name = repo_id(source)
 
-    def download() -> list[Path]:
-        info = HfApi().model_info(name, revision=revision, files_metadata=True, timeout=_TIMEOUT)
+    def fetch() -> list[Path]:
+        info = HfApi().model_info(name, revision=revision, files_metadata=True, timeout=TIMEOUT)
         files = [file.rfilename for file in info.siblings or [] if (file.size or 0) <= _MAX_EXAMPLE_BYTES]
         chosen = sorted(file for file in files if re.fullmatch(r"examples/[^/]+\.jpg", file))[:_MAX_EXAMPLES]
         return [Path(hf_hub_download(name, file, revision=revision)) for file in chosen]
 
     try:
-        return in_background(partial(with_retries, download)).result(_TIMEOUT)
+        return in_background(partial(with_retries, fetch)).result(TIMEOUT)
     except Exception:  # the page works without them
         return []
 
@@ -256,8 +168,8 @@ def best(namespace: str) -> Best:
     """
     try:
         # The listing's own retries take half a minute where the Hub can't be reached at all.
-        reach = partial(get_session().head, endpoint(), timeout=_TIMEOUT)
-        in_background(partial(with_retries, reach)).result(1.1 * _TIMEOUT)
+        reach = partial(get_session().head, endpoint(), timeout=TIMEOUT)
+        in_background(partial(with_retries, reach)).result(1.1 * TIMEOUT)
         listing = in_background(partial(with_retries, lambda: list(HfApi().list_models(author=namespace, filter=TAG))))
         names = sorted(model.id for model in listing.result(_LIST_TIMEOUT))
     except Exception as error:
@@ -286,9 +198,10 @@ def best(namespace: str) -> Best:
 
 def _candidate(name: str) -> tuple[dict[str, Any], int, str]:
     """The test figures of a model on the Hub, the size of its weights in bytes, and its commit."""
-    commit, size, _ = check_repository(name)
-    config = read_config(Path(hf_hub_download(name, CONFIG_FILE, revision=commit)), f"{PREFIX}{name}")
+    info = describe(name)
+    _model_files(info)
+    config = read_config(Path(hf_hub_download(name, CONFIG_FILE, revision=info.sha)), f"{PREFIX}{name}")
     test = config["landmark"].get("test")
     if not test or not isinstance(test.get("digest"), str):
         raise ModelError(f"{PREFIX}{name} has no test figures.")
-    return test, size, commit
+    return test, sizes_of(info)[WEIGHTS_FILE], str(info.sha)
