@@ -22,7 +22,7 @@ from landmark_models.models.config import MAX_LABEL, is_text
 from landmark_models.photo import Photo, open_photo
 from landmark_models.teaching import AddOn, AddOnError, Facts
 from landmark_models.teaching.taught import compared_means
-from landmark_models.text import for_terminal
+from landmark_models.text import for_terminal, is_name
 
 __all__ = ["LeftOut", "Lesson", "teach"]
 
@@ -139,7 +139,7 @@ def checked_label(label: str) -> str:
         AddOnError: it is no name that could be shown.
     """
     label = unicodedata.normalize("NFC", label.strip())
-    if not label or not is_text(label) or not label.isprintable():
+    if not is_text(label) or not is_name(label):
         raise AddOnError(f"{for_terminal(label[:50])!r} is no name for a landmark: use 1 to {MAX_LABEL} characters.")
     return label
 

@@ -15,13 +15,25 @@ def for_markdown(text: str) -> str:
     return html.escape(re.sub(r"([\\`*_{}\[\]#|~$])", r"\\\1", " ".join(text.split())), quote=False)
 
 
+_JOINERS = "\u200c\u200d"  # without width; spelling needs them in Arabic and Indic scripts
+
+
 def for_terminal(text: str) -> str:
     """Text for a terminal; control characters in it are shown as the replacement character."""
-    printed = "\u200c\u200d"  # joiners without width, which spelling needs in Arabic and Indic scripts
     return "".join(
-        character if character.isprintable() or character in printed else "\N{REPLACEMENT CHARACTER}"
+        character if character.isprintable() or character in _JOINERS else "\N{REPLACEMENT CHARACTER}"
         for character in text
     )
+
+
+def is_line(text: str) -> bool:
+    """Whether text is one line that can be shown as it is: without control characters, also of the direction."""
+    return text.isprintable() or for_terminal(text) == text
+
+
+def is_name(text: str) -> bool:
+    """Whether text is such a line, and there is something to see."""
+    return is_line(text) and bool(text.strip(f" {_JOINERS}"))
 
 
 def for_spreadsheet(text: str) -> str:

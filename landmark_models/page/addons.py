@@ -7,7 +7,7 @@ from collections import OrderedDict
 from weakref import WeakKeyDictionary
 
 from landmark_models.classifier import LandmarkClassifier
-from landmark_models.teaching import AddOn, AddOnError
+from landmark_models.teaching import AddOn, AddOnError, listed
 
 MAX_BYTES = 500_000  # of an add-on; a landmark of the default model takes 2.6 kB
 MAX_TEXT = 4 * -(-MAX_BYTES // 3)  # characters of the same in base64
@@ -51,6 +51,16 @@ def decoded(text: str) -> AddOn:
     return AddOn.from_bytes(content, _WHAT)
 
 
+def check_teachable(classifier: LandmarkClassifier) -> None:
+    """The same error as the classifier's own, without the folder that its model is in.
+
+    Raises:
+        AddOnError: the model can't be taught.
+    """
+    if not classifier.served.has_statistics:
+        raise AddOnError("The model that answers here can't be taught; it lacks the statistics of its features.")
+
+
 def with_addon(classifier: LandmarkClassifier, text: str | None) -> LandmarkClassifier:
     """A classifier that also knows what a visitor has taught; without that, the classifier itself.
 
@@ -65,7 +75,14 @@ def with_addon(classifier: LandmarkClassifier, text: str | None) -> LandmarkClas
         if digest in kept:
             kept.move_to_end(digest)
             return kept[digest]
-    taught = classifier.with_more(decoded(text))
+    addon = decoded(text)
+    check_teachable(classifier)
+    if addon.features != classifier.features_digest:
+        raise AddOnError(
+            f"{listed(addon.labels, 3)}: taught to {addon.model or 'another model'}, which isn't the one that answers "
+            "here. Teach this one."
+        )
+    taught = classifier.with_more(addon)
     with _lock:
         kept[digest] = taught
         while len(kept) > _KEPT:

@@ -19,8 +19,20 @@ from landmark_models.page.fetching import fetch
 from landmark_models.page.first_script import FirstScript
 from landmark_models.page.handlers import COMPUTING, MAX_CANDIDATES, Handlers
 from landmark_models.page.languages import browser_translations
+from landmark_models.page.lessons import MAX_PHOTOS, TOO_MANY
 from landmark_models.page.refusals import PageError
 from landmark_models.page.uploads import NOT_UPLOADED, uploaded_file
+
+# A photo in a list; gradio's own description refers to definitions that are lost in the schemas of MCP tools.
+_PHOTO = {
+    "type": "object",
+    "properties": {
+        "path": {"type": "string"},
+        "url": {"type": "string"},
+        "meta": {"type": "object", "properties": {"_type": {"type": "string", "const": "gradio.FileData"}}},
+    },
+}
+_LIST_TIMEOUT = 60.0  # seconds for all photos of a list that are named by their addresses
 
 # In the code that gradio's API page offers; gradio's own sample shows no landmark.
 _SAMPLE_PHOTO = "https://raw.githubusercontent.com/gradio-app/gradio/main/gradio/media_assets/images/tower.jpg"
@@ -48,7 +60,8 @@ class PageBlocks(gr.Blocks):
     async def preprocess_data(self, block_fn: Any, inputs: list[Any], *arguments: Any, **options: Any) -> Any:
         try:
             defaults = [getattr(component, "value", None) for component in block_fn.inputs[len(inputs) :]]
-            inputs = [await _received(value) for value in [*inputs, *defaults]]
+            values = zip([*inputs, *defaults], block_fn.inputs, strict=True)
+            inputs = [await (_received_list if _takes_list(block) else _received)(value) for value, block in values]
             return await super().preprocess_data(block_fn, inputs, *arguments, **options)
         except gr.Error:
             raise
@@ -75,6 +88,39 @@ async def _received(value: Any) -> Any:
     return {"path": path, "orig_name": Path(path).name, "meta": {"_type": "gradio.FileData"}}
 
 
+def _takes_list(component: Any) -> bool:
+    return isinstance(component, gr.File) and component.file_count != "single"
+
+
+async def _received_list(values: Any) -> Any:
+    """A list of photos, likewise, or of their addresses alone, as agents send them."""
+    if not isinstance(values, list):
+        return values
+    photos = [{"url": value} if (value := _address(photo)) else photo for photo in values]
+    if sum(isinstance(photo, dict) and not photo.get("path") for photo in photos) > MAX_PHOTOS:
+        raise PageError(TOO_MANY)
+    try:
+        async with asyncio.timeout(_LIST_TIMEOUT):
+            return [await _received_one(number, photo) for number, photo in enumerate(photos, 1)]
+    except TimeoutError:
+        raise PageError(f"The photos did not arrive within {_LIST_TIMEOUT:.0f} s; upload them instead.") from None
+
+
+async def _received_one(number: int, photo: Any) -> Any:
+    try:
+        return await _received(photo)
+    except (PageError, PhotoError) as error:
+        sentence = error.message if isinstance(error, PageError) else error
+        raise PageError(f"Photo {number}: {sentence}") from None
+
+
+def _address(photo: Any) -> str | None:
+    """What a photo is named by, if that is a text alone, or an address where others have a path."""
+    if isinstance(photo, dict) and str(photo.get("path")).lower().startswith(("http://", "https://")):
+        photo = photo["path"]  # gradio would fetch it, too, but wait for all of a list for minutes
+    return photo if isinstance(photo, str) else None
+
+
 def add_api(handlers: Handlers) -> None:
     """Add the API to the page."""
     # Gradio describes the parameters and results of an endpoint by the components of an event, here ones that nobody
@@ -91,10 +137,17 @@ def add_api(handlers: Handlers) -> None:
     # Not a subclass: gradio writes a .pyi file beside the module of each.
     photo.example_payload = lambda: handle_file(_SAMPLE_PHOTO)  # type: ignore[method-assign]
     top_k = gr.Number(5, label="Number of candidates", precision=0, minimum=1, maximum=MAX_CANDIDATES, **hidden)
+    photos = gr.File(label="Photos", file_count="multiple", **hidden)
+    photos.api_info = lambda: {"type": "array", "items": _PHOTO}  # type: ignore[method-assign]
+    photos.example_payload = lambda: [handle_file(_SAMPLE_PHOTO)]  # type: ignore[method-assign]
+    addon = gr.Textbox("", label="Add-on", **hidden)
+    name = gr.Textbox(label="Name", **hidden)
+    place, country = (gr.Textbox("", label=label, **hidden) for label in ("Place", "Country"))
     query = gr.Textbox("", label="Query", **hidden)
     candidates = gr.Label(label="Candidates", **hidden)
     known = gr.Checkbox(label="Known", **hidden)
-    add("predict", handlers.predict, [photo, top_k], candidates, picture("Photo"), known)
-    add("explain", handlers.explain, [photo], picture("Explanation"))
-    add("tag", handlers.tag, [photo], gr.JSON(label="Tags", **hidden))
+    add("predict", handlers.predict, [photo, top_k, addon], candidates, picture("Photo"), known)
+    add("explain", handlers.explain, [photo, addon], picture("Explanation"))
+    add("tag", handlers.tag, [photo, addon], gr.JSON(label="Tags", **hidden))
+    add("teach", handlers.teach, [photos, name, place, country, addon], gr.JSON(label="Lesson", **hidden))
     add("landmarks", handlers.landmarks, [query], gr.JSON(label="Landmarks", **hidden))

@@ -15,10 +15,12 @@ from landmark_models.classifier import LandmarkClassifier
 from landmark_models.devices import available_cores
 from landmark_models.errors import PhotoError
 from landmark_models.explain import explain
+from landmark_models.page.addons import with_addon
 from landmark_models.page.cards import Knows
 from landmark_models.page.examples import Example
 from landmark_models.page.figures import model_name, trust
 from landmark_models.page.languages import in_language
+from landmark_models.page.lessons import taught_by, uploaded_files
 from landmark_models.page.refusals import PageError, ShownError, refused_as
 from landmark_models.page.results import PhotoResult
 from landmark_models.page.serving import Served, Serving
@@ -30,7 +32,7 @@ from landmark_models.tagging.tags import Tags
 
 MAX_CANDIDATES = 10
 _DISPLAY_SIDE = 720  # px, least shorter side of the photo as the page shows it, where the upload is as large
-_COMPUTING = ("predict", "tag", "explain", "answer", "look")
+_COMPUTING = ("predict", "tag", "explain", "teach", "answer", "look")
 
 # Options of events. Those that compute with the model: as many run at once as cores can share. Gradio would decode and
 # encode some photos again before a handler gets them; without its preprocessing, the handler gets the file.
@@ -87,15 +89,16 @@ class Handlers:
 
     # The API and MCP; agents read these docstrings. Gradio takes each line of "Args" and "Returns" for an item.
 
-    def predict(self, photo: Any, top_k: int = 5) -> tuple[dict[str, float], Image.Image, bool]:
+    def predict(self, photo: Any, top_k: int = 5, addon: str = "") -> tuple[dict[str, float], Image.Image, bool]:
         """Name the landmark in a photo: candidates with their probabilities, the most likely first.
 
-        The model knows only the landmarks that the tool `landmarks` lists. If known is false, the photo shows none of
-        them, and no candidate is an answer.
+        The model knows only the landmarks that the tool `landmarks` lists, and those of the add-on. If known is false,
+        the photo shows none of them, and no candidate is an answer.
 
         Args:
             photo: an https:// address, or data:image/jpeg;base64,...; JPEG, PNG, WebP, GIF, TIFF, BMP, HEIC or AVIF.
             top_k: how many candidates, 1 to 10.
+            addon: landmarks that the tool `teach` has taught, as text; empty for none.
 
         Returns:
             the candidates with their probabilities
@@ -103,11 +106,11 @@ class Handlers:
             known: whether the photo shows a landmark that the model knows
         """
         with refused_as(PageError):
-            tags, picture = self._tags_and_picture(photo)
+            tags, picture = self._tags_and_picture(self._with(addon), photo)
         scores = {candidate.label: candidate.score for candidate in tags.predictions[: _count(top_k)]}
         return scores, picture, tags.known
 
-    def tag(self, photo: Any) -> dict[str, Any]:
+    def tag(self, photo: Any, addon: str = "") -> dict[str, Any]:
         """Name and describe the landmark in a photo: place, coordinates, Wikidata id, hashtags and alt text, as JSON.
 
         `known` says whether the photo shows a landmark that the model knows; `reason` why not: "model", or "position"
@@ -115,6 +118,7 @@ class Handlers:
 
         Args:
             photo: an https:// address, or data:image/jpeg;base64,...; JPEG, PNG, WebP, GIF, TIFF, BMP, HEIC or AVIF.
+            addon: landmarks that the tool `teach` has taught, as text; empty for none.
 
         Returns:
             landmarkAnnotations: the candidates as Google Cloud Vision gives them
@@ -124,21 +128,47 @@ class Handlers:
             hashtags and altText
             distanceKm and agrees: from the photo's GPS position to the landmark; null without a position
         """
-        classifier = self._serving.current.classifier
         with refused_as(PageError):
+            classifier = self._with(addon)
             return _tags(classifier, self._read(photo, classifier.min_side)).record()
 
-    def explain(self, photo: Any) -> Image.Image:
+    def explain(self, photo: Any, addon: str = "") -> Image.Image:
         """Show where in a photo the model finds its most likely landmark, as a heat map (Grad-CAM).
 
         Args:
             photo: an https:// address, or data:image/jpeg;base64,...; JPEG, PNG, WebP, GIF, TIFF, BMP, HEIC or AVIF.
+            addon: landmarks that the tool `teach` has taught, as text; empty for none.
 
         Returns:
             the photo coloured where the landmark is found; parts that the model did not see are grey
         """
         with refused_as(PageError):
-            return self._explain(photo, None)
+            return self._explain(self._with(addon), photo, None)
+
+    def teach(self, photos: Any, name: str, place: str = "", country: str = "", addon: str = "") -> dict[str, Any]:
+        """Teach the model a landmark from photos of it: an add-on, which the other tools take, and how well it works.
+
+        Nothing is kept here: who has the add-on has what was taught. The more photos, from different sides, the better.
+
+        Args:
+            photos: 1 to 30 photos of it, 5 or more if possible; each an https:// address, or data:image/jpeg;base64,...
+            name: what to call the landmark; photos for a name that is known already are added to it.
+            place: where it is, such as "Bath, Somerset"; empty if that doesn't matter.
+            country: its country, by English name or two-letter code; empty if that doesn't matter.
+            addon: what was taught before, as text; the result has it, too.
+
+        Returns:
+            label and photos: the landmark, and how many photos of it were used
+            odd and unreadable: positions of photos that look unlike the others, and that can't be read; from 0
+            recognised and leftOut: of so many photos left out in turn, how many the others suffice to recognise
+            confusedWith: which landmark most of those look like that aren't recognised; null if all are
+            warning: null, or what is wrong
+            labels: all landmarks in the add-on
+            addon: the add-on as text; give it to the tools predict, tag, explain and teach
+        """
+        with refused_as(PageError):
+            files = uploaded_files(photos, self._uploads)
+            return taught_by(self._serving.current.classifier, files, name, place, country, addon)
 
     def landmarks(self, query: str = "") -> list[dict[str, str]]:
         """List the landmarks that the model knows: label, name, kind, place, country and Wikidata id of each.
@@ -175,7 +205,7 @@ class Handlers:
             file = uploaded_file(photo, self._uploads)
             if browsers_show(file):
                 return Seen(PhotoResult(name, _tags(classifier, self._read(photo, classifier.min_side))), knows, file)
-            tags, picture = self._tags_and_picture(photo)
+            tags, picture = self._tags_and_picture(classifier, photo)
         except PhotoError as error:  # part of the page rather than a message that goes away
             return Seen(PhotoResult(name, error=str(error)), knows)
         return Seen(PhotoResult(name, tags), knows, write_picture(picture, self._uploads), converted=True)
@@ -190,7 +220,7 @@ class Handlers:
         if seen.label not in self.current.classifier.labels:
             raise ShownError(say("The model has changed since this answer; choose the photo again."))
         with refused_as(ShownError):
-            return self._explain({"path": str(seen.shown)}, seen.label)
+            return self._explain(self.current.classifier, {"path": str(seen.shown)}, seen.label)
 
     def take_example(self, examples: Sequence[Example], index: Any, name: Any, language: str) -> str:
         """A copy of an example among the uploads; it is named, since the examples change with the model."""
@@ -203,6 +233,10 @@ class Handlers:
         """How far to trust the answers, in Markdown."""
         return trust(self._serving.current.classifier.landmark, language)
 
+    def _with(self, addon: Any) -> LandmarkClassifier:
+        """The model that answers now, with what was taught to it."""
+        return with_addon(self._serving.current.classifier, addon)
+
     def _open(self, photo: Any) -> IO[bytes]:
         return uploaded_file(photo, self._uploads).open("rb")
 
@@ -210,8 +244,7 @@ class Handlers:
         with self._open(photo) as file:
             return read_photo(file, min_side)
 
-    def _tags_and_picture(self, photo: Any) -> tuple[Tags, Image.Image]:
-        classifier = self._serving.current.classifier
+    def _tags_and_picture(self, classifier: LandmarkClassifier, photo: Any) -> tuple[Tags, Image.Image]:
         read = self._read(photo, max(classifier.min_side, math.ceil(_DISPLAY_SIDE / DECODED_MARGIN)))
         tags = _tags(classifier, read)
         picture = read.image
@@ -219,9 +252,9 @@ class Handlers:
         picture.info.clear()  # gradio would pass on the photo's metadata
         return tags, picture
 
-    def _explain(self, photo: Any, label: str | None) -> Image.Image:
+    def _explain(self, classifier: LandmarkClassifier, photo: Any, label: str | None) -> Image.Image:
         with self._open(photo) as file:
-            return explain(self.current.classifier, file, label)
+            return explain(classifier, file, label)
 
 
 def _tags(classifier: LandmarkClassifier, photo: ReadPhoto) -> Tags:

@@ -8,6 +8,7 @@ import gradio as gr
 
 from landmark_models.errors import PhotoError
 from landmark_models.explain import NoExplanationError
+from landmark_models.teaching import AddOnError
 
 
 class PageError(gr.Error):
@@ -26,8 +27,8 @@ class ShownError(PageError):
 
 @contextlib.contextmanager
 def refused_as(kind: type[PageError]) -> Iterator[None]:
-    """Raise the reason why a photo can't be used, or an answer can't be explained, as an error of this kind."""
+    """Raise the reason why a photo or an add-on can't be used, or an answer can't be explained, as such an error."""
     try:
         yield
-    except (PhotoError, NoExplanationError) as error:
+    except (PhotoError, AddOnError, NoExplanationError) as error:
         raise kind(str(error)) from None

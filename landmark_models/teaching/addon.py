@@ -13,7 +13,8 @@ from pathlib import Path
 from typing import Annotated, Any
 
 import torch
-from pydantic import Field, TypeAdapter, ValidationError
+from pydantic import AfterValidator, Field, StringConstraints, TypeAdapter, ValidationError
+from pydantic_core import PydanticCustomError
 from safetensors import SafetensorError, safe_open
 from safetensors.torch import load, save, save_file
 from torch import Tensor
@@ -21,7 +22,7 @@ from torch import Tensor
 from landmark_models.errors import LandmarkError, reason
 from landmark_models.files import atomic_path
 from landmark_models.models.config import MAX_LABEL, is_text
-from landmark_models.text import for_terminal
+from landmark_models.text import for_terminal, is_line, is_name
 
 SUFFIX = ".landmarks.safetensors"
 
@@ -34,7 +35,13 @@ class AddOnError(LandmarkError):
     """An add-on that can't be read, is damaged, or belongs to another model."""
 
 
-_Text = Annotated[str, Field(max_length=255)]
+def _one_line(text: str) -> str:
+    if not is_line(text):
+        raise PydanticCustomError("line", "it holds control characters")
+    return text
+
+
+_Text = Annotated[str, StringConstraints(strip_whitespace=True, max_length=255), AfterValidator(_one_line)]
 
 
 @dataclass(frozen=True)
@@ -55,6 +62,19 @@ class Facts:
     def stored(self) -> dict[str, Any]:
         """Those that are known, for JSON."""
         return {name: value for name, value in vars(self).items() if value not in ("", None, ())}
+
+    @classmethod
+    def checked(cls, **values: Any) -> "Facts":
+        """Facts from values that somebody gives.
+
+        Raises:
+            AddOnError: one is of another kind, too long or impossible.
+        """
+        try:
+            return _FACTS.validate_python({"": values})[""]
+        except ValidationError as error:
+            first = error.errors()[0]
+            raise AddOnError(f"The {first['loc'][1]} can't be stored: {first['msg']}.") from None
 
 
 _FACTS: TypeAdapter[dict[str, Facts]] = TypeAdapter(dict[str, Facts])
@@ -231,8 +251,8 @@ def _check(labels: Any, facts: Mapping[str, Facts], vectors: Tensor, counts: Ten
     """A ValueError if the parts of an add-on don't fit together or hold impossible values."""
     if not isinstance(labels, list) or not 0 < len(labels) <= MAX_LABELS or not all(map(is_text, labels)):
         raise ValueError("its labels aren't a list of texts")
-    if not all(label.strip() for label in labels) or len(set(labels)) < len(labels) or not facts.keys() <= set(labels):
-        raise ValueError("its labels are empty, given twice, or missing")
+    if not all(map(is_name, labels)) or len(set(labels)) < len(labels) or not facts.keys() <= set(labels):
+        raise ValueError("its labels are empty, can't be shown, are given twice, or missing")
     if vectors.dtype != torch.float16 or vectors.ndim != 2 or len(vectors) != len(labels) or not vectors.shape[1]:
         raise ValueError("its vectors aren't one for each label")
     if counts.dtype != torch.int32 or counts.shape != (len(labels),) or not (counts >= 1).all():
@@ -244,6 +264,7 @@ def _check(labels: Any, facts: Mapping[str, Facts], vectors: Tensor, counts: Ten
         projection.dtype != torch.float16
         or projection.ndim != 2
         or len(projection) != vectors.shape[1]
+        or not projection.numel()
         or not projection.abs().amax() <= 1.01  # its rows have length 1
     ):
         raise ValueError("its projection doesn't fit its vectors")

@@ -65,12 +65,13 @@ def test_endpoints_are_described_and_their_parameters_and_results_labelled(clien
         for name, endpoint in endpoints.items()
     }
     assert labels == {
-        "/predict": [["Photo", "Number of candidates"], ["Candidates", "Photo", "Known"]],
-        "/tag": [["Photo"], ["Tags"]],
-        "/explain": [["Photo"], ["Explanation"]],
+        "/predict": [["Photo", "Number of candidates", "Add-on"], ["Candidates", "Photo", "Known"]],
+        "/tag": [["Photo", "Add-on"], ["Tags"]],
+        "/explain": [["Photo", "Add-on"], ["Explanation"]],
+        "/teach": [["Photos", "Name", "Place", "Country", "Add-on"], ["Lesson"]],
         "/landmarks": [["Query"], ["Landmarks"]],
     }
-    photo, top_k = endpoints["/predict"]["parameters"]
+    photo, top_k, _ = endpoints["/predict"]["parameters"]
     assert photo["example_input"]["orig_name"] == "tower.jpg"
     assert (top_k["type"], top_k["parameter_default"]) == ({"type": "integer"}, 5)
 
@@ -126,7 +127,7 @@ def test_agents_find_and_use_the_tools(sure, photo):
         uploads.sweep(Path(get_upload_folder()), older_than=-1)
     finally:
         page.close(verbose=False)
-    assert set(tools) == {"predict", "tag", "explain", "landmarks"}
+    assert set(tools) == {"predict", "tag", "explain", "teach", "landmarks"}
     assert "Returns: the candidates with their probabilities, the photo as it was read, known:" in (
         tools["predict"].description
     )
