@@ -150,7 +150,7 @@ def test_an_add_on_is_read_once_while_the_model_serves(addon, monkeypatch):
 
 
 def test_an_add_on_for_another_model_is_refused(classifier, addon):
-    with pytest.raises(AddOnError, match=r"taught to another model.*Use the model"):
+    with pytest.raises(AddOnError, match=r"taught to another model.*Teach this one"):
         with_addon(classifier, encoded(replace(addon, features="0" * 64)))
     with pytest.raises(AddOnError, match="wrong length"):
         with_addon(classifier, encoded(replace(addon, vectors=addon.vectors[:, :7])))

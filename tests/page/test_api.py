@@ -154,17 +154,19 @@ def test_nothing_computes_past_the_queue(url, photo):
         assert answer.status_code in (401, 404), (address, answer.text)
 
 
-def test_the_readmes_examples_of_the_api_run(url, photo, tmp_path, monkeypatch, capsys):
+def test_the_readmes_examples_of_the_api_run(url, embedded_url, photo, tmp_path, monkeypatch, capsys):
     text = Path("landmark_models/README.md").read_text()
     blocks = [block for block in re.findall(r"```python\n(.*?)```", text, re.DOTALL) if "127.0.0.1:7860" in block]
-    assert len(blocks) == 3
-    shutil.copy(photo, tmp_path / "holiday.jpg")
+    assert len(blocks) == 4
+    for name in ("holiday", "hall1", "hall2", "hall3", "hall4", "hall5"):
+        shutil.copy(photo, tmp_path / f"{name}.jpg")
     monkeypatch.chdir(tmp_path)
     for block in blocks:
-        code = compile(block.replace("http://127.0.0.1:7860", url.rstrip("/")), "README.md", "exec")
+        address, name = (embedded_url, "Town Hall") if "/teach" in block else (url, "Red Tower")
+        code = compile(block.replace("http://127.0.0.1:7860", address.rstrip("/")), "README.md", "exec")
         with ThreadPoolExecutor(1) as pool:  # another test's browser may hold this thread's event loop
             pool.submit(exec, code, {"__name__": "__main__"}).result()
-        assert "Red Tower" in capsys.readouterr().out
+        assert name in capsys.readouterr().out
 
 
 def test_the_code_that_the_page_offers_runs(url, photo, tmp_path, monkeypatch, capsys):

@@ -271,5 +271,5 @@ def test_what_computes_is_wrapped_for_the_gpu(serving, uploads, red):
         return handler
 
     handlers = Handlers(serving, uploads, on_gpu)
-    assert sorted(wrapped) == ["answer", "explain", "look", "predict", "tag"]
+    assert sorted(wrapped) == ["answer", "explain", "look", "predict", "tag", "teach"]
     assert math.isclose(sum(handlers.predict(red)[0].values()), 1, abs_tol=1e-4)
