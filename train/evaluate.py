@@ -59,13 +59,24 @@ def command(
         Kind,
         typer.Option("--as", help="Record a run's figures as its test figures, or as those on photos from elsewhere."),
     ] = Kind.test,
+    addons: Annotated[
+        list[str] | None,
+        typer.Option(
+            "--with",
+            metavar="FILE",
+            envvar="LANDMARK_WITH",
+            help="Taught landmarks: a file of `landmarks teach`, or hf-hub:owner/name; repeatable. "
+            "Known and taught ones are measured apart, and nothing is recorded in the run.",
+        ),
+    ] = None,
 ) -> None:
     """Measure a model on photos that it hasn't seen."""
     from train.measure.evaluation import evaluate
     from train.measure.tables import print_tables
 
     exported = open_exported(model)
-    print_tables(evaluate(model, data, split, output, batch_size, exclude, tta, negatives, robustness, kind, exported))
+    arguments = (model, data, split, output, batch_size, exclude, tta, negatives, robustness, kind, exported)
+    print_tables(evaluate(*arguments, addons=addons or []))
 
 
 if __name__ == "__main__":

@@ -7,18 +7,23 @@ import sys
 import numpy as np
 import pytest
 import torch
-from helpers.photos import write_data
+from helpers.model_folders import describe
+from helpers.photos import COLORS, MORE_COLORS, write_data
 from PIL import Image, ImageOps
 from sklearn.metrics import f1_score, top_k_accuracy_score
 
 from landmark_models import LandmarkClassifier
 from landmark_models.errors import LandmarkError
+from landmark_models.files import sha256
+from landmark_models.teach import teach
+from landmark_models.teaching import AddOn, AddOnError
 from train.data import DataError, label_of
 from train.measure import TTA, Kind
 from train.measure.calibration import calibrate
 from train.measure.evaluation import evaluate
 from train.measure.figures import figures, share
 from train.measure.predict import inference_speed
+from train.measure.tables import metrics_tables, title_of
 from train.run import RunFolder
 
 
@@ -285,3 +290,52 @@ def test_photos_from_elsewhere_have_a_block_of_their_own(own_run, shared_data, t
     shutil.rmtree(own_run / "test")  # its owner says that the test split has changed
     evaluate(own_run, elsewhere, "test", tmp_path / "out")
     assert LandmarkClassifier.load(own_run).landmark["test"]["n"] == 6
+
+
+def test_known_taught_and_rejected_are_measured_apart_and_not_recorded(teachable, tmp_path):
+    own_run = shutil.copytree(teachable.path, tmp_path / "run")
+    describe(own_run / "model", known={"score": "whitened_cosine", "threshold": 0.3})
+    data = write_data(tmp_path / "photos", train=5, test=3, colors=COLORS | MORE_COLORS)
+    classifier, file = LandmarkClassifier.load(own_run), tmp_path / "mine.landmarks.safetensors"
+    teach(classifier, "Yellow Gate", sorted((data / "train" / "03.Yellow_Gate").iterdir())).addon.write(file)
+    with pytest.raises(DataError, match="'White Dome', which the model does not know"):
+        evaluate(own_run, data, "test", tmp_path / "out", addons=[str(file)])
+    negatives = tmp_path / "negatives" / "food"
+    negatives.mkdir(parents=True)
+    for photo in (data / "test" / "04.White_Dome").iterdir():
+        photo.rename(negatives / photo.name)
+    before = (own_run / "model" / "config.json").read_bytes()
+
+    metrics = evaluate(own_run, data, "test", tmp_path / "out", negatives=negatives.parent, addons=[str(file)])
+    assert json.loads((tmp_path / "out" / "metrics.json").read_text()) == metrics
+    assert metrics["with"] == [{"name": file.name, "sha256": sha256(file)}]
+    taught = classifier.with_taught(AddOn.read(file))
+    paths = sorted((data / "test").rglob("*.jpg"))
+    answers = list(taught.predict_many(paths))
+    right = [answer[0].label == label_of(path.parent.name) for answer, path in zip(answers, paths, strict=True)]
+    named = [hit and answer.known for hit, answer in zip(right, answers, strict=True)]
+    for name, part in (("known", slice(9)), ("taught", slice(9, None))):
+        figures = metrics["apart"][name]
+        assert figures["n"] == len(right[part])
+        assert figures["top1"] == pytest.approx(sum(right[part]) / len(right[part]))
+        assert figures["named_rightly"] == pytest.approx(sum(named[part]) / len(right[part]))
+    others = [answer for answer in taught.predict_many(sorted(negatives.iterdir())) if answer.known]
+    found = metrics["rejection"]["kinds"]["food"]
+    assert (found["named"], found["as_taught"]) == (len(others), sum(bool(a.taught.get(a[0].label)) for a in others))
+    assert "ece_plain_softmax" not in metrics
+    assert title_of(metrics).endswith(f'run with {file.name} on "photos", test split')
+    assert "Known landmarks and taught ones apart" in [table.title for table in metrics_tables(metrics)]
+
+    assert (own_run / "model" / "config.json").read_bytes() == before
+    assert not (own_run / "test").exists()
+    with pytest.raises(DataError, match="plain figures"):
+        evaluate(own_run, data, "test", own_run / "test", addons=[str(file)])
+
+
+def test_an_add_on_of_another_model_is_refused(teachable, run, shared_data, photo, tmp_path):
+    file = tmp_path / "mine.landmarks.safetensors"
+    teach(LandmarkClassifier.load(teachable.path), "Yellow Gate", [photo]).addon.write(file)
+    with pytest.raises(AddOnError, match="can't be taught"):
+        evaluate(run.path, shared_data, "test", tmp_path / "out", addons=[str(file)])
+    with pytest.raises(AddOnError, match="can't be read"):
+        evaluate(teachable.path, shared_data, "test", tmp_path / "out", addons=[str(tmp_path / "none")])

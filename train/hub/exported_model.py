@@ -114,7 +114,8 @@ def exported_subject(file: str | Path) -> Subject:
 
     rule, device = KnownRule(threshold=0.5), torch.device("cpu")
     speed_of = "one photo at a time, with its decoding"
-    return Subject(model.labels, model.temperature, rule, device, predict, lambda: speeds[-1], speed_of, False)
+    own = len(model.labels)
+    return Subject(model.labels, own, model.temperature, rule, device, predict, lambda: speeds[-1], speed_of, False)
 
 
 def photo_tensor(photo: str | Path) -> Tensor:

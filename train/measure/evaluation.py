@@ -25,6 +25,7 @@ from train.measure.predict import Logits, Subject, served_model
 from train.measure.rejection import find_negatives, rejection_figures
 from train.measure.reuse import describe_used, used_photos
 from train.measure.tables import metrics_tables, title_of, write_predictions
+from train.measure.taught import apart, read_addons
 from train.run import RunFolder
 
 _RECORDED = (  # in the model's own config
@@ -44,26 +45,29 @@ def evaluate(
     robustness: bool = False,
     kind: Kind = Kind.test,
     subject: Subject | None = None,
+    addons: Sequence[str] = (),
 ) -> dict[str, Any]:
     """Measure a MODEL on a split of DATA; write `metrics.json`, `predictions.csv`, `confusion.png` and `report/`.
 
     A run's figures on its test split also go to its `test/` folder and, in short, into its model's config; with `kind`
-    elsewhere to its `elsewhere/` folder and a block of their own. Figures with test-time augmentation don't, because a
-    model isn't served that way. The parameters are the options of `python -m train.evaluate`; `subject` is the opened
-    model if it isn't a MODEL but, for example, a file of `train.export`. Returns the content of `metrics.json`.
+    elsewhere to its `elsewhere/` folder and a block of their own. Figures with test-time augmentation or with landmarks
+    that it was taught don't, because a model isn't served that way. The parameters are the options of
+    `python -m train.evaluate`; `subject` is the opened model if it isn't a MODEL but, for example, a file of
+    `train.export`, and `addons` is `--with`. Returns the content of `metrics.json`.
 
     Raises:
         LandmarkError: the model or the data isn't available, the data has labels that the model doesn't know, or the
             run has test figures of other photos already.
     """
-    split, subject = split_name(split), subject or served_model(model)
-    others = _choose_negatives(subject, model, tta, negatives, robustness)
+    taught, about_taught = read_addons(addons)
+    split, subject = split_name(split), subject or served_model(model, taught)
+    others = _choose_negatives(subject, model, tta, negatives, robustness or bool(taught))
     chosen, excluded = _choose_photos(data, split, subject.labels, exclude)
     check_output(output, data)
     sources = read_sources(chosen.root)
     about = {"model": str(model), "data": Path(data).resolve().name, "split": split, "digest": _digest(chosen)}
     own = _own_run(model)
-    run = _recording_run(own, about, output, tta, kind)
+    run = _recording_run(own, about, output, kind, plain=tta is None and not taught)
     used, warning = _used(own, chosen, split)
     if used:
         run = None
@@ -84,6 +88,7 @@ def evaluate(
     metrics |= {"per_source": source_figures(photos, sources, right), **about, "tta": tta}
     metrics |= {"device": device_name(subject.device), "photos_per_second": speed, "speed_of": subject.speed_of}
     metrics |= {"left_out": left_out, "excluded": excluded, "used": used}
+    metrics |= {"with": about_taught} if taught else {}
     _write(Path(output), run, kind, metrics, photos, outputs.logits, warning)
     return metrics
 
@@ -105,11 +110,11 @@ def _used(run: RunFolder | None, photos: Photos, split: str) -> tuple[dict[str, 
 
 
 def _choose_negatives(
-    subject: Subject, model: str | Path, tta: TTA | None, negatives: str | Path | None, robustness: bool
+    subject: Subject, model: str | Path, tta: TTA | None, negatives: str | Path | None, other_options: bool
 ) -> list[Path]:
     """The photos of other things; a DataError if these options don't go together."""
-    if not subject.has_options and (tta or negatives or robustness):
-        raise DataError(f"{model} is measured as it is: --tta, --negatives and --robustness are for models.")
+    if not subject.has_options and (tta or negatives or other_options):
+        raise DataError(f"{model} is measured as it is: --tta, --negatives, --robustness and --with are for models.")
     if tta and negatives:
         raise DataError("--negatives are measured as a model is served, without --tta; leave out one of them.")
     return find_negatives(negatives) if negatives is not None else []
@@ -130,7 +135,10 @@ def _figures(subject: Subject, outputs: Logits, photos: Photos, right: Tensor, c
     metrics = figures(outputs.logits, targets, subject.labels)
     if calibrated:
         metrics |= calibration_figures(outputs, targets, subject.temperature)
-        metrics["named"] = named_figures(outputs.scores >= subject.rule.threshold, right)
+        named = outputs.scores >= subject.rule.threshold
+        metrics["named"] = named_figures(named, right)
+        if subject.own < len(subject.labels):
+            metrics["apart"] = apart(outputs.logits.argmax(1), named, targets, subject.own)
     return metrics
 
 
@@ -160,14 +168,14 @@ def _digest(photos: Photos) -> str:
 
 
 def _recording_run(
-    run: RunFolder | None, about: dict[str, str], output: str | Path, tta: TTA | None, kind: Kind
+    run: RunFolder | None, about: dict[str, str], output: str | Path, kind: Kind, plain: bool
 ) -> RunFolder | None:
     """The run that records these figures, if the model is one and they are plain figures of its test split.
 
     A DataError if the output is a run's own folder for plain figures, or if the run has test figures of
     other data, because then these photos are from elsewhere.
     """
-    recorded = not tta and (kind is Kind.elsewhere or about["split"] == "test")
+    recorded = plain and (kind is Kind.elsewhere or about["split"] == "test")
     own_output = recorded and kind is Kind.test
     if run and not own_output and Path(output).resolve() == run.test.parent.resolve():
         raise DataError(f"{output} is for the run's plain figures on its test split; name another folder for these.")

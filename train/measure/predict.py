@@ -21,6 +21,7 @@ from landmark_models.errors import PhotoError
 from landmark_models.photo import open_photo
 from landmark_models.preprocess import required_side, serving_transform
 from landmark_models.rejection import KnownRule
+from landmark_models.teaching import AddOn
 from train.measure import TTA
 
 Change = Callable[[Image.Image], Image.Image]
@@ -74,7 +75,7 @@ class Logits(NamedTuple):
     """What a model makes of photos, of which `n` can be read.
 
     `plain` are the network's own logits for the (first) view, as timm gives them; None if they differ from `logits`
-    only by the temperature.
+    only by the temperature, or if the model was taught landmarks that the network doesn't have.
     """
 
     logits: Tensor  # (n, classes), temperature applied; of several views the logarithms of their mean probabilities
@@ -94,17 +95,17 @@ def predict_logits(
     title: str = "predicting",
 ) -> Logits:
     """Logits of photos as they are served, after `change`, averaged over the views of `tta`."""
-    none = torch.empty(0, len(classifier.labels))
-    rows = [(none, torch.empty(0), none)]
+    none, own = torch.empty(0), len(classifier.config["label_names"])  # of the network
+    rows = [(none.view(0, len(classifier.labels)), none, none.view(0, own))]
     failures: dict[int, str] = {}
     for images, count in _batches(_Views(classifier, files, tta, change), title, failures, batch_size):
         body = classifier.body(images)
-        outputs = (*classifier.served.head(body), classifier.served.plain_logits(body))
-        logits, scores, plain = (output.cpu().unflatten(0, (count, -1)) for output in outputs)
+        outputs = (*classifier.head(body), classifier.served.plain_logits(body).cpu())
+        logits, scores, plain = (output.unflatten(0, (count, -1)) for output in outputs)
         rows.append((logits.log_softmax(2).logsumexp(1) if tta else logits[:, 0], scores[:, 0], plain[:, 0]))
     logits, scores, plain = (torch.cat(parts) for parts in zip(*rows, strict=True))
-    own = plain if classifier.served.has_statistics else None
-    return Logits(logits, scores, own, _readable(len(files), failures), failures)
+    differ = classifier.served.has_statistics and classifier.taught is None
+    return Logits(logits, scores, plain if differ else None, _readable(len(files), failures), failures)
 
 
 def predict_features(
@@ -148,6 +149,7 @@ class Subject:
     """What is evaluated: anything that has labels and turns photos into logits."""
 
     labels: Sequence[str]
+    own: int  # how many of them, the first ones, weren't taught
     temperature: float  # what the network's logits are divided by
     rule: KnownRule  # its threshold applies to the scores of `predict`
     device: torch.device
@@ -157,11 +159,13 @@ class Subject:
     has_options: bool = True  # whether it takes several views of a photo, photos of other things, and corrupted photos
 
 
-def served_model(model: str | Path) -> Subject:
-    """A MODEL as it is served, but computed by PyTorch on the best device."""
-    classifier = LandmarkClassifier.load(model, best_device(), "torch")
+def served_model(model: str | Path, addons: Sequence[AddOn] = ()) -> Subject:
+    """A MODEL as it is served, with what it was taught, but computed by PyTorch on the best device."""
+    untaught = LandmarkClassifier.load(model, best_device(), "torch")
+    classifier = untaught.with_taught(*addons)
     return Subject(
         classifier.labels,
+        len(untaught.labels),
         classifier.temperature,
         classifier.known_rule,
         classifier.device,

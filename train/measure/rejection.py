@@ -111,7 +111,8 @@ def rejection_figures(
     """How well the model's rule separates photos of landmarks from negatives of each kind.
 
     `scores` are those of photos of landmarks, `(N,)`; `negatives` are what `find_negatives` found in the `folder`.
-    Those that chose the rule of the `run` are counted, because figures on them are too good.
+    Those that chose the rule of the `run` are counted, because figures on them are too good. If the model was taught
+    landmarks, `as_taught` is how many of a kind are named as one of these.
     """
     outputs = subject.predict(negatives, title="negatives")
     for failure in outputs.failures.values():
@@ -123,10 +124,14 @@ def rejection_figures(
             f"Warning: {reused} of the {len(readable)} photos in {folder} chose the rule: figures on them are too good."
         )
 
+    as_taught = outputs.logits.argmax(1) >= subject.own
+
     def part(members: list[bool]) -> dict[str, Any]:
         chosen = outputs.scores[torch.tensor(members)]
         accepted = chosen >= subject.rule.threshold
         counts = {"n": len(accepted), "named": int(accepted.sum())}
+        if subject.own < len(subject.labels):
+            counts["as_taught"] = int((accepted & as_taught[torch.tensor(members)]).sum())
         return counts | share(accepted, "share") | {"auroc": _auroc(scores, chosen)}
 
     near = [is_near(kind) for kind in kinds]

@@ -32,15 +32,10 @@ def metrics_tables(metrics: dict[str, Any]) -> list[Table]:
         outcomes = {"rightly": "named rightly", "wrongly": "named wrongly", "not": "not named"}
         rows = [[words, _percent(named[key]), _interval(named[f"{key}_ci95"])] for key, words in outcomes.items()]
         tables.append(Table("Photos of landmarks, by the model's rule", ["", "%", "95% interval"], rows))
+    if parts := metrics.get("apart"):
+        tables.append(_apart_table(parts))
     if rejection := metrics.get("rejection"):
-        groups = {f"all {group}": rejection[group] for group in ("near", "far") if group in rejection}
-        rows = [
-            [kind or "(no kind)", str(p["n"]), _percent(p["share"]), _interval(p["share_ci95"]), _percent(p["auroc"])]
-            for kind, p in (rejection["kinds"] | groups).items()
-        ]
-        rule = f"{score_words(rejection['score'])} of at least {rejection['threshold']:.3f}"
-        title = f"Photos of anything else, by a {rule}"
-        tables.append(Table(title, ["kind", "photos", "named, %", "95% interval", "AUROC, %"], rows))
+        tables.append(_rejection_table(rejection))
     for key, title in (("robustness", "Corrupted photos"), ("per_source", "Sources")):
         if parts := metrics.get(key):
             rows = [[k, str(p["n"]), _percent(p["top1"]), _interval(p["top1_ci95"])] for k, p in parts.items()]
@@ -51,9 +46,36 @@ def metrics_tables(metrics: dict[str, Any]) -> list[Table]:
     return [*tables, Table("Classes, hardest first", headers, rows)]
 
 
+def _apart_table(parts: dict[str, Any]) -> Table:
+    """Photos of known and of taught landmarks apart."""
+    rows = [
+        [f"{name}: {words}", str(part["n"]), _percent(part[key]), _interval(part[f"{key}_ci95"])]
+        for name, part in parts.items()
+        for key, words in (("top1", "top-1"), ("named_rightly", "named rightly"))
+    ]
+    return Table("Known landmarks and taught ones apart", ["", "photos", "%", "95% interval"], rows)
+
+
+def _rejection_table(rejection: dict[str, Any]) -> Table:
+    """Photos of other things by their kind, then all near and all far ones."""
+    groups = {f"all {group}": rejection[group] for group in ("near", "far") if group in rejection}
+    parts = rejection["kinds"] | groups
+    rows = [
+        [kind or "(no kind)", str(p["n"]), _percent(p["share"]), _interval(p["share_ci95"]), _percent(p["auroc"])]
+        for kind, p in parts.items()
+    ]
+    headers = ["kind", "photos", "named, %", "95% interval", "AUROC, %"]
+    if all("as_taught" in part for part in parts.values()):
+        headers.append("as a taught one, photos")
+        rows = [[*row, str(part["as_taught"])] for row, part in zip(rows, parts.values(), strict=True)]
+    rule = f"{score_words(rejection['score'])} of at least {rejection['threshold']:.3f}"
+    return Table(f"Photos of anything else, by a {rule}", headers, rows)
+
+
 def title_of(metrics: dict[str, Any]) -> str:
     """What was measured, in words."""
-    return f'{metrics["model"]} on "{metrics["data"]}", {metrics["split"]} split'
+    addons = "".join(f" with {addon['name']}" for addon in metrics.get("with", []))
+    return f'{metrics["model"]}{addons} on "{metrics["data"]}", {metrics["split"]} split'
 
 
 def print_tables(metrics: dict[str, Any]) -> None:
