@@ -12,7 +12,7 @@ from dataclasses import dataclass
 from typing import NamedTuple
 
 import torch
-from torch import Tensor
+from torch import Tensor, nn
 
 from landmark_models import models
 from landmark_models.classifier import LandmarkClassifier
@@ -21,14 +21,14 @@ from landmark_models.errors import PhotoError
 from landmark_models.models.config import MAX_LABEL, is_text
 from landmark_models.photo import Photo, open_photo
 from landmark_models.teaching import AddOn, AddOnError, Facts
-from landmark_models.teaching.taught import compared_means
+from landmark_models.teaching.taught import Correction, shrunk_means
 from landmark_models.text import for_terminal, is_name
 
 __all__ = ["LeftOut", "Lesson", "teach"]
 
 FEW = 3  # photos; from fewer, a landmark is hardly recognised
 
-_ODD = 0.5  # of the median likeness; a photo less like the others than that looks odd
+_ODD = 0.3  # of the median likeness; a photo less like the others than that looks odd
 _BATCH = 16  # photos
 
 
@@ -179,13 +179,16 @@ def _left_out(classifier: LandmarkClassifier, label: str, features: Tensor, whit
     if count < 2:
         return ()
     others = (whitened.sum(0) - whitened) / (count - 1)
-    means = compared_means(others, torch.full((count,), count - 1), served.whitened_means)
+    counts = torch.full((count,), count - 1)
+    means = nn.functional.normalize(shrunk_means(others, counts, served.whitened_means), dim=1)
     cosines = (served.directions(features.to(served.mean.device)).cpu() * means).sum(1)
+    correction = Correction.of(others, counts, classifier.least_cosine)
+    scores = cosines * correction.factors + correction.bonuses
     logits = classifier.head(features.to(served.mean.device)).logits
     if label in classifier.labels:
         logits[:, classifier.labels.index(label)] = -torch.inf
     best, nearest = (logits / served.logits_per_cosine).max(1)
-    recognised = (cosines > best) & (cosines >= classifier.least_cosine)
+    recognised = (scores > best) & (correction.margins(scores, torch.arange(count)) >= 0)
     odd = cosines < _ODD * cosines.median() if count > 2 else torch.zeros(count, dtype=torch.bool)
     names = [classifier.labels[index] for index in nearest.tolist()]
     return tuple(map(LeftOut, cosines.tolist(), odd.tolist(), recognised.tolist(), names))

@@ -5,22 +5,25 @@ for the landmarks of the model. Means of a few photos are noisy, which lowers th
 
 Each mean is replaced by its expectation if means are normally distributed around 0, with a covariance that is half that
 of the model's own means and half equal in all directions (empirical Bayes, Efron and Morris 1973; the two-covariance
-model of probabilistic LDA, Ioffe 2006). Then a part of what the noise takes from the cosines is given back.
+model of probabilistic LDA, Ioffe 2006). Then cosines are raised by what the noise takes from them: c, the length of a
+noisy mean over that of the mean itself. Scores have sqrt(c) as a factor, and the bar for being known is a cosine times
+c; with more than one photo, both get a small bonus. `python -m train.few_shot` measures all that.
 """
 
 from collections.abc import Sequence
+from dataclasses import dataclass
 from typing import NamedTuple
 
 import torch
-from torch import Tensor, nn
+from torch import Tensor
 
 from landmark_models.networks.served import Outputs, ServedNetwork
 from landmark_models.teaching.addon import AddOn, Facts
 from landmark_models.teaching.search import ExactSearch, Nearest
 
 _CANDIDATES = 100  # of taught landmarks that get a score for a photo; the others are too far away
-_GIVEN_BACK = 0.25  # exponent
-_LEAST_SIGNAL = 0.05  # of a mean's squared length; the rest is noise
+_LEAST_SIGNAL = 0.6  # of a mean's squared length; the rest is noise
+_BONUS = 0.1  # of the bar
 _TINY = 1e-12
 _MOST_SHRUNK = 100_000  # means; of more, each has many photos
 
@@ -41,25 +44,31 @@ def shrunk_means(vectors: Tensor, counts: Tensor, own_means: Tensor) -> Tensor:
     return vectors + (vectors @ directions.T * more) @ directions
 
 
-def noise_factors(vectors: Tensor, counts: Tensor) -> Tensor:
-    """By how much cosines to each mean are raised, float32 `(C,)`, for what its noise takes from them."""
-    return (_squares(vectors) / _signal(vectors, counts)).sqrt() ** _GIVEN_BACK
-
-
 def _signal(vectors: Tensor, counts: Tensor) -> Tensor:
     """The squared lengths of the means without what noise adds to them, float32 `(C,)`."""
-    squares = _squares(vectors)
+    squares = vectors.float().square().sum(1).clamp_min(_TINY)
     return torch.maximum(squares - vectors.shape[1] / counts, _LEAST_SIGNAL * squares)
 
 
-def _squares(vectors: Tensor) -> Tensor:
-    return vectors.float().square().sum(1).clamp_min(_TINY)
+@dataclass(frozen=True)
+class Correction:
+    """How cosines to noisy means become scores: times `factors`, float32 `(C,)`, plus `bonuses`, float32 `(C,)`."""
 
+    bar: float
+    factors: Tensor
+    bonuses: Tensor
 
-def compared_means(vectors: Tensor, counts: Tensor, own_means: Tensor) -> Tensor:
-    """What photos' directions are multiplied by to get scores, float32 `(C, D)`, as for `shrunk_means`."""
-    means = nn.functional.normalize(shrunk_means(vectors, counts, own_means), dim=1)
-    return means * noise_factors(vectors, counts).unsqueeze(1)
+    @classmethod
+    def of(cls, vectors: Tensor, counts: Tensor, bar: float) -> "Correction":
+        """The correction for means, `(C, D)`, of so many photos, `(C,)`; a cosine of `bar` would count as known."""
+        squares = vectors.float().square().sum(1).clamp_min(_TINY)
+        factors = (squares / _signal(vectors, counts)) ** 0.25  # the square root of a length
+        return cls(bar, factors, _BONUS * bar * (1 - 1 / counts))
+
+    def margins(self, scores: Tensor, indices: Tensor) -> Tensor:
+        """By how much scores for the means with these indices are over the bar, float32, shaped like both."""
+        bonuses = self.bonuses[indices]
+        return (scores - bonuses) * self.factors[indices] + bonuses - self.bar
 
 
 class Taught(NamedTuple):
@@ -94,11 +103,11 @@ class TaughtLandmarks:
         self._rows = {label: row for row, label in enumerate(addon.labels)}
         self._addon = addon
         self._projection = None if addon.projection is None else addon.projection.float()
+        self._correction = Correction.of(addon.vectors, addon.counts, bar)
+        vectors = addon.vectors
         if self._projection is None and len(addon) <= _MOST_SHRUNK:
-            self._search = ExactSearch(compared_means(addon.vectors, addon.counts, served.whitened_means))
-        else:
-            self._search = ExactSearch(addon.vectors, noise_factors(addon.vectors, addon.counts))
-        self._bars = bar * torch.ones(len(addon))
+            vectors = shrunk_means(vectors, addon.counts, served.whitened_means)
+        self._search = ExactSearch(vectors, self._correction.factors)
 
     def get(self, label: str) -> Taught | None:
         """How a label was taught; None if it wasn't, or if the model knew it before."""
@@ -112,13 +121,15 @@ class TaughtLandmarks:
         queries = self._served.directions(body).cpu()
         if self._projection is not None:
             queries = queries @ self._projection.T
-        return self._search.nearest(queries, _CANDIDATES)
+        cosines, indices = self._search.nearest(queries, _CANDIDATES)
+        scores, order = (cosines + self._correction.bonuses[indices]).sort(descending=True)
+        return Nearest(scores, indices.gather(1, order))
 
     def added_to(self, outputs: Outputs, body: Tensor) -> Outputs:
         """A model's outputs for features `(B, D)`, on the CPU, with logits for all `labels`.
 
         A taught landmark too far away to matter has the logit -inf. Where a taught one is the best, the photo's score
-        is as far from the threshold of the model's rule as its cosine is from the bar.
+        is as far from the threshold of the model's rule as from the bar.
         """
         if self._before:
             outputs = self._before.added_to(outputs, body)
@@ -128,7 +139,7 @@ class TaughtLandmarks:
         columns = self._positions[nearest.indices]
         taught = nearest.cosines * self._served.logits_per_cosine
         logits.scatter_reduce_(1, columns, taught, "amax")
-        margin = nearest.cosines[:, 0] - self._bars[nearest.indices[:, 0]]
+        margin = self._correction.margins(nearest.cosines[:, 0], nearest.indices[:, 0])
         wins = taught[:, 0] > outputs.logits.amax(1)
         scores = torch.where(wins, self._served.rule.threshold + margin, outputs.scores)
         return Outputs(logits, scores)
