@@ -1,11 +1,12 @@
 """The page: a photo in, its landmark out.
 
-python app.py [--model MODEL] [--port N]
+python app.py [--model MODEL] [--with FILE ...] [--teach FILE] [--port N]
 LANDMARK_NAMESPACE=owner python app.py
 """
 
 import os
 import sys
+from pathlib import Path
 from typing import Annotated
 
 from landmark_models.errors import LandmarkError, run_command
@@ -41,6 +42,8 @@ from landmark_models.devices import best_device
 from landmark_models.page.fetching import guard_fetching
 from landmark_models.page.layout import LAUNCH_OPTIONS, build
 from landmark_models.page.serving import Serving
+from landmark_models.page.taught_file import TaughtFile
+from landmark_models.teaching import load_addon
 
 
 def main(
@@ -54,6 +57,24 @@ def main(
         str | None,
         typer.Option(envvar="LANDMARK_NAMESPACE", help="Without a model: whose best model on the Hub to serve."),
     ] = None,
+    addons: Annotated[
+        list[str] | None,
+        typer.Option(
+            "--with",
+            metavar="FILE",
+            envvar="LANDMARK_WITH",
+            help="Taught landmarks: a file of `landmarks teach`, or hf-hub:owner/name; repeatable.",
+        ),
+    ] = None,
+    teach: Annotated[
+        Path | None,
+        typer.Option(
+            metavar="FILE",
+            envvar="LANDMARK_TEACH",
+            help="Keep what visitors teach in this file, for everybody's answers; anybody may also forget it. "
+            "By default, only each visitor's own browser keeps it.",
+        ),
+    ] = None,
     port: Annotated[
         int | None, typer.Option(min=1, max=65535, help="Port of the page; by default the first free one from 7860.")
     ] = None,
@@ -65,7 +86,14 @@ def main(
     remove_when_stopped(UPLOADS)
     return_freed_memory()
     check_address(HOST, port)
-    serving = Serving(model or None, namespace or None, best_device(), keep_checking=not ZERO_GPU)
+    serving = Serving(
+        model or None,
+        namespace or None,
+        best_device(),
+        keep_checking=not ZERO_GPU,
+        addons=[load_addon(source) for source in addons or []],
+        taught=TaughtFile(teach) if teach else None,
+    )
     classifier, why = serving.current
     source = classifier.source
     if source in models.EMBEDDED:

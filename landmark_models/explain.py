@@ -8,7 +8,7 @@ from typing import Any
 import numpy as np
 import torch
 from PIL import Image
-from torch import Tensor
+from torch import Tensor, nn
 
 from landmark_models.classifier import LandmarkClassifier
 from landmark_models.errors import LandmarkError
@@ -54,14 +54,26 @@ def heat_map(classifier: LandmarkClassifier, image: Tensor, label: str | None = 
             f"{classifier.config['architecture']} keeps no map of the photo, so its answers can't be explained by one."
         )
     with torch.enable_grad():
-        logits = network.forward_head(features.requires_grad_())[0]
-        target = int(logits.argmax()) if label is None else classifier.labels.index(label)
-        (gradient,) = torch.autograd.grad(logits[target], features)
+        (gradient,) = torch.autograd.grad(_evidence(classifier, features.requires_grad_(), label), features)
     channels = 3 if features.shape[1] != network.num_features == features.shape[3] else 1
     spatial = (1, 2) if channels == 3 else (2, 3)
     heat = (gradient.mean(spatial, keepdim=True) * features).sum(channels).relu()[0].detach().float().cpu().numpy()
     peak = float(heat.max())
     return heat / peak if np.isfinite(peak) and peak > 0 else np.zeros_like(heat)
+
+
+def _evidence(classifier: LandmarkClassifier, features: Tensor, label: str | None) -> Tensor:
+    """How much a feature map, as a batch of one, speaks for a label: its logit, or the cosine to what was taught."""
+    network: Any = classifier.network
+    if classifier.taught:
+        body = network.forward_head(features, pre_logits=True)
+        if label is None:
+            label = classifier.labels[int(classifier.head(body.detach()).logits.argmax())]
+        mean = classifier.taught.mean(label)
+        if mean is not None:
+            return classifier.served.directions(body)[0] @ nn.functional.normalize(mean, dim=0).to(body.device)
+    logits = network.forward_head(features)[0]
+    return logits[int(logits.argmax()) if label is None else classifier.labels.index(label)]
 
 
 def explain(classifier: LandmarkClassifier, photo: Photo, label: str | None = None) -> Image.Image:

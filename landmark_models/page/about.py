@@ -46,13 +46,19 @@ def about(
     mcp = gr.Code(label=fixed("AI agents (MCP)"), **options)
 
     def fill(language: str, request: gr.Request) -> list[Any]:
-        return [about_model(handlers.current, language), *snippets(page_address(request))]
+        return [
+            about_model(handlers.current, language, handlers.keeps_what_is_taught),
+            *snippets(page_address(request)),
+        ]
 
     return fill, [text, python, curl, mcp]
 
 
-def about_model(served: Served, language: str) -> str:
-    """What the model is, how often it is right, what it can't do, and what becomes of photos, in Markdown."""
+def about_model(served: Served, language: str, for_everybody: bool = False) -> str:
+    """What the model is, how often it is right, what it can't do, and what becomes of photos, in Markdown.
+
+    `for_everybody` says that the page keeps what its visitors teach.
+    """
     say = in_language(language)
     landmark = served.classifier.landmark
     if is_calibrated(landmark):
@@ -85,11 +91,26 @@ def about_model(served: Served, language: str) -> str:
                 "no analytics, and a map opens only when you click its link. Heat maps, and pictures from the API, "
                 "carry no metadata.",
                 minutes=minutes,
-            )
+            ),
+            *([_what_is_kept(for_everybody, language)] if served.classifier.served.has_statistics else []),
         ],
     }
     return "\n\n".join(
         "\n\n".join([f"## {title}", *filter(None, paragraphs)]) for title, paragraphs in sections.items()
+    )
+
+
+def _what_is_kept(for_everybody: bool, language: str) -> str:
+    """What becomes of what visitors teach."""
+    say = in_language(language)
+    if for_everybody:
+        return say(
+            "What is taught on this page is kept on the server, for everybody: names, places, and some numbers for "
+            "each landmark, but no photos. Anybody here can forget it."
+        )
+    return say(
+        "What you teach is kept in this browser alone: names, places, and some numbers for each landmark, but no "
+        "photos. It is sent along with each question, and nothing of it is stored on the server."
     )
 
 

@@ -1,20 +1,12 @@
 """The answer to a photo in HTML, in the page's languages; every text in it is escaped."""
 
-import base64
-import functools
-import json
 from collections.abc import Sequence
 from dataclasses import dataclass
-from typing import Any
-
-from jinja2 import Environment
-from markupsafe import Markup
 
 from landmark_models.classifier import LandmarkClassifier
 from landmark_models.page.languages import in_language
 from landmark_models.page.results import PhotoResult
-from landmark_models.page.theme import asset
-from landmark_models.tagging.gazetteer import find
+from landmark_models.page.templates import macros, text
 from landmark_models.tagging.tags import Tags
 
 SHOWN = 5  # candidates
@@ -37,20 +29,25 @@ class Knows:
 def headline(result: PhotoResult, knows: Knows, language: str, rank: int = 0) -> str:
     """What the photo shows and how far to trust that, or why it can't be read; for `rank` > 0, another candidate."""
     language = in_language(language).code
-    macros = _macros(language)
+    answer = macros("answer.html", language)
     if result.tags is None:
-        return _text(macros.unreadable(result.name, result.error, language))
-    label = result.tags.predictions[rank].label
-    return _text(macros.headline(result.tags, find(label, language), name_of(label, language), rank, knows))
+        return text(answer.unreadable(result.name, result.error, language))
+    tags, label = result.tags, result.tags.predictions[rank].label
+    taught = tags.taught.get(label)
+    return text(
+        answer.headline(
+            tags, tags.entry(label, language), tags.name_of(label, language), rank, knows, taught and taught.photos
+        )
+    )
 
 
 def details(result: PhotoResult, language: str, rank: int = 0) -> str:
     """What is known of the landmark, its tags, and the files to save; of another candidate only the first."""
     if result.tags is None:
         return ""
-    landmark = find(result.tags.predictions[rank].label, language)
-    return _text(
-        _macros(in_language(language).code).details(
+    landmark = result.tags.entry(result.tags.predictions[rank].label, language)
+    return text(
+        macros("answer.html", language).details(
             result.tags, landmark, rank, result.name, _camera(result.tags, language)
         )
     )
@@ -58,8 +55,13 @@ def details(result: PhotoResult, language: str, rank: int = 0) -> str:
 
 def candidates(tags: Tags, language: str) -> dict[str, float]:
     """The shares of the best candidates by name, for `gr.Label`: those that it wouldn't round to 0%, at least two."""
-    ranked = enumerate(tags.named(SHOWN, language).items())
-    return {name: min(score, _MOST) for rank, (name, score) in ranked if rank < 2 or score >= _LEAST}
+    say = in_language(language)
+    shares: dict[str, float] = {}
+    for rank, (name, score) in enumerate(tags.named(SHOWN, language).items()):
+        if rank < 2 or score >= _LEAST:
+            taught = tags.predictions[rank].label in tags.taught
+            shares[say("{name} (taught)", name=name) if taught else name] = min(score, _MOST)
+    return shares
 
 
 def alt_text(result: PhotoResult | None, language: str, where: int | None = None) -> str:
@@ -67,28 +69,25 @@ def alt_text(result: PhotoResult | None, language: str, where: int | None = None
     say = in_language(language)
     if result is None or result.tags is None:
         return say("Your photo")
-    name, landmark = name_of(result.tags.best.label, language), find(result.tags.best.label, language)
+    best = result.tags.best.label
+    name, landmark = result.tags.name_of(best, language), result.tags.entry(best, language)
     if not result.tags.known:
-        text = say("A photo in which no landmark was recognised.")
-    elif landmark is None:
-        text = say("Photo of {name}.", name=name)
+        said = say("A photo in which no landmark was recognised.")
+    elif landmark is None or not landmark.address:
+        said = say("Photo of {name}.", name=name)
+    elif not landmark.kind:
+        said = say("Photo of {name} in {place}.", name=name, place=landmark.address)
     else:
-        text = say("Photo of {name}, {kind} in {place}.", name=name, kind=landmark.kind, place=landmark.address)
+        said = say("Photo of {name}, {kind} in {place}.", name=name, kind=landmark.kind, place=landmark.address)
     if where is None:
-        return text
-    looked_for = name_of(result.tags.predictions[where].label, language)
-    return f"{text} {say('It is coloured where the model looked for {name}.', name=looked_for)}"
+        return said
+    looked_for = result.tags.name_of(result.tags.predictions[where].label, language)
+    return f"{said} {say('It is coloured where the model looked for {name}.', name=looked_for)}"
 
 
 def examples_html(examples: Sequence[tuple[str, bytes]], language: str) -> str:
     """Buttons for photos to try, given as caption and small JPEG."""
-    return _text(_macros(in_language(language).code).examples(examples))
-
-
-def name_of(label: str, language: str) -> str:
-    """The proper name of a landmark; its label if the gazetteer has none."""
-    landmark = find(label, language)
-    return landmark.name if landmark else label
+    return text(macros("answer.html", language).examples(examples))
 
 
 def _camera(tags: Tags, language: str) -> str:
@@ -97,24 +96,3 @@ def _camera(tags: Tags, language: str) -> str:
         return ""
     say = in_language(language)
     return say("The photo's own position agrees: {km} km from it.", km=say.number(round(tags.distance_km, 1)))
-
-
-@functools.cache
-def _macros(language: str) -> Any:
-    say = in_language(language)
-    environment = Environment(autoescape=True, trim_blocks=True, lstrip_blocks=True)
-    environment.globals |= {"_": say, "percent": say.percent, "number": say.number}
-    environment.filters |= {
-        "data_uri": _data_uri,
-        "json": functools.partial(json.dumps, indent=1),
-    }
-    return environment.from_string(asset("answer.html")).module
-
-
-def _text(markup: Markup) -> str:
-    return str(markup).strip()
-
-
-def _data_uri(content: str | bytes, type: str) -> str:
-    data = content.encode() if isinstance(content, str) else content
-    return f"data:{type};base64,{base64.b64encode(data).decode()}"

@@ -9,9 +9,9 @@ from pathlib import Path
 from landmark_models import models
 from landmark_models.classifier import LandmarkClassifier
 from landmark_models.errors import PhotoError
-from landmark_models.page.cards import name_of
 from landmark_models.page.languages import deferred, in_language
 from landmark_models.photo import open_photo, thumbnail
+from landmark_models.tagging.gazetteer import find
 
 THUMBNAIL_SIDE = 240  # px, the longer side
 
@@ -26,7 +26,10 @@ class Example:
 
     def name(self, language: str) -> str:
         """What stands below it."""
-        return name_of(self.label, language) if self.label else in_language(language)(self.caption)
+        if not self.label:
+            return in_language(language)(self.caption)
+        landmark = find(self.label, language)
+        return landmark.name if landmark else self.label
 
 
 # What the page comes with, then what gradio comes with. Those without a label show none of the models' landmarks.

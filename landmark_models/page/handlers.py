@@ -19,6 +19,7 @@ from landmark_models.page.addons import with_addon
 from landmark_models.page.cards import Knows
 from landmark_models.page.examples import Example
 from landmark_models.page.figures import model_name, trust
+from landmark_models.page.kept import knowing
 from landmark_models.page.languages import in_language
 from landmark_models.page.lessons import taught_by, uploaded_files
 from landmark_models.page.refusals import PageError, ShownError, refused_as
@@ -86,6 +87,16 @@ class Handlers:
     def current(self) -> Served:
         """The model that answers now, and why it is this one."""
         return self._serving.current
+
+    @property
+    def can_be_taught(self) -> bool:
+        """Whether the model that answers can be taught."""
+        return self.current.classifier.served.has_statistics
+
+    @property
+    def keeps_what_is_taught(self) -> bool:
+        """Whether the page keeps what its visitors teach, for everybody."""
+        return self._serving.keeps
 
     # The API and MCP; agents read these docstrings. Gradio takes each line of "Args" and "Returns" for an item.
 
@@ -196,9 +207,12 @@ class Handlers:
 
     # The page; what it sends for a photo is the mapping of an upload, too.
 
-    def answer(self, photo: Any) -> Seen:
-        """The answer to an upload, or why it can't be read, with the photo to show."""
-        classifier = self._serving.current.classifier
+    def answer(self, photo: Any, kept: Any = None) -> Seen:
+        """The answer to an upload, or why it can't be read, with the photo to show.
+
+        `kept` is what the visitor's browser keeps of what was taught there.
+        """
+        classifier = knowing(self._serving.current.classifier, kept)
         knows = Knows.of(classifier)
         name = original_name(photo, Path(str(photo.get("path")))) if isinstance(photo, dict) else ""
         try:
@@ -210,17 +224,18 @@ class Handlers:
             return Seen(PhotoResult(name, error=str(error)), knows)
         return Seen(PhotoResult(name, tags), knows, write_picture(picture, self._uploads), converted=True)
 
-    def look(self, seen: Seen | None, where: bool, language: str) -> Image.Image | str:
+    def look(self, seen: Seen | None, where: bool, language: str, kept: Any = None) -> Image.Image | str:
         """The photo that was answered; with `where`, coloured where the chosen candidate was found."""
         say = in_language(language)
         if seen is None or seen.shown is None or seen.label is None:
             raise ShownError(say("The answer to this photo isn't kept any more; choose the photo again."))
         if not where:
             return str(seen.shown)
-        if seen.label not in self.current.classifier.labels:
+        classifier = knowing(self.current.classifier, kept)
+        if seen.label not in classifier.labels:
             raise ShownError(say("The model has changed since this answer; choose the photo again."))
         with refused_as(ShownError):
-            return self._explain(self.current.classifier, {"path": str(seen.shown)}, seen.label)
+            return self._explain(classifier, {"path": str(seen.shown)}, seen.label)
 
     def take_example(self, examples: Sequence[Example], index: Any, name: Any, language: str) -> str:
         """A copy of an example among the uploads; it is named, since the examples change with the model."""

@@ -9,6 +9,7 @@ from typing import Any, Literal
 
 from landmark_models.errors import PhotoError
 from landmark_models.page.cards import Knows
+from landmark_models.page.kept import kept_text, knowing_text
 from landmark_models.page.languages import Language, in_language
 from landmark_models.page.results import PhotoResult, SavedFiles, save, tag_photos
 from landmark_models.page.serving import Serving
@@ -34,6 +35,7 @@ class Photos:
     known: tuple[PhotoResult, ...] = ()  # of the first files, which were answered before
     knows: Knows | None = None  # of itself: the model that answered those
     problem: str = ""  # why photos are refused
+    kept: str = ""  # what the visitor's browser keeps of what was taught, an add-on as text
 
     @property
     def stopped(self) -> bool:
@@ -68,10 +70,12 @@ class ManyHandlers:
         if on_gpu:
             self.answer_many = on_gpu(self.answer_many)  # type: ignore[method-assign]
 
-    def choose(self, uploaded: Any, earlier: Photos | None, answers: Answers | None, language: str = "en") -> Photos:
+    def choose(
+        self, uploaded: Any, earlier: Photos | None, answers: Answers | None, language: str = "en", kept: Any = None
+    ) -> Photos:
         """The photos of a visitor from now on, with the answers to those that were among the `earlier` ones.
 
-        Work on those is stopped.
+        Work on those is stopped. They are answered anew if something else is `kept` of what was taught.
         """
         if earlier:
             earlier.stop()
@@ -80,19 +84,22 @@ class ManyHandlers:
             files = self._files(uploaded if isinstance(uploaded, list) else [], in_language(language))
         except PhotoError as error:
             return Photos((), folder, problem=str(error))
-        if not earlier:
-            return Photos(tuple(files), folder)
+        text = kept_text(kept, self._serving.current.classifier)
+        if not earlier or earlier.kept != text:
+            return Photos(tuple(files), folder, kept=text)
         answers = answers_to(earlier, answers)
         known = dict(zip(earlier.files, answers.results, strict=False))
         files.sort(key=lambda file: file not in known)
-        return Photos(tuple(files), folder, tuple(known[file] for file in files if file in known), answers.knows)
+        return Photos(
+            tuple(files), folder, tuple(known[file] for file in files if file in known), answers.knows, kept=text
+        )
 
     def answer_many(self, photos: Photos) -> Iterator[Answers]:
         """The answers to photos, again and again with a batch more, until all are done or the work is stopped."""
         if not photos.files:
             return
         photos.make_folder()
-        classifier = self._serving.current.classifier
+        classifier = knowing_text(self._serving.current.classifier, photos.kept)
         answers = Answers(photos, Knows.of(classifier), photos.known)
         end = time.monotonic() + MAX_SECONDS
         batches = tag_photos(classifier, photos.files[len(photos.known) :], photos.folder)

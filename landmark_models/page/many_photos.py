@@ -43,7 +43,7 @@ class _Tab:
         ]  # fmt: skip
 
 
-def many_photos(handlers: ManyHandlers, language: gr.Textbox) -> None:
+def many_photos(handlers: ManyHandlers, language: gr.Textbox, kept: gr.BrowserState) -> None:
     """Lay out and connect the tab."""
     tab = _lay_out()
     # Each has one writer, so that late answers to earlier photos can't undo the choice of others.
@@ -53,7 +53,7 @@ def many_photos(handlers: ManyHandlers, language: gr.Textbox) -> None:
     showing: dict[str, Any] = {
         "fn": _show, "inputs": inputs, "outputs": tab.outputs, **INSTANT, "trigger_mode": "always_last"
     }  # fmt: skip
-    changed = _connect_work(tab, handlers, photos, answers, language)
+    changed = _connect_work(tab, handlers, photos, answers, language, kept)
     answers.change(**showing)  # each batch; events without a queue don't tell that they have changed a state
     # The gallery forgets which photo was chosen when it is empty.
     emptied = gr.on([tab.wanted.input, tab.query.change], None, None, tab.gallery, js="() => null", **INSTANT)
@@ -104,15 +104,23 @@ def _lay_out() -> _Tab:
 
 
 def _connect_work(
-    tab: _Tab, handlers: ManyHandlers, photos: gr.State, answers: gr.State, language: gr.Textbox
+    tab: _Tab,
+    handlers: ManyHandlers,
+    photos: gr.State,
+    answers: gr.State,
+    language: gr.Textbox,
+    kept: gr.BrowserState,
 ) -> list[Any]:
-    """Have photos answered; the events after which there is something else to show, the choices of photos first."""
+    """Have photos answered, again when something was taught; the events after which there is something else to show.
+
+    The choices of photos come first.
+    """
     choosing: dict[str, Any] = {
-        "fn": handlers.choose, "inputs": [tab.uploaded, photos, answers, language], "outputs": photos, **INSTANT,
+        "fn": handlers.choose, "inputs": [tab.uploaded, photos, answers, language, kept], "outputs": photos, **INSTANT,
         "preprocess": False,
     }  # fmt: skip
     cleared = tab.uploaded.clear(**choosing)
-    chosen = gr.on([tab.uploaded.upload, tab.uploaded.delete], **choosing)
+    chosen = gr.on([tab.uploaded.upload, tab.uploaded.delete, kept.change], **choosing)
     run = chosen.then(handlers.answer_many, photos, answers, show_progress_on=tab.status, **COMPUTING_MANY, **PAGE_ONLY)
     failed = run.failure(stopped, [photos, answers], answers, **INSTANT)
     # At once, also while the work is waiting for its turn.

@@ -5,13 +5,12 @@ from html import escape
 from pathlib import PurePath
 from typing import Any
 
-from landmark_models.page.cards import name_of
 from landmark_models.page.handlers import Seen
 from landmark_models.page.languages import Language, in_language
 from landmark_models.page.many_handlers import MAX_SECONDS, Answers, Photos, answers_to
 from landmark_models.page.results import PhotoResult, SavedFiles
 from landmark_models.page.uploads import LIFETIME
-from landmark_models.tagging.gazetteer import find, searchable
+from landmark_models.tagging.gazetteer import searchable
 
 ALL, NAMED, NOT_NAMED, UNREADABLE = "all", "named", "not named", "unreadable"  # filters
 
@@ -129,8 +128,8 @@ def _words(result: PhotoResult, say: Language) -> tuple[str, str, list[str]]:
         return "", "", []
     if not tags.known:
         return say("Not named"), "", []
-    landmark = find(tags.best.label, say.code)
-    return name_of(tags.best.label, say.code), landmark.address if landmark else "", tags.hashtags
+    landmark = tags.entry(tags.best.label, say.code)
+    return tags.name_of(tags.best.label, say.code), landmark.address if landmark else "", tags.hashtags
 
 
 def _text(result: PhotoResult, say: Language) -> str:
@@ -146,5 +145,5 @@ def _row(result: PhotoResult, say: Language) -> tuple[str, ...]:
     tags = result.tags
     if tags is None:
         return (result.name, "", "", "", "", result.error)
-    note = "" if tags.known else say("Nearest: {name}", name=name_of(tags.best.label, say.code))
+    note = "" if tags.known else say("Nearest: {name}", name=tags.name_of(tags.best.label, say.code))
     return (result.name, name, say.percent(tags.best.score), place, " ".join(hashtags), note)

@@ -31,12 +31,19 @@ class Turns:
 
 
 def one_photo(
-    handlers: Handlers, examples: Callable[[], Sequence[Example]], language: gr.Textbox, tabs: gr.Tabs
-) -> gr.HTML:
-    """Lay out and connect the tab; the component that offers `examples` is returned, to be told the language."""
-    parts = _layout()
-    _connect(parts, handlers, examples, language, tabs)
-    return parts.offered
+    handlers: Handlers,
+    examples: Callable[[], Sequence[Example]],
+    language: gr.Textbox,
+    tabs: gr.Tabs,
+    kept: gr.BrowserState,
+) -> tuple[gr.HTML, gr.Button, gr.State]:
+    """Lay out and connect the tab.
+
+    What offers the `examples` is returned, to be told the language, the button to teach, and the photo that was seen.
+    """
+    parts = _layout(handlers.can_be_taught)
+    seen = _connect(parts, handlers, examples, language, tabs, kept)
+    return parts.offered, parts.teach, seen
 
 
 @dataclasses.dataclass(frozen=True)
@@ -50,10 +57,11 @@ class _Parts:
     details: gr.HTML
     ways_out: gr.Row
     listed: gr.Button
+    teach: gr.Button
     offered: gr.HTML
 
 
-def _layout() -> _Parts:
+def _layout(can_be_taught: bool) -> _Parts:
     with gr.Column(elem_id="one"):
         with gr.Column(elem_id="asked"):
             photo = gr.Image(
@@ -73,9 +81,10 @@ def _layout() -> _Parts:
             )  # fmt: skip
             details = gr.HTML(elem_id="details", css_template=CARD_CSS, js_on_load=CARD_JS)
             with gr.Row(visible=False, elem_id="ways-out") as ways_out:
+                teach = gr.Button(fixed("Teach it this landmark"), size="md", visible=can_be_taught)
                 listed = gr.Button(fixed("See all landmarks"), size="md")
         offered = gr.HTML(elem_id="examples", css_template=EXAMPLES_CSS, js_on_load=EXAMPLES_JS)
-    return _Parts(photo, where, card, candidates, details, ways_out, listed, offered)
+    return _Parts(photo, where, card, candidates, details, ways_out, listed, teach, offered)
 
 
 def _connect(
@@ -84,15 +93,26 @@ def _connect(
     examples: Callable[[], Sequence[Example]],
     language: gr.Textbox,
     tabs: gr.Tabs,
-) -> None:
+    kept: gr.BrowserState,
+) -> gr.State:
     photo, where, card = parts.photo, parts.where, parts.card
     seen, turns = gr.State(None), gr.State(Turns())
     outputs = [photo, where, card, parts.candidates, parts.details, parts.ways_out, seen]  # as `shown` returns them
 
-    def answer(upload: Any, turns: Turns, language: str) -> tuple[Any, ...]:
+    def answer(upload: Any, turns: Turns, language: str, kept: Any) -> tuple[Any, ...]:
         is_last = turns.take()
-        answered = handlers.answer(upload)
+        answered = handlers.answer(upload, kept)
         return shown(answered, language) if is_last() else (gr.skip(),) * len(outputs)
+
+    def answer_again(seen: Seen | None, turns: Turns, language: str, kept: Any) -> tuple[Any, ...]:
+        if seen is None or seen.shown is None:
+            return (gr.skip(),) * len(outputs)
+        is_last, path = turns.take(), str(seen.shown)
+        answered = handlers.answer({"path": path, "orig_name": seen.result.name}, kept)
+        if not is_last():
+            return (gr.skip(),) * len(outputs)
+        alt_text = cards.alt_text(answered.result, language)
+        return gr.update(value=path, alt_text=alt_text), *shown(answered, language)[1:]  # it may have been a heat map
 
     def take(event: gr.SelectData, turns: Turns, language: str) -> tuple[Any, ...]:
         turns.take()
@@ -103,19 +123,19 @@ def _connect(
         turns.take()
         return shown(None, language)[1:]
 
-    def look(seen: Seen | None, where: bool, turns: Turns, language: str) -> Any:
+    def look(seen: Seen | None, where: bool, turns: Turns, language: str, kept: Any) -> Any:
         is_last = turns.take()
-        picture = handlers.look(seen, where, language)
+        picture = handlers.look(seen, where, language, kept)
         if seen is None or not is_last():
             return gr.skip()
         return gr.update(value=picture, alt_text=cards.alt_text(seen.result, language, seen.rank if where else None))
 
-    def look_again(seen: Seen | None, where: bool, turns: Turns, language: str) -> Any:
-        return look(seen, where, turns, language) if where else gr.skip()
+    def look_again(seen: Seen | None, where: bool, turns: Turns, language: str, kept: Any) -> Any:
+        return look(seen, where, turns, language, kept) if where else gr.skip()
 
     # Progress is shown on the card, not over the photo, where the next one may be dropped.
     answering: dict[str, Any] = {
-        "fn": answer, "inputs": [photo, turns, language], "outputs": outputs, "show_progress_on": card,
+        "fn": answer, "inputs": [photo, turns, language, kept], "outputs": outputs, "show_progress_on": card,
         **COMPUTING, **PAGE_ONLY,
     }  # fmt: skip
     asked = photo.upload(**answering)  # dropped, pasted, taken; `input` would fire when a camera is chosen, too
@@ -125,17 +145,19 @@ def _connect(
         # Otherwise "Error" would stay on the card after the photo of a pending answer was removed.
         event.failure(gr.skip, None, card, **INSTANT)
     looking = where.input(
-        look, [seen, where, turns, language], photo, show_progress="minimal", **COMPUTING, **PAGE_ONLY
+        look, [seen, where, turns, language, kept], photo, show_progress="minimal", **COMPUTING, **PAGE_ONLY
     )
     picked = parts.candidates.select(pick, [seen, language], [card, parts.details, seen], **INSTANT)
     looking_again = picked.then(
-        look_again, [seen, where, turns, language], photo, show_progress="hidden", **COMPUTING, **PAGE_ONLY
+        look_again, [seen, where, turns, language, kept], photo, show_progress="hidden", **COMPUTING, **PAGE_ONLY
     )
     # Nobody waits any more for what is on its way; if it comes all the same, it isn't the last turn.
     pending = [asked, example, looking, looking_again]
     photo.clear(clear, [turns, language], outputs[1:], cancels=pending, **INSTANT)
     parts.offered.select(None, cancels=pending)
     parts.listed.click(lambda: gr.Tabs(selected="landmarks"), None, tabs, **INSTANT)
+    kept.change(answer_again, [seen, turns, language, kept], outputs, show_progress_on=card, **COMPUTING, **PAGE_ONLY)
+    return seen
 
 
 def shown(seen: Seen | None, language: str) -> tuple[Any, ...]:

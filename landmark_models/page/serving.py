@@ -3,6 +3,7 @@
 import json
 import math
 import threading
+from collections.abc import Sequence
 from concurrent.futures import Future
 from contextlib import suppress
 from pathlib import Path
@@ -17,6 +18,8 @@ from landmark_models.classifier import LandmarkClassifier
 from landmark_models.errors import LandmarkError, ModelError
 from landmark_models.files import write_json
 from landmark_models.models.failures import endpoint, in_background
+from landmark_models.page.taught_file import Change, TaughtFile
+from landmark_models.teaching import AddOn, AddOnError
 
 HUB_TIMEOUT = 10.0  # seconds that a start waits for the Hub
 CHECK_INTERVAL = 3 * 3600.0  # seconds between two checks for a newer model
@@ -43,9 +46,12 @@ class Serving:
         device: the device to run models on.
         keep_checking: whether later checks may change the model. Otherwise the first one stays, and the starting thread
             itself moves it to the device, as a Space with ZeroGPU requires.
+        addons: landmarks that whatever model serves knows, too, if they were taught to it.
+        taught: the file that keeps what visitors teach, for everybody; without it, nothing is kept.
 
     Raises:
         ModelError: a model that isn't on the Hub can't be loaded, or doesn't answer.
+        AddOnError: the file of what visitors teach can't be read.
     """
 
     def __init__(
@@ -54,15 +60,19 @@ class Serving:
         namespace: str | None = None,
         device: str | torch.device = "cpu",
         keep_checking: bool = True,
+        addons: Sequence[AddOn] = (),
+        taught: TaughtFile | None = None,
     ):
         self._model, self._namespace, self._device = model, namespace, device
         self._request = model or f"best of {namespace}"
+        self._addons, self._taught = tuple(addons), taught
+        self._addon = taught.read() if taught else None
         self._current: Served | None = None
         self._lock = threading.Lock()
         self._closed = threading.Event()
         on_hub = models.on_hub(model) if model else bool(namespace)
         if not on_hub:
-            self._current = Served(_local(model, device) if model else _embedded(device), "")
+            self._serve(_local(model, device) if model else _embedded(device), "")
             return
         loading, late = in_background(self._load), False
         try:
@@ -81,9 +91,47 @@ class Serving:
         assert self._current is not None, "a start always ends with a model"
         return self._current
 
+    @property
+    def keeps(self) -> bool:
+        """Whether what visitors teach is kept here, for everybody."""
+        return self._taught is not None
+
+    @property
+    def addon(self) -> AddOn | None:
+        """What visitors have taught, where it is kept here."""
+        return self._addon
+
+    def change_taught(self, change: Change) -> None:
+        """Replace what visitors have taught by what `change` makes of it; answers use it at once.
+
+        Raises:
+            AddOnError: the file can't be read or written, or `change` raises it.
+        """
+        assert self._taught is not None, "only for pages that keep what is taught"
+        addon = self._taught.change(change)
+        with self._lock:
+            self._addon = addon
+            classifier, why = self.current
+            self._current = Served(self._with_taught(classifier)[0], why)
+
     def close(self) -> None:
         """Stop checking the Hub."""
         self._closed.set()
+
+    def _serve(self, classifier: LandmarkClassifier, why: str) -> None:
+        """Have a model answer, with what it was taught; the reason also says where that doesn't fit the model."""
+        classifier, misfits = self._with_taught(classifier)
+        self._current = Served(classifier, " ".join(filter(None, (why, *misfits))))
+
+    def _with_taught(self, classifier: LandmarkClassifier) -> tuple[LandmarkClassifier, list[str]]:
+        """A model with what it was taught, and why it can't have the rest."""
+        classifier, misfits = classifier.with_taught(), []
+        for addon in (*self._addons, *([self._addon] if self._addon else [])):
+            try:
+                classifier = classifier.with_more(addon)
+            except AddOnError as error:
+                misfits.append(str(error))
+        return classifier, misfits
 
     def _watch(self, late: "Future[tuple[models.LoadedModel, str]] | None", succeeded: bool) -> None:
         """Adopt the model that the start did not wait for, then check the Hub again and again."""
@@ -121,7 +169,7 @@ class Serving:
             self._fall_back(_cannot_serve(self._request, error))
             return False
         with self._lock:
-            self._current = Served(classifier, why)
+            self._serve(classifier, why)
         if loaded.revision:
             _remember(self._request, f"{loaded.source.partition('@')[0]}@{loaded.revision}")
         return not loaded.note
@@ -132,9 +180,9 @@ class Serving:
             if self._current:
                 self._current = self._current._replace(why=f"{why} So this one continues to serve.")
             elif last := self._last_good_copy():
-                self._current = Served(last, f"{why} So the last copy that worked serves.")
+                self._serve(last, f"{why} So the last copy that worked serves.")
             else:
-                self._current = Served(_embedded(self._device), f"{why} So the embedded model serves.")
+                self._serve(_embedded(self._device), f"{why} So the embedded model serves.")
 
     def _last_good_copy(self) -> LandmarkClassifier | None:
         """The copy in the cache of the model that last served this request, if it still answers."""

@@ -37,5 +37,6 @@ ICON = str(files(__package__).joinpath("assets", "icon.png"))
 PAGE_JS = asset("page.js").strip()  # what runs when the page opens
 CARD_CSS, CARD_JS = asset("card.css"), asset("card.js")  # of a gr.HTML component
 EXAMPLES_CSS, EXAMPLES_JS = asset("examples.css"), asset("examples.js")  # of another
+TEACH_CSS, TEACH_JS = asset("teach.css"), asset("teach.js")  # of others, to teach
 MANY_JS = asset("many.js").strip()  # what runs when the gallery changes
 ANNOUNCED = "element.setAttribute('aria-live', 'polite');"  # for a gr.HTML component that a screen reader reads anew

@@ -6,7 +6,7 @@ find("Eiffel Tower", "fr").name  # 'Tour Eiffel'
 
 import json
 import unicodedata
-from collections.abc import Iterable
+from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, replace
 from functools import cache
 from pathlib import Path
@@ -106,17 +106,24 @@ def taught_landmark(label: str, facts: Facts) -> Landmark:
     )
 
 
-def search(labels: Iterable[str], query: str = "", language: str = "en") -> list[dict[str, str]]:
+def search(
+    labels: Iterable[str], query: str = "", language: str = "en", taught: Mapping[str, Facts] | None = None
+) -> list[dict[str, str]]:
     """What is known about labels, ordered by name; with a query, only those with it in a name, the kind or the place.
 
-    The query may be English in every language; case and accents don't matter.
+    The query may be English in every language; case and accents don't matter. `taught` is what teachers said of labels.
 
     Returns:
         `label`, `name`, `kind`, `place`, `country` and `wikidata` for each; what isn't known is empty.
     """
-    query = searchable(query)
-    rows = [_row(label, language) for label in labels]
+    query, taught = searchable(query), taught or {}
+    rows = [_row(label, entry_of(label, taught.get(label), language)) for label in labels]
     return sorted((row for row in rows if query in _searched(row)), key=lambda row: searchable(row["name"]))
+
+
+def entry_of(label: str, facts: Facts | None, language: str = "en") -> Landmark | None:
+    """What is known of a label: what its teacher said of it, if anything, or else what the gazetteer has."""
+    return taught_landmark(label, facts) if facts and facts.stored() else find(label, language)
 
 
 def searchable(text: str) -> str:
@@ -144,9 +151,9 @@ def named(labels: Iterable[str], name: str, language: str = "en") -> str | None:
     return dict(names).get(name.strip()) or {_key(text): label for text, label in names if _key(text)}.get(_key(name))
 
 
-def _row(label: str, language: str) -> dict[str, str]:
+def _row(label: str, entry: Landmark | None) -> dict[str, str]:
     row = {"label": label, "name": label, "kind": "", "place": "", "country": "", "wikidata": ""}
-    if entry := find(label, language):
+    if entry:
         row |= {"name": entry.name, "kind": entry.kind, "place": entry.place, "country": entry.country_name}
         row["wikidata"] = entry.wikidata or ""
     return row
@@ -154,8 +161,9 @@ def _row(label: str, language: str) -> dict[str, str]:
 
 def _searched(row: dict[str, str]) -> str:
     """The text of a row that a query is looked up in: what it shows, the same in English, and the aliases."""
-    entry = find(row["label"])
-    return searchable(" ".join([*row.values(), *_row(row["label"], "en").values(), *(entry.aliases if entry else ())]))
+    english = find(row["label"])
+    texts = [*row.values(), *_row(row["label"], english).values(), *(english.aliases if english else ())]
+    return searchable(" ".join(texts))
 
 
 @cache

@@ -10,7 +10,7 @@ from dataclasses import dataclass, field
 from typing import Any
 
 from landmark_models.classifier import Answer, Prediction
-from landmark_models.tagging.gazetteer import Landmark, find, taught_landmark
+from landmark_models.tagging.gazetteer import Landmark, entry_of
 from landmark_models.tagging.hashtags import hashtag
 from landmark_models.tagging.xmp import sidecar
 from landmark_models.teaching import Taught
@@ -82,7 +82,7 @@ class Tags:
     def entry(self, label: str, language: str = "en") -> Landmark | None:
         """What is known of a candidate, from its teacher or else from the gazetteer, in a language if possible."""
         taught = self.taught.get(label)
-        return taught_landmark(label, taught.facts) if taught and taught.facts.stored() else find(label, language)
+        return entry_of(label, taught and taught.facts, language)
 
     def name_of(self, label: str, language: str = "en") -> str:
         """The proper name of a candidate; its label if nothing else is known."""

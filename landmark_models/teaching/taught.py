@@ -116,6 +116,14 @@ class TaughtLandmarks:
             return self._before.get(label) if self._before else None
         return Taught(int(self._addon.counts[row]), self._addon.facts.get(label, Facts()))
 
+    def mean(self, label: str) -> Tensor | None:
+        """The mean of the whitened features that taught a label, float32 `(D,)`; None where `get` gives None."""
+        row = self._rows.get(label)
+        if row is None or self._positions[row] < self._own:
+            return self._before.mean(label) if self._before else None
+        vector = self._addon.vectors[row].float()
+        return vector if self._projection is None else vector @ self._projection
+
     def nearest(self, body: Tensor) -> Nearest:
         """The taught landmarks that are nearest to photos with these features `(B, D)`: scores and rows."""
         queries = self._served.directions(body).cpu()
