@@ -4,11 +4,13 @@ import numpy as np
 import pytest
 import timm
 import torch
+from helpers.photos import noisy_photo
 from PIL import Image
 
 from landmark_models import LandmarkClassifier, models
 from landmark_models.explain import NoExplanationError, explain, heat_map
 from landmark_models.preprocess import crop_box, serving_transform
+from landmark_models.teach import teach
 
 
 def classifier(network, size=64) -> LandmarkClassifier:
@@ -137,3 +139,31 @@ def test_the_region_is_what_the_transform_shows(mode, size):
     for x, y in ((x0 + 5, y0 + 5), (x1 - 6, y1 - 6)):
         column, row = (x - left) / (right - left) * 64, (y - top) / (bottom - top) * 64
         assert seen[min(int(row), 63), min(int(column), 63)] > 0.5
+
+
+def test_the_heat_of_a_taught_landmark_is_where_its_photos_are_alike(teachable):
+    """It follows the cosine to what was taught, by finite differences in the channels of the feature map."""
+    model = LandmarkClassifier.load(teachable.model)
+    photos = [noisy_photo((220, 210, 40), seed, (96, 96)) for seed in range(4)]
+    taught = model.with_taught(teach(model, "Yellow House", photos).addon)
+    picture = photos[0].copy()
+    picture.paste((30, 30, 160), (0, 0, 48, 96))
+    image = taught.transform(picture)
+    network, mean = taught.network, torch.nn.functional.normalize(taught.taught.mean("Yellow House"), dim=0)
+
+    def cosines(maps):
+        return taught.served.directions(network.forward_head(maps, pre_logits=True)) @ mean
+
+    with torch.no_grad():
+        features = network.forward_features(image[None])
+        step = 0.01 * torch.eye(features.shape[1])[..., None, None]
+        expected = torch.einsum("c,chw->hw", cosines(features + step) - cosines(features - step), features[0]).relu()
+    assert expected.max() > 0
+    assert heat_map(taught, image, "Yellow House") == pytest.approx((expected / expected.max()).numpy(), abs=0.02)
+    assert taught.predict(photos[0])[0].label == "Yellow House"
+    best = heat_map(taught, taught.transform(photos[0]))
+    assert (best == heat_map(taught, taught.transform(photos[0]), "Yellow House")).all()
+    own = heat_map(taught, image, "Red Tower")
+    assert (own == heat_map(model, image, "Red Tower")).all()
+    with pytest.raises(ValueError, match="doesn't know 'Yellow House'"):
+        heat_map(model, image, "Yellow House")

@@ -12,7 +12,7 @@ from helpers.programs import absent
 pytestmark = pytest.mark.browser
 
 HEIGHTS = {DESK: 800, PHONE: 844}
-TABS = ("Photo", "Many", "Landmarks", "About")
+TABS = ("Photo", "Many", "Landmarks", "Teach", "About")
 LAST_EXAMPLE = "Not a landmark"
 
 

@@ -13,6 +13,7 @@ from landmark_models.page import cards
 from landmark_models.page.cards import Knows
 from landmark_models.page.results import PhotoResult
 from landmark_models.tagging.tags import Tags
+from landmark_models.teaching import Facts, Taught
 
 KNOWS = Knows(60, 98)
 TAJ = [Prediction("Taj Mahal", 0.97), Prediction("Humayun s Tomb", 0.02), Prediction("qutub minar", 0.001)]
@@ -136,3 +137,22 @@ def test_a_photo_has_alt_text_before_and_after_its_answer():
     assert cards.alt_text(PhotoResult("a", tags_of(TAJ)), "en").startswith("Photo of Taj Mahal, tomb in Agra")
     assert cards.alt_text(PhotoResult("a", UNLIKE), "en") == "A photo in which no landmark was recognised."
     assert cards.alt_text(PhotoResult("a", tags_of([Prediction("My House", 0.9)])), "en") == "Photo of My House."
+
+
+def test_a_landmark_that_was_taught_says_so_instead_of_how_often_such_answers_were_right():
+    church = Taught(5, Facts(place="Bath", country="United Kingdom"))
+    best = (Prediction("Our church", 0.9), *TAJ)
+    tags = Tags(best, verdict="Best match", taught={"Our church": church})
+    text = headline(tags)
+    assert "<h2>Our church</h2>" in text
+    assert "<p class='place'>Bath, United Kingdom</p>" in text
+    assert "Taught from 5 photos" in text
+    assert "98 of 100" not in text
+    assert list(cards.candidates(tags, "en"))[:2] == ["Our church (taught)", "Taj Mahal"]
+    assert "#OurChurch #Bath #UnitedKingdom" in details(tags)
+    assert "Photo of Our church in Bath, United Kingdom." in cards.alt_text(PhotoResult("a", tags), "en")
+    bare = Tags(best, verdict="Best match", taught={"Our church": Taught(1, Facts())})
+    assert "Taught from 1 photo<" in headline(bare)
+    assert "class='place'" not in headline(bare)
+    assert "openstreetmap" not in details(bare)
+    assert cards.alt_text(PhotoResult("a", bare), "en") == "Photo of Our church."
