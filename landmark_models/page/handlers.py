@@ -192,7 +192,9 @@ class Handlers:
         """
         if not isinstance(query, str):
             raise PageError("The query must be text; leave it empty to list all landmarks.")
-        return search(self._serving.current.classifier.labels, query)
+        classifier = self._serving.current.classifier
+        taught = classifier.taught.by_label() if classifier.taught else {}
+        return search(classifier.labels, query, taught={label: each.facts for label, each in taught.items()})
 
     def health(self) -> dict[str, Any]:
         """What a load balancer asks for: that the page answers, and with which model."""

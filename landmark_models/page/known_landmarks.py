@@ -18,7 +18,6 @@ from landmark_models.page.kept import knowing
 from landmark_models.page.languages import fixed, in_language
 from landmark_models.page.theme import ANNOUNCED, CARD_CSS
 from landmark_models.tagging.gazetteer import entry_of, named, search
-from landmark_models.teaching import Taught
 
 _COUNTRIES = 3  # that are counted by name
 # The language of the page is known to the browser before it is to the server.
@@ -71,13 +70,6 @@ def known_landmarks(
     return fill, [summary, table, card, tabs]
 
 
-def taught_to(classifier: LandmarkClassifier) -> dict[str, Taught]:
-    """What a classifier was taught, by label."""
-    if classifier.taught is None:
-        return {}
-    return {label: taught for label in classifier.labels if (taught := classifier.taught.get(label))}
-
-
 def rows(classifier: LandmarkClassifier, language: str, query: str = "") -> dict[str, list[Any]]:
     """The table, as `gr.Dataframe` takes it: the name, place and kind of each landmark, or of those that `query` finds.
 
@@ -100,7 +92,8 @@ def label_of(classifier: LandmarkClassifier, name: str, language: str) -> str | 
 
 
 def _search(classifier: LandmarkClassifier, language: str, query: str = "") -> list[dict[str, str]]:
-    facts = {label: taught.facts for label, taught in taught_to(classifier).items()}
+    taught = classifier.taught.by_label() if classifier.taught else {}
+    facts = {label: each.facts for label, each in taught.items()}
     return search(classifier.labels, query, language, facts)
 
 

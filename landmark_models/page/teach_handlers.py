@@ -12,6 +12,7 @@ from landmark_models.page.addons import MAX_BYTES
 from landmark_models.page.handlers import Seen
 from landmark_models.page.kept import Kept, keep, keep_own, kept_addon, knowing, waiting
 from landmark_models.page.languages import deferred, in_language
+from landmark_models.page.lessons import MAX_PHOTOS
 from landmark_models.page.serving import Serving
 from landmark_models.page.taught_file import Change
 from landmark_models.page.uploads import original_name, uploaded_file
@@ -19,7 +20,6 @@ from landmark_models.photo import thumbnail
 from landmark_models.teach import LeftOut, Lesson, teach
 from landmark_models.teaching import AddOn, AddOnError, Facts, combined
 
-MAX_PHOTOS = 30  # of a landmark
 _THUMBNAIL_SIDE = 160  # px, the longer side
 
 # One person's at a time, in a queue of their own, so that nobody with one photo waits behind them.
@@ -133,7 +133,7 @@ class TeachHandlers:
             if not photos:
                 work.problem = say("Choose photos of the landmark.")
                 return kept
-            facts = Facts(place=place[:255], country=country[:255])
+            facts = Facts.checked(place=place, country=country)
             lesson = self.learn(name, [photo.file for photo in photos], facts, kept)
             before = _only(self.known(kept).addon, lesson.label)
             kept = self._change(kept, lambda addon: combined([addon, lesson.addon] if addon else [lesson.addon]))

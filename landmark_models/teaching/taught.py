@@ -116,6 +116,10 @@ class TaughtLandmarks:
             return self._before.get(label) if self._before else None
         return Taught(int(self._addon.counts[row]), self._addon.facts.get(label, Facts()))
 
+    def by_label(self) -> dict[str, Taught]:
+        """How each label was taught, where `get` says it."""
+        return {label: taught for label in self.labels if (taught := self.get(label))}
+
     def mean(self, label: str) -> Tensor | None:
         """The mean of the whitened features that taught a label, float32 `(D,)`; None where `get` gives None."""
         row = self._rows.get(label)

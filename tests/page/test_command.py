@@ -19,7 +19,7 @@ def test_on_zero_gpu_what_computes_is_wrapped(tmp_path):
     assert result.returncode == 0, result.stderr
     start, lent = result.stdout.splitlines()
     assert start == "Serving the embedded model."
-    assert lent == "predict tag explain answer look answer_many learn"
+    assert lent == "predict tag explain teach answer look answer_many learn"
 
 
 def free_port() -> int:

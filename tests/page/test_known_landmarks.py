@@ -12,7 +12,8 @@ from landmark_models.teaching import Facts, Taught
 def knows(*labels: str, landmark: dict | None = None, taught: dict[str, Taught] | None = None) -> SimpleNamespace:
     """What a tab asks of a classifier."""
     taught = taught or {}
-    return SimpleNamespace(labels=[*labels, *taught], landmark=landmark or {}, taught=taught)
+    known = SimpleNamespace(get=taught.get, by_label=lambda: taught) if taught else None
+    return SimpleNamespace(labels=[*labels, *taught], landmark=landmark or {}, taught=known)
 
 
 LABELS = ["Taj Mahal", "Eiffel Tower", "qutub minar", "Stonehenge", "Red Tower"]
