@@ -19,12 +19,11 @@ from torch import Tensor
 
 from landmark_models.networks.served import Outputs, ServedNetwork
 from landmark_models.teaching.addon import AddOn, Facts
-from landmark_models.teaching.search import ExactSearch, Nearest
+from landmark_models.teaching.search import Nearest, search_among, squared_lengths
 
 _CANDIDATES = 100  # of taught landmarks that get a score for a photo; the others are too far away
 _LEAST_SIGNAL = 0.6  # of a mean's squared length; the rest is noise
 _BONUS = 0.1  # of the bar
-_TINY = 1e-12
 _MOST_SHRUNK = 100_000  # means; of more, each has many photos
 
 
@@ -46,7 +45,7 @@ def shrunk_means(vectors: Tensor, counts: Tensor, own_means: Tensor) -> Tensor:
 
 def _signal(vectors: Tensor, counts: Tensor) -> Tensor:
     """The squared lengths of the means without what noise adds to them, float32 `(C,)`."""
-    squares = vectors.float().square().sum(1).clamp_min(_TINY)
+    squares = squared_lengths(vectors)
     return torch.maximum(squares - vectors.shape[1] / counts, _LEAST_SIGNAL * squares)
 
 
@@ -61,7 +60,7 @@ class Correction:
     @classmethod
     def of(cls, vectors: Tensor, counts: Tensor, bar: float) -> "Correction":
         """The correction for means, `(C, D)`, of so many photos, `(C,)`; a cosine of `bar` would count as known."""
-        squares = vectors.float().square().sum(1).clamp_min(_TINY)
+        squares = squared_lengths(vectors)
         factors = (squares / _signal(vectors, counts)) ** 0.25  # the square root of a length
         return cls(bar, factors, _BONUS * bar * (1 - 1 / counts))
 
@@ -107,7 +106,7 @@ class TaughtLandmarks:
         vectors = addon.vectors
         if self._projection is None and len(addon) <= _MOST_SHRUNK:
             vectors = shrunk_means(vectors, addon.counts, served.whitened_means)
-        self._search = ExactSearch(vectors, self._correction.factors)
+        self._search = search_among(vectors, self._correction.factors)
 
     def get(self, label: str) -> Taught | None:
         """How a label was taught; None if it wasn't, or if the model knew it before."""
