@@ -6,6 +6,6 @@ and from what stands before it here.
 
 IMPORT_ORDER = (
     "recipe", "run", "data", "draw", "measure", "engine", "hub", "benchmarks", "options",
-    "exported", "export", "evaluate", "few_shot", "calibration", "report", "explore", "space", "publish", "fit",
-    "distill", "bench", "__main__",
+    "exported", "export", "evaluate", "few_shot", "gallery", "calibration", "report", "explore", "space", "publish",
+    "fit", "distill", "bench", "__main__",
 )  # fmt: skip

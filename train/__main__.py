@@ -14,6 +14,7 @@ COMMANDS = {
     "distill": "Train a small model on the outputs of a large one.",
     "evaluate": "Measure a model on photos it has never seen.",
     "few_shot": "Measure how well landmarks are taught from a few photos.",
+    "gallery": "Teach a model any number of landmarks, in one pass over their photos.",
     "calibration": "Fit the temperature and the rejection rule of a trained model again.",
     "report": "Compare runs, or tabulate several of them.",
     "explore": "Look at photos before you train on them.",

@@ -16,7 +16,7 @@ from torchvision.transforms import v2
 from tqdm.auto import tqdm
 
 from landmark_models.classifier import LandmarkClassifier
-from landmark_models.devices import available_cores, best_device
+from landmark_models.devices import available_cores, best_device, fast_precision
 from landmark_models.errors import PhotoError
 from landmark_models.photo import open_photo
 from landmark_models.preprocess import required_side, serving_transform
@@ -121,6 +121,25 @@ def predict_features(
         features = classifier.features(images)
         parts.append(features.unflatten(0, (count, -1)) if tta else features)
     return torch.cat(parts or [torch.empty(0)]), _readable(len(files), failures)
+
+
+@torch.inference_mode()
+def whitened_batches(
+    classifier: LandmarkClassifier, files: Sequence[Path], batch_size: int, title: str, failures: dict[int, str]
+) -> Iterator[tuple[Tensor, list[int]]]:
+    """Whitened features of photos, a batch at a time: float32 `(n, D)` on the CPU, and the positions of the n photos.
+
+    They are computed in the device's fastest type. Why the others can't be read is put into `failures`, by position.
+    """
+    position = 0
+    for images, count in _batches(_Views(classifier, files), title, failures, batch_size):
+        features = classifier.body(images, fast_precision(classifier.device))
+        readable: list[int] = []
+        while len(readable) < count:
+            if position not in failures:
+                readable.append(position)
+            position += 1
+        yield classifier.served.whitened(features).cpu(), readable
 
 
 @torch.inference_mode()
