@@ -117,13 +117,14 @@ def _connect(
         handlers.add(uploaded, work, language)
         return None, *shown(work, kept, language)
 
-    def teach(work: Work, name: str, place: str, country: str, kept: Any, language: str) -> tuple[Any, ...]:
+    # Not called `teach`: gradio would give that name to it rather than to the API's own.
+    def learn(work: Work, name: str, place: str, country: str, kept: Any, language: str) -> tuple[Any, ...]:
         now = handlers.teach(work, name, place, country, kept, language)
         return (gr.skip() if now == kept else now), listed(now, language), *shown(work, now, language)
 
-    def teach_if_ready(work: Work, name: str, *others: Any) -> tuple[Any, ...]:
+    def learn_if_ready(work: Work, name: str, *others: Any) -> tuple[Any, ...]:
         ready = name and (work.photos or work.lesson) and not work.problem
-        return teach(work, name, *others) if ready else (gr.skip(),) * (2 + len(working))
+        return learn(work, name, *others) if ready else (gr.skip(),) * (2 + len(working))
 
     def act(chosen: gr.SelectData, work: Work, kept: Any, language: str) -> tuple[Any, ...]:
         now = kept
@@ -158,12 +159,12 @@ def _connect(
         add, [tab.uploaded, work, kept, language], [tab.uploaded, *working], show_progress_on=tab.photos,
         **COMPUTING_LESSONS, **PAGE_ONLY,
     )  # fmt: skip
-    added.success(teach_if_ready, **teaching)
-    gr.on([tab.teach.click, tab.name.submit], teach, **teaching)
+    added.success(learn_if_ready, **teaching)
+    gr.on([tab.teach.click, tab.name.submit], learn, **teaching)
     acting: dict[str, Any] = {
         "fn": act, "inputs": [work, kept, language], "outputs": [kept, tab.taught, *working], **INSTANT
     }  # fmt: skip
-    tab.photos.select(**acting).success(teach_if_ready, **teaching)
+    tab.photos.select(**acting).success(learn_if_ready, **teaching)
     tab.taught.select(**acting)
     tab.another.click(begin, [work, kept, language], [*facts, *working], **INSTANT)
     take_along.click(begin_with, [seen, work, kept, language], [tabs, *facts, *working], **INSTANT)
