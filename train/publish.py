@@ -1,7 +1,8 @@
-"""Publish a run's best model on the Hugging Face Hub, with a card made from its measured figures.
+"""Publish a run's best model, or taught landmarks, on the Hugging Face Hub, with a card.
 
 python -m train.publish runs/first --repo-id you/landmarks
 python -m train.publish runs/first --repo-id you/landmarks --space you/which-landmark
+python -m train.publish mine.landmarks.safetensors --repo-id you/town-halls
 """
 
 import shutil
@@ -14,7 +15,13 @@ from landmark_models.errors import LandmarkError, run_command
 
 
 def command(
-    run: Annotated[Path, typer.Argument(help="A run folder, evaluated on its test split.")],
+    run: Annotated[
+        Path,
+        typer.Argument(
+            metavar="RUN",
+            help="A run folder, evaluated on its test split; or a file of taught landmarks, *.landmarks.safetensors.",
+        ),
+    ],
     repo_id: Annotated[str, typer.Option(help="Where to publish it on the Hub: owner/name.")],
     private: Annotated[bool, typer.Option("--private", help="Create the repository as private.")] = False,
     space: Annotated[
@@ -32,18 +39,39 @@ def command(
     allow_unevaluated: Annotated[
         bool, typer.Option("--allow-unevaluated", help="Publish without test figures; the card says so.")
     ] = False,
+    measured: Annotated[
+        Path | None,
+        typer.Option(help="For taught landmarks: the metrics.json of `train.evaluate --with` this file, for the card."),
+    ] = None,
     dry_run: Annotated[bool, typer.Option("--dry-run", help="Write what would be uploaded; upload nothing.")] = False,
-    output: Annotated[Path | None, typer.Option(help="New folder for the dry run.", show_default="RUN/publish")] = None,
+    output: Annotated[
+        Path | None, typer.Option(help="New folder for the dry run.", show_default="RUN/publish, or FILE-publish")
+    ] = None,
 ) -> None:
-    """Publish a run's best model on the Hugging Face Hub, with a card made from its measured figures.
+    """Publish a run's best model, or taught landmarks, on the Hugging Face Hub, with a card.
 
     Log in with `hf auth login`, or set HF_TOKEN. Nothing is committed if nothing has changed.
     """
     if output and not dry_run:
         raise LandmarkError("--output is where --dry-run writes; add --dry-run, or leave it out.")
-    target = (output or run / "publish") if dry_run else None
-    if target and not output and target.is_dir() and {entry.name for entry in target.iterdir()} <= {"model", "space"}:
+    is_addon = run.suffix == ".safetensors"
+    own = run.with_name(f"{run.name.partition('.')[0]}-publish") if is_addon else run / "publish"
+    target = (output or own) if dry_run else None
+    written = {"addon"} if is_addon else {"model", "space"}
+    if target and not output and target.is_dir() and {entry.name for entry in target.iterdir()} <= written:
         shutil.rmtree(target)  # the last dry run's
+    if is_addon:
+        if space or examples or allow_unevaluated:
+            raise LandmarkError("--space, --examples and --allow-unevaluated are for runs, not for taught landmarks.")
+
+        from train.hub.addons import publish_addon
+
+        publish_addon(
+            run, repo_id, private=private, licence=licence, base_model=base_model, measured=measured, dry_run=target
+        )
+        return
+    if measured:
+        raise LandmarkError("--measured is for taught landmarks; a run has its own figures.")
 
     from train.hub.publishing import publish
 

@@ -48,7 +48,7 @@ def write_card(
     split = run.split() or {}
     train = split.get("train", [])
     unlabelled = sum(Path(path).is_absolute() for path in train)  # the data's own photos are relative to its folder
-    content = _template().render(
+    content = card_template("model_card.md").render(
         card_data=_metadata(name, test, _ranks(model.labels), licence, base_model),
         repo_id=repo_id,
         name=name,
@@ -79,6 +79,11 @@ def write_card(
         packages=environment["packages"],
         licence=licence,
     )
+    save_card(folder, content)
+
+
+def save_card(folder: Path, content: str) -> None:
+    """Write a filled-in template as `folder/README.md`; the Hub's rules for cards are checked."""
     (folder / "README.md").write_text(str(ModelCard(re.sub(r"\n{3,}", "\n\n", content))), encoding="utf-8")
 
 
@@ -145,8 +150,8 @@ def _metadata(
     return str(data.to_yaml())
 
 
-def _template() -> Any:
-    """The card's template; a figure that it needs and doesn't get is an error, not a gap."""
+def card_template(name: str) -> Any:
+    """A card's template, by its name; a figure that it needs and doesn't get is an error, not a gap."""
     environment = Environment(
         loader=FileSystemLoader(_TEMPLATES), undefined=StrictUndefined, trim_blocks=True, lstrip_blocks=True
     )
@@ -154,7 +159,7 @@ def _template() -> Any:
     environment.filters["percent"] = lambda fraction, digits=2: f"{100 * fraction:.{digits}f}"
     environment.filters["score_words"] = score_words
     environment.filters["photos"] = _photos
-    return environment.get_template("model_card.md")
+    return environment.get_template(name)
 
 
 def _rejection(test: dict[str, Any]) -> list[tuple[str, dict[str, Any]]]:

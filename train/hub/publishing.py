@@ -3,9 +3,7 @@
 import csv
 import os
 import shutil
-import tempfile
-from collections.abc import Iterator, Sequence
-from contextlib import contextmanager
+from collections.abc import Sequence
 from pathlib import Path
 
 import torch
@@ -53,7 +51,7 @@ def publish(
     if not folder.recipe.is_file():
         raise LandmarkError(f"{folder.path} isn't a run folder: it has no {folder.recipe.name}.")
     model = f"{models.PREFIX}{repo_id}"
-    with _staging(dry_run) as scratch:
+    with upload.staging(dry_run) as scratch:
         staged = scratch / "model"
         staged.mkdir()
         loaded = models.load(folder.path)
@@ -174,23 +172,6 @@ def _read_credits(source: Path) -> Sequence[tuple[str, str]]:
         if not (source / name).resolve().is_relative_to(source.resolve()):
             raise LandmarkError(f"{table} names {name}, which is not in {source}.")
     return credits
-
-
-@contextmanager
-def _staging(dry_run: Path | None) -> Iterator[Path]:
-    """The folder to write to: a temporary one, or for a dry run one that stays if all goes well."""
-    if dry_run is None:
-        with tempfile.TemporaryDirectory() as scratch:
-            yield Path(scratch)
-        return
-    if dry_run.exists() and (not dry_run.is_dir() or any(dry_run.iterdir())):
-        raise LandmarkError(f"{dry_run} is not empty; remove it first, or give another --output.")
-    dry_run.mkdir(parents=True, exist_ok=True)
-    try:
-        yield dry_run
-    except BaseException:
-        shutil.rmtree(dry_run)
-        raise
 
 
 def _check_answers(classifier: LandmarkClassifier, published: str) -> None:

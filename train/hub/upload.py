@@ -1,6 +1,9 @@
 """Put a folder into a repository on the Hugging Face Hub, and check what arrived."""
 
-from collections.abc import Sequence
+import shutil
+import tempfile
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
 from dataclasses import dataclass
 from functools import partial
 from pathlib import Path
@@ -29,6 +32,23 @@ class Published:
     url: str
     revision: str
     changed: bool
+
+
+@contextmanager
+def staging(dry_run: Path | None) -> Iterator[Path]:
+    """The folder to write to: a temporary one, or for a dry run one that stays if all goes well."""
+    if dry_run is None:
+        with tempfile.TemporaryDirectory() as scratch:
+            yield Path(scratch)
+        return
+    if dry_run.exists() and (not dry_run.is_dir() or any(dry_run.iterdir())):
+        raise LandmarkError(f"{dry_run} is not empty; remove it first, or give another --output.")
+    dry_run.mkdir(parents=True, exist_ok=True)
+    try:
+        yield dry_run
+    except BaseException:
+        shutil.rmtree(dry_run)
+        raise
 
 
 def publish(
