@@ -40,7 +40,7 @@ def test_the_card_says_what_it_is_and_how_to_use_it(tmp_path):
     assert (data.license, data.base_model, data.pipeline_tag) == ("cc-by-4.0", "alice/net", "image-classification")
     assert "landmark-addon" in data.tags
     assert data.library_name == "landmark-models"
-    assert "2 landmarks, taught to a model that recognises landmarks in photos from 6 photos, without training." in text
+    assert "2 landmarks, taught from 6 photos to a model that recognises landmarks in photos, without training." in text
     assert "| Town Hall, Bath | 5 | Bath, Somerset; GB; 51.3814, -2.3597 |" in text
     assert r"| &lt;b&gt;Mill\| | 1 |  |" in text
     assert "landmarks predict --model hf-hub:alice/net --with hf-hub:you/town-halls holiday.jpg" in text
