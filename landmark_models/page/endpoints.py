@@ -42,6 +42,7 @@ class PageBlocks(gr.Blocks):
     """A page that takes photos in every form that its API describes, and refuses any other with a sentence.
 
     It opens in the language of the browser, where there are translations, else in English.
+    Of what is sent and answered it keeps nothing but the states of the page's own session.
     Arguments that a request leaves out at the end get their defaults, which otherwise only gradio's own client knows.
     Beside gradio's own addresses it has `/health`, which answers with `health()` as JSON.
     """
@@ -56,6 +57,14 @@ class PageBlocks(gr.Blocks):
 
         app = {"routes": [Route("/health", health)], "middleware": [Middleware(FirstScript)]}
         return super().launch(*arguments, i18n=browser_translations(), app_kwargs=app, **options)
+
+    async def process_api(self, block_fn: Any, inputs: list[Any], state: Any = None, *rest: Any, **options: Any) -> Any:
+        try:
+            return await super().process_api(block_fn, inputs, state, *rest, **options)
+        finally:
+            # Gradio would keep what was sent and answered, as long as the session, for links that this page hasn't.
+            for config in state.config_values.values() if state else ():
+                config.get("props", {}).pop("value", None)
 
     async def preprocess_data(self, block_fn: Any, inputs: list[Any], *arguments: Any, **options: Any) -> Any:
         try:

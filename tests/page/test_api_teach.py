@@ -10,6 +10,7 @@ from pathlib import Path
 
 import pytest
 import torch
+from gradio.state_holder import SessionState
 from gradio.utils import get_upload_folder
 from gradio_client import Client, handle_file
 from helpers.pages import call
@@ -18,6 +19,9 @@ from mcp.client.streamable_http import streamable_http_client
 
 from landmark_models.page import endpoints, lessons, uploads
 from landmark_models.page.addons import MAX_TEXT, decoded, encoded
+from landmark_models.page.examples import BUNDLED
+from landmark_models.page.layout import build
+from landmark_models.page.serving import Serving
 from landmark_models.teaching import AddOn
 
 
@@ -207,6 +211,19 @@ def test_nothing_that_was_sent_stays(embedded_url, taught, photos):
     assert not [file for file in Path(get_upload_folder()).rglob("*") if file.is_file()]
     assert "Secret Hall" not in call(embedded_url, "landmarks")
     assert "Red Hall" not in call(embedded_url, "tag", {"url": data_url(photos[0])})
+
+
+def test_no_session_keeps_what_was_sent_or_answered(taught, photos):
+    page = build(Serving("default"), examples=lambda _: BUNDLED)
+    call = next(call for call in page.fns.values() if call.api_name == "teach")
+    state = SessionState(page)
+    sent = [[{"url": data_url(photos[0])}], "Secret Hall", "Bath", "", taught]
+    with ThreadPoolExecutor(1) as pool:  # another test's browser may hold this thread's event loop
+        (answer,) = pool.submit(asyncio.run, page.process_api(call, sent, state)).result()["data"]
+    assert answer.root["labels"] == ["Red Hall", "Secret Hall"]
+    kept = repr([config["props"] for config in state.config_values.values()])
+    assert "Name" in kept
+    assert not any(secret in kept for secret in ("Secret Hall", taught[:50], answer.root["addon"][:50]))
 
 
 def test_agents_teach_and_use_what_they_taught(embedded_url, photos):
