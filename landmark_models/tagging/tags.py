@@ -54,7 +54,7 @@ class Tags:
     model_knows: bool = True
     verdict: str = ""
     min_confidence: float = 0.0
-    taught: Mapping[str, Taught] = field(default_factory=dict)
+    taught: Mapping[str, Taught] = field(default_factory=dict, hash=False)  # a session of the page hashes its states
 
     @classmethod
     def of(

@@ -15,6 +15,7 @@ from PIL import Image
 
 from landmark_models import Answer, Prediction, open_photo, photo_position
 from landmark_models.tagging.tags import CSV_COLUMNS, NO_RECORD, Tags, distance_km
+from landmark_models.teaching import Facts, Taught
 
 AGRA, PARIS = (27.175, 78.0421), (48.8583, 2.2945)
 TAJ = [Prediction("Taj Mahal", 0.97), Prediction("Humayun s Tomb", 0.02)]
@@ -204,3 +205,10 @@ def test_exiftool_reads_the_sidecar(tmp_path):
 def test_the_minimum_that_a_score_misses_is_never_rounded_to_another(minimum, words):
     tags = Tags.of(Answer([Prediction("Eiffel Tower", 0.4)], True, "sure"), min_confidence=minimum)
     assert tags.statement == f"Its score is below the minimum of {words}"
+
+
+def test_tags_can_be_hashed_whatever_was_taught():
+    answer = Answer([Prediction("Town Hall", 0.9)])
+    assert hash(Tags.of(answer)) == hash(Tags.of(answer))
+    answer.taught = {"Town Hall": Taught(5, Facts(place="Bath"))}
+    assert hash(Tags.of(answer)) == hash(Tags.of(answer))
