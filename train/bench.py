@@ -6,6 +6,8 @@ python -m train.bench page holiday.jpg
 python -m train.bench explain holiday.jpg
 python -m train.bench tag holiday.jpg
 python -m train.bench engine
+python -m train.bench teach
+python -m train.bench dimensions --data photos/ --others negatives/
 """
 
 import statistics
@@ -23,6 +25,7 @@ from train.recipe import Recipe
 app = typer.Typer(no_args_is_help=True, add_completion=False)
 
 ModelOption = Annotated[str, typer.Option(help="default, a model or run folder, or hf-hub:owner/name\\[@revision].")]
+Counts = Annotated[list[int], typer.Option(min=1, help="Numbers of landmarks or dimensions; repeatable.")]
 PhotoArgument = Annotated[Path, typer.Argument(help="A photo, e.g. of 12 megapixels.")]
 
 
@@ -170,6 +173,51 @@ def engine_command(
         f"{result.architecture}, {width} x {height} px, {rounds} and {batch_rounds} rounds; "
         f"{device_name(torch.device('cpu'))}, on {available_cores()} cores; "
         f"{_versions('torch', 'openvino', 'onnxruntime')}."
+    )
+
+
+@app.command("teach")
+def teach_command(
+    model: ModelOption = "default",
+    classes: Counts = [1000, 10_000, 100_000, 1_000_000],  # noqa: B006 (typer copies it)
+    dimensions: Annotated[int, typer.Option(min=1, help="Numbers kept of each landmark.")] = 256,
+    photos: Annotated[int, typer.Option(min=2, help="Photos answered, one at a time.")] = 200,
+    rounds: Annotated[int, typer.Option(min=1, help="Turns of teaching a landmark from ten photos.")] = 5,
+) -> None:
+    """How fast a photo is compared with many taught landmarks, exactly and with faiss, and how long teaching takes."""
+    import tempfile
+
+    import torch
+
+    from landmark_models.devices import available_cores, device_name
+    from train.benchmarks.teach import describe_teaching, print_search_times, search_times, teaching_times
+
+    with tempfile.TemporaryDirectory() as scratch:
+        print_search_times([search_times(model, count, dimensions, photos, Path(scratch)) for count in classes])
+    print(
+        f"Synthetic landmarks of {dimensions} numbers for {model}; {photos} photos one at a time on one core, "
+        "medians / 95th percentiles of CPU time."
+    )
+    print(describe_teaching(teaching_times(model, rounds)))
+    device = f"{device_name(torch.device('cpu'))}, on {available_cores()} cores"
+    print(f"{device}; {_versions('torch', 'faiss-cpu', 'openvino')}.")
+
+
+@app.command("dimensions")
+def dimensions_command(
+    data: Annotated[Path, typer.Option(help="Folder with train/ to teach from, and test/ to measure on, of CLASS/*.")],
+    others: Annotated[Path, typer.Option(help="Photos of other things, which the fewer dimensions are chosen by.")],
+    model: ModelOption = "default",
+    dimensions: Counts = [512, 256, 128],  # noqa: B006 (typer copies it)
+    elsewhere: Annotated[Path | None, typer.Option(help="DATA of bare classes, to measure on, too.")] = None,
+) -> None:
+    """What landmarks of fewer numbers cost: accuracy among those of DATA, if other photos choose the dimensions."""
+    from train.benchmarks.dimensions import dimension_loss, print_dimension_loss
+
+    print_dimension_loss(dimension_loss(model, data, others, dimensions, elsewhere))
+    print(
+        f"Taught from the training photos of {data.name} to {model}; correct photos of those that can be read, in %, "
+        "with 95% intervals, when only these landmarks can be answered."
     )
 
 

@@ -1,15 +1,20 @@
 import subprocess
 import sys
+from dataclasses import replace
 
 import pytest
+import torch
+from helpers.photos import MORE_COLORS, write_data
 from helpers.runs import TINY
 
-from landmark_models import open_photo
+from landmark_models import LandmarkClassifier, open_photo
 from landmark_models.devices import instruction_set
 from landmark_models.errors import LandmarkError
+from train.benchmarks.dimensions import dimension_loss, print_dimension_loss
 from train.benchmarks.engine import ENGINES, engines
 from train.benchmarks.page import PageTimes, print_page_times
 from train.benchmarks.photos import large_photo
+from train.benchmarks.teach import SearchTimes, principal_variances, print_search_times, search_times
 from train.benchmarks.training import head, loop
 from train.recipe import Recipe
 
@@ -85,3 +90,58 @@ def test_the_photo_that_is_made_is_always_the_same():
     content = large_photo(120, 90)
     assert open_photo(content).size == (120, 90)
     assert large_photo(120, 90) == content
+
+
+def test_the_search_among_taught_landmarks_is_measured(teachable, tmp_path):
+    result = search_times(str(teachable.path), 700, 16, 5, tmp_path)
+    assert (result.classes, len(result.exact), len(result.answer)) == (700, 5, 5)
+    assert 700 * 2 * 16 < result.file_bytes < 700 * 2 * 16 + 100_000
+    assert min(result.exact + result.answer) > 0
+    assert 0 <= result.right <= 1
+    assert len(result.faiss) in (0, 5)
+    assert not list(tmp_path.iterdir())
+
+
+def test_landmarks_are_drawn_around_those_that_the_model_knows(teachable):
+    served = LandmarkClassifier.load(teachable.path).served
+    rows, variances = principal_variances(served, 8)
+    width = served.mean.numel()
+    torch.testing.assert_close(rows @ rows.T, torch.eye(8), atol=1e-4, rtol=0)
+    assert float(variances[:3].sum()) == pytest.approx(0.5 * width + 1.5, rel=1e-3)  # 3 landmarks, and all directions
+    torch.testing.assert_close(variances[3:], torch.full((5,), 0.5), atol=1e-3, rtol=0)
+
+
+def test_the_search_is_shown_with_a_column_for_each_number_of_landmarks(capsys):
+    row = SearchTimes(1000, 10**6, 0.5, None, [0.004, 0.006], [0.003, 0.003], 1.0, [], 0.0, 0.0)
+    print_search_times(
+        [row, replace(row, classes=20_000, own_bytes=5 * 10**6, faiss=[0.001] * 2, building=2, agree=0.995)]
+    )
+    shown = capsys.readouterr().out
+    lines = {line.split("│")[1].strip(): line for line in shown.splitlines() if line.startswith("│")}
+    assert "1,000 " in shown
+    assert "20,000 " in shown
+    assert "unknown" in lines["own memory, MB"]
+    assert "5.00 / 5.90" in lines["all after the network, ms"]
+    assert "not installed" in lines["faiss, ms"]
+    assert "99.5" in lines["its first is the exact one's, %"]
+
+
+def test_fewer_numbers_of_a_landmark_recognise_fewer_photos(teachable, data, tmp_path, capsys):
+    others = write_data(tmp_path / "others", colors=MORE_COLORS)
+    result = dimension_loss(str(teachable.path), data, others, [2, 1])
+    assert list(result) == [96, 2, 1]
+    rights = [right["photos, test"] for right in result.values()]
+    assert [len(right) for right in rights] == [9, 9, 9]
+    assert rights[0].all()
+    assert not rights[2].all()  # one number can only be positive or negative
+    print_dimension_loss(result)
+    assert "100.0 (70.1 to 100.0)" in capsys.readouterr().out
+
+
+@pytest.mark.slow
+def test_teaching_is_measured(teachable):
+    command = [sys.executable, "-m", "train.bench", "teach", "--model", teachable.path, "--classes", "700"]
+    options = ["--dimensions", "16", "--photos", "2", "--rounds", "1"]
+    shown = subprocess.run([*command, *options], capture_output=True, text=True, check=True).stdout
+    assert "Teaching a landmark from 10 photos of 12 megapixels: " in shown
+    assert instruction_set() in shown

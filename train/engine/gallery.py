@@ -8,7 +8,7 @@ needn't fit into memory.
 import hashlib
 import time
 from collections import Counter
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
 from pathlib import Path
 from typing import BinaryIO, NamedTuple
 
@@ -154,11 +154,18 @@ def _add_means(classifier: LandmarkClassifier, photos: Photos, means: _Means, ba
 
 
 def _projection(means: _Means, dimensions: int) -> Tensor | None:
-    """The principal dimensions of the means' directions, float16 `(dimensions, D)`; None if there are no more means."""
+    """The principal dimensions of the means, float16 `(dimensions, D)`; None if there are no more means than that."""
     if dimensions >= min(int((means.counts() > 0).sum()), means.width):
         return None
-    moment = torch.zeros(means.width, means.width, dtype=torch.float64)
-    for rows in means.rows():
-        units = nn.functional.normalize(rows, dim=1)
-        moment += units.T @ units
-    return torch.linalg.eigh(moment).eigenvectors.flip(1).T[:dimensions].half().contiguous()
+    return principal_dimensions(means.rows(), dimensions).half()
+
+
+def principal_dimensions(parts: Iterable[Tensor], dimensions: int) -> Tensor:
+    """The dimensions that keep most of the directions of vectors, given in parts, float32 `(n, D)`.
+
+    Returns:
+        Orthonormal rows, float32 `(dimensions, D)`. The vectors' mean isn't subtracted, as cosines are to the origin.
+    """
+    units = (nn.functional.normalize(part, dim=1) for part in parts)
+    moment: Tensor = sum((part.T @ part).double() for part in units)  # type: ignore[assignment]
+    return torch.linalg.eigh(moment).eigenvectors.flip(1).T[:dimensions].float().contiguous()
