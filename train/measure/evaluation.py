@@ -10,7 +10,6 @@ from typing import Any
 import torch
 from torch import Tensor
 
-from landmark_models import models
 from landmark_models.devices import device_name
 from landmark_models.errors import reason
 from landmark_models.files import sha256, write_json
@@ -23,7 +22,7 @@ from train.measure.corruptions import robustness_figures
 from train.measure.figures import figures, named_figures, read_sources, source_figures
 from train.measure.predict import Logits, Subject, served_model
 from train.measure.rejection import find_negatives, rejection_figures
-from train.measure.reuse import describe_used, used_photos
+from train.measure.reuse import describe_used, own_run, used_photos
 from train.measure.tables import metrics_tables, title_of, write_predictions
 from train.measure.taught import apart, read_addons
 from train.run import RunFolder
@@ -66,7 +65,7 @@ def evaluate(
     check_output(output, data)
     sources = read_sources(chosen.root)
     about = {"model": str(model), "data": Path(data).resolve().name, "split": split, "digest": _digest(chosen)}
-    own = _own_run(model)
+    own = own_run(model)
     run = _recording_run(own, about, output, kind, plain=tta is None and not taught)
     used, warning = _used(own, chosen, split)
     if used:
@@ -91,13 +90,6 @@ def evaluate(
     metrics |= {"with": about_taught} if taught else {}
     _write(Path(output), run, kind, metrics, photos, outputs.logits, warning)
     return metrics
-
-
-def _own_run(model: str | Path) -> RunFolder | None:
-    """The run that a MODEL is, if it is one; a MODEL's name is meant even if a folder has it."""
-    run = RunFolder(model)
-    is_run = str(model) not in models.EMBEDDED and not models.on_hub(str(model)) and run.recipe.is_file()
-    return run if is_run else None
 
 
 def _used(run: RunFolder | None, photos: Photos, split: str) -> tuple[dict[str, int], str]:

@@ -23,7 +23,9 @@ from train.measure.calibration import photos_elsewhere
 from train.measure.figures import share
 from train.measure.predict import predict_features
 from train.measure.rejection import find_negatives, is_near, kind_of
+from train.measure.reuse import own_run, warn_of_rule_photos
 from train.measure.taught import apart
+from train.run import RunFolder
 
 _Draw = Mapping[str, Sequence[int]]  # for each landmark to teach, the indices of its photos, in random order
 
@@ -63,7 +65,7 @@ def few_shot(
         others = photos_elsewhere(elsewhere, train.labels)
         measurement.landmarks["elsewhere"] = _landmarks(classifier, others, elsewhere)
     if negatives is not None:
-        measurement.others = _others(classifier, negatives)
+        measurement.others = _others(classifier, negatives, own_run(model))
     lines = [
         {"draw": number, "photos": count} | measurement.of(_addons(classifier, draw, taught, count))
         for number, draw in enumerate(plan, start=1)
@@ -139,8 +141,9 @@ def _landmarks(classifier: LandmarkClassifier, photos: Photos, data: str | Path)
     return _Set(features, torch.tensor(photos.targets)[readable], classifier.head(features))
 
 
-def _others(classifier: LandmarkClassifier, negatives: str | Path) -> "_Set":
+def _others(classifier: LandmarkClassifier, negatives: str | Path, run: RunFolder | None) -> "_Set":
     files = find_negatives(negatives)
+    warn_of_rule_photos(run, files, negatives)
     near = torch.tensor([is_near(kind_of(file, negatives)) for file in files])
     features, readable = _features(classifier, files, negatives, "negatives")
     return _Set(features, near[readable], classifier.head(features))

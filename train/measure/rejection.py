@@ -15,7 +15,7 @@ from landmark_models.rejection import KnownRule
 from train.data import DataError, photos_below
 from train.measure.figures import share
 from train.measure.predict import Subject
-from train.measure.reuse import rule_photos_among
+from train.measure.reuse import warn_of_rule_photos
 from train.run import RunFolder
 
 FAR_AIM, NEAR_AIM = 0.03, 0.08  # the largest shares of far and of near negatives that the rule may accept
@@ -119,11 +119,7 @@ def rejection_figures(
         print(f"Left out: {failure}")
     readable = [negatives[index] for index in outputs.readable]
     kinds = [kind_of(file, folder) for file in readable]
-    if reused := rule_photos_among(run, readable) if run else 0:
-        print(
-            f"Warning: {reused} of the {len(readable)} photos in {folder} chose the rule: figures on them are too good."
-        )
-
+    reused = warn_of_rule_photos(run, readable, folder)
     as_taught = outputs.logits.argmax(1) >= subject.own
 
     def part(members: list[bool]) -> dict[str, Any]:

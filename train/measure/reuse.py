@@ -1,13 +1,21 @@
 """Which of the photos that a model is measured on were used to make it: figures on those are too good."""
 
 import json
-from collections.abc import Iterable
+from collections.abc import Iterable, Sequence
 from pathlib import Path
 from typing import Any
 
+from landmark_models import models
 from landmark_models.files import sha256, write_json
 from train.data import Photos
 from train.run import RunFolder
+
+
+def own_run(model: str | Path) -> RunFolder | None:
+    """The run that a MODEL is, if it is one; a MODEL's name is meant even if a folder has it."""
+    run = RunFolder(model)
+    is_run = str(model) not in models.EMBEDDED and not models.on_hub(str(model)) and run.recipe.is_file()
+    return run if is_run else None
 
 
 def used_photos(run: RunFolder, photos: Photos) -> dict[str, int]:
@@ -40,3 +48,11 @@ def rule_photos_among(run: RunFolder, files: Iterable[Path]) -> int:
     groups: dict[str, Any] = json.loads(run.rule_photos.read_text(encoding="utf-8"))
     known = {digest for digests in groups.values() for digest in digests}
     return sum(sha256(file) in known for file in files) if known else 0
+
+
+def warn_of_rule_photos(run: RunFolder | None, files: Sequence[Path], folder: str | Path) -> int:
+    """How many of the photos of other things in a folder chose the run's rule; says so if any did."""
+    reused = rule_photos_among(run, files) if run else 0
+    if reused:
+        print(f"Warning: {reused} of the {len(files)} photos in {folder} chose the rule: figures on them are too good.")
+    return reused
