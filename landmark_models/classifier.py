@@ -27,7 +27,15 @@ from landmark_models.networks.served import Outputs, ServedNetwork
 from landmark_models.photo import Photo, open_photo, read_photo
 from landmark_models.preprocess import required_side, serving_transform
 from landmark_models.rejection import KnownRule, is_number
-from landmark_models.teaching import AddOn, AddOnError, Taught, TaughtLandmarks, combined, features_digest, listed
+from landmark_models.teaching import (
+    AddOn,
+    AddOnError,
+    Taught,
+    TaughtLandmarks,
+    combined_by_dimensions,
+    features_digest,
+    listed,
+)
 
 __all__ = ["Answer", "Engine", "LandmarkClassifier", "Prediction", "right_of_100"]
 
@@ -114,7 +122,9 @@ class LandmarkClassifier:
         """
         other = copy.copy(self)
         other.labels, other.taught = self._model.labels, None
-        return other.with_more(combined(addons)) if addons else other
+        for addon in combined_by_dimensions(addons):
+            other = other.with_more(addon)
+        return other
 
     def with_more(self, addon: AddOn) -> "LandmarkClassifier":
         """This classifier with the landmarks of an add-on beside all that it knows, those that it was taught too.

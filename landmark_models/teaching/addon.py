@@ -214,19 +214,17 @@ def combined(addons: Sequence[AddOn]) -> AddOn:
     What is known of a landmark is what the last add-on says.
 
     Raises:
-        AddOnError: there is none, or they were taught to different models.
+        AddOnError: there is none, they were taught to different models, or their vectors are in different dimensions.
     """
     if not addons:
         raise AddOnError("There is no add-on to combine.")
     first, *others = addons
     if not others:
         return first
-    for other in others:
-        same = (other.projection is None) == (first.projection is None) and other.width == first.width
-        if same and other.projection is not None and first.projection is not None:
-            same = torch.equal(other.projection, first.projection)
-        if other.features != first.features or not same:
-            raise AddOnError("These add-ons were taught to different models, so they can't be combined.")
+    if any(other.features != first.features or other.width != first.width for other in others):
+        raise AddOnError("These add-ons were taught to different models, so they can't be combined.")
+    if not all(_same_dimensions(first, other) for other in others):
+        raise AddOnError("These add-ons have different dimensions, so they stay separate files; use --with for each.")
     positions: dict[str, int] = {}
     rows = torch.tensor([positions.setdefault(label, len(positions)) for addon in addons for label in addon.labels])
     counts = torch.cat([addon.counts for addon in addons]).long()
@@ -238,6 +236,23 @@ def combined(addons: Sequence[AddOn]) -> AddOn:
     return replace(
         first, labels=tuple(positions), counts=total.clamp_max(2**31 - 1).int(), vectors=vectors.half(), facts=facts
     )
+
+
+def combined_by_dimensions(addons: Iterable[AddOn]) -> list[AddOn]:
+    """Several add-ons as a few: those whose vectors are in the same dimensions are combined."""
+    groups: list[list[AddOn]] = []
+    for addon in addons:
+        group = next((group for group in groups if _same_dimensions(group[0], addon)), None)
+        if group is None:
+            groups.append(group := [])
+        group.append(addon)
+    return [combined(group) for group in groups]
+
+
+def _same_dimensions(one: AddOn, other: AddOn) -> bool:
+    if one.projection is None or other.projection is None:
+        return one.projection is other.projection and one.width == other.width
+    return torch.equal(one.projection, other.projection)
 
 
 def listed(labels: Iterable[str], most: int = 10) -> str:

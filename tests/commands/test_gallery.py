@@ -1,13 +1,16 @@
 import shutil
+from dataclasses import replace
 
 import pytest
 import torch
+from helpers.photos import MORE_COLORS, write_data
 from helpers.programs import invoke
 from torch import nn
 
 from landmark_models import LandmarkClassifier
 from landmark_models.errors import LandmarkError
-from landmark_models.teaching import AddOn
+from landmark_models.teach import teach
+from landmark_models.teaching import AddOn, combined
 from train.data import find_photos
 from train.engine import gallery
 from train.engine.gallery import make_gallery
@@ -53,6 +56,22 @@ def test_fewer_dimensions_are_the_principal_ones(classifier, data, tmp_path):
     torch.testing.assert_close(kept, torch.linalg.svdvals(units)[:2].square().sum(), atol=2e-3, rtol=0)
     torch.testing.assert_close(addon.vectors.float(), whole.vectors.float() @ rows.T, atol=2e-2, rtol=2e-2)
     assert classifier.with_taught(addon).predict(data / "test" / "02.Blue_Lake" / "000.jpg")[0].label == "Blue Lake"
+
+
+def test_a_landmark_of_ones_own_goes_with_a_gallery_of_fewer_dimensions(classifier, data, tmp_path):
+    colors = write_data(tmp_path / "more", colors=MORE_COLORS)
+    addon = make_gallery(classifier, data, tmp_path / "two.landmarks.safetensors", dimensions=2).addon
+    many = replace(addon, labels=("Red Wall", "Green Wall", "Blue Wall"))
+    mine = teach(classifier, "Gate", sorted((colors / "train" / "03.Yellow_Gate").iterdir())).addon
+    taught = classifier.with_taught(many, mine)
+    assert taught.labels == [*LABELS, *many.labels, "Gate"]
+    answer = taught.predict(colors / "test" / "03.Yellow_Gate" / "000.jpg", top_k=7)
+    assert answer[0].label == "Gate"
+    assert answer.taught["Gate"].photos == answer.taught["Red Wall"].photos == 8
+    again = classifier.with_taught(many, replace(mine, labels=("Blue Wall",), facts={}))
+    assert again.labels == [*LABELS, *many.labels]
+    with pytest.raises(LandmarkError, match="have different dimensions, so they stay separate files; use --with"):
+        combined([many, mine])
 
 
 def test_what_cant_be_read_is_counted_and_named(classifier, data, tmp_path, capsys):
