@@ -2,6 +2,9 @@
 
 import html
 import re
+import unicodedata
+
+_ORDER = re.compile(r"^\d+\.(?=\D)")  # `09.Golden_Gate_Bridge`, but not `3.14_Tower`
 
 # What a score means where a landmark is named but not recognised.
 SCORE_NOTE = (
@@ -54,3 +57,16 @@ def percent(share: float, digits: int = 0) -> str:
 def from_spreadsheet(cell: str) -> str:
     """The text of which `for_spreadsheet` has made a cell."""
     return cell[1:] if cell.startswith("'") and for_spreadsheet(cell[1:]) == cell else cell
+
+
+def label_of(folder: str) -> str:
+    """The label of a class folder: without its order number (`09.`), underscores as spaces, in NFC.
+
+    Archives made on macOS have decomposed file names; in NFC, equal names are equal strings.
+
+    >>> label_of("09.Golden_Gate_Bridge")
+    'Golden Gate Bridge'
+    >>> label_of("9.11_Memorial")
+    '9.11 Memorial'
+    """
+    return _ORDER.sub("", unicodedata.normalize("NFC", folder)).replace("_", " ").strip()

@@ -33,6 +33,7 @@ from landmark_models.library.listing import can_be_read_twice, check_sources, fi
 from landmark_models.library.making import COLUMNS, RowMaker
 from landmark_models.library.rows import Summary
 from landmark_models.library.sidecars import Sidecars
+from landmark_models.teaching import AddOn
 
 BATCH = 64
 _MAX_WAITING = 16 * BATCH  # photos whose rows are held back until a batch is full
@@ -43,6 +44,7 @@ def tag_library(
     out: Path,
     model: str = "default",
     *,
+    addons: Sequence[AddOn] = (),
     sidecars: Sidecars | None = None,
     min_confidence: float = 0.0,
     workers: int | None = None,
@@ -55,6 +57,7 @@ def tag_library(
         sources: as in `find_entries`.
         out: a .jsonl or .csv file; see `Journal`.
         model: a MODEL.
+        addons: landmarks that it was taught.
         sidecars: where to write XMP sidecars for photos with a known landmark, earlier answers included; None for
             nowhere.
         min_confidence: a probability in 0..1; answers below it don't count as known.
@@ -67,8 +70,8 @@ def tag_library(
     state = _join_processes(sources)
     with state.local_main_process_first():  # it downloads, the others on its machine find it in the cache
         loaded = models.load(model)
-    classifier = LandmarkClassifier(loaded, state.device)
-    make_row = RowMaker(out.suffix.lower() == ".csv", loaded, min_confidence, sidecars)
+    classifier = LandmarkClassifier(loaded, state.device).with_taught(*addons)
+    make_row = RowMaker(out.suffix.lower() == ".csv", loaded, min_confidence, sidecars, addons)
     journal = Journal(out, COLUMNS, state.process_index, state.num_processes)
     try:
         if state.is_main_process:

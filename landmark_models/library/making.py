@@ -1,6 +1,7 @@
 """Make the row of a photo: from what was decoded and the model's answer, or from the row that it has already."""
 
 import os
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 
 from landmark_models import models
@@ -12,6 +13,7 @@ from landmark_models.library.listing import original_path, written_path
 from landmark_models.library.rows import Row, SidecarFacts, sidecar_of
 from landmark_models.library.sidecars import Sidecars
 from landmark_models.tagging.tags import CSV_COLUMNS, NO_RECORD, Tags
+from landmark_models.teaching import AddOn, Taught, combined
 from landmark_models.text import for_spreadsheet, from_spreadsheet
 
 COLUMNS = (
@@ -23,7 +25,14 @@ COLUMNS = (
 class RowMaker:
     """Makes rows for a JSON lines or a CSV file, and the photos' sidecars if any are wanted."""
 
-    def __init__(self, csv: bool, model: models.LoadedModel, min_confidence: float, sidecars: Sidecars | None):
+    def __init__(
+        self,
+        csv: bool,
+        model: models.LoadedModel,
+        min_confidence: float,
+        sidecars: Sidecars | None,
+        addons: Sequence[AddOn] = (),
+    ):
         if not 0 <= min_confidence <= 1:
             raise LandmarkError(f"min_confidence={min_confidence} must be from 0 to 1.")
         self.csv, self.min_confidence, self.sidecars = csv, min_confidence, sidecars
@@ -32,6 +41,12 @@ class RowMaker:
             "model": model.source.partition("@")[0] if from_hub else model.source,
             "revision": model.revision or f"sha256:{sha256(model.weights)[:16]}",
         }
+        self._taught: Mapping[str, Taught] = {}
+        if addons:
+            addon = combined(addons)
+            self.origin["revision"] += f" with sha256:{addon.digest[:16]}"
+            own = set(model.labels)
+            self._taught = {label: Taught(0, facts) for label, facts in addon.facts.items() if label not in own}
 
     @property
     def job(self) -> Row:
@@ -88,10 +103,14 @@ class RowMaker:
     def with_sidecar(self, entry: Entry, row: Row) -> Row:
         """The row of a photo that was answered earlier, whose sidecar is written from it now."""
         label = from_spreadsheet(row["label"]) if self.csv else row.get("label") or _description(row)
-        old, new = sidecar_of(row), self._sidecar(entry, Tags((Prediction(label, 1.0),), model_knows=bool(row["name"])))
+        old, new = sidecar_of(row), self._sidecar(entry, self._known(label, bool(row["name"])))
         if old.what == "written" and old.file == new.file:
             return row
         return row | self._told(new)
+
+    def _known(self, label: str, known: bool) -> Tags:
+        """The tags of an answer of which only this is left."""
+        return Tags((Prediction(label, 1.0),), model_knows=known, taught=self._taught)
 
     def _sidecar(self, entry: Entry, tags: Tags) -> SidecarFacts:
         """Write a photo's sidecar."""

@@ -5,6 +5,7 @@ and `counts`, int32 `(C,)`, how many photos each is the mean of. With `projectio
 fewer dimensions. The header has, as JSON, the labels, the digest of the features, and what is known of the landmarks.
 """
 
+import hashlib
 import json
 import os
 from collections.abc import Iterable, Mapping, Sequence
@@ -109,6 +110,11 @@ class AddOn:
     def width(self) -> int:
         """The number of features, D."""
         return (self.vectors if self.projection is None else self.projection).shape[1]
+
+    @property
+    def digest(self) -> str:
+        """The SHA-256 of all that it holds."""
+        return hashlib.sha256(self.to_bytes()).hexdigest()
 
     def without(self, label: str) -> "AddOn":
         """The add-on without one of its labels.

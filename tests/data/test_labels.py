@@ -3,7 +3,8 @@ import unicodedata
 import pytest
 from helpers.photos import noisy_photo
 
-from train.data import DataError, find_photos, find_splits, label_of, train_and_val
+from landmark_models.text import label_of
+from train.data import DataError, find_photos, find_splits, train_and_val
 from train.data.labels import match_folders
 
 

@@ -18,7 +18,6 @@ if TYPE_CHECKING:
         split_name,
         train_and_val,
     )
-    from train.data.labels import label_of
     from train.data.left_out import print_left_out
     from train.data.loading import AugmentedPhotos, EpochSampler, ServedPhotos, channel_statistics
     from train.data.photos import Photos, split_off
@@ -36,7 +35,6 @@ __all__ = [
     "find_photos",
     "find_splits",
     "find_unlabelled",
-    "label_of",
     "photos_below",
     "print_left_out",
     "read_exclusions",
@@ -53,7 +51,6 @@ _MODULES = {
     "ServedPhotos": "loading",
     "channel_statistics": "loading",
     "find_unlabelled": "unlabelled",
-    "label_of": "labels",
     "photos_below": "unlabelled",
     "print_left_out": "left_out",
     "read_exclusions": "exclusions",

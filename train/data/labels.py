@@ -5,9 +5,9 @@ import unicodedata
 from collections.abc import Iterable, Sequence
 from pathlib import Path
 
+from landmark_models.text import label_of
 from train.data import DataError
 
-_ORDER = re.compile(r"^\d+\.(?=\D)")  # `09.Golden_Gate_Bridge`, but not `3.14_Tower`
 _ANY_NUMBER = re.compile(r"^\d+\.(?=.)")  # what older models took for an order
 
 
@@ -17,17 +17,6 @@ def nfc(text: str) -> str:
     Archives made on macOS have decomposed file names.
     """
     return unicodedata.normalize("NFC", text)
-
-
-def label_of(folder: str) -> str:
-    """The label of a class folder: without its order number (`09.`), underscores as spaces, in NFC.
-
-    >>> label_of("09.Golden_Gate_Bridge")
-    'Golden Gate Bridge'
-    >>> label_of("9.11_Memorial")
-    '9.11 Memorial'
-    """
-    return _as_words(_ORDER.sub("", nfc(folder)))
 
 
 def label_folders(folders: Sequence[Path]) -> dict[str, Path]:

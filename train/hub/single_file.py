@@ -22,7 +22,8 @@ from tqdm.auto import tqdm
 from landmark_models.classifier import LandmarkClassifier
 from landmark_models.errors import LandmarkError, ModelError, reason
 from landmark_models.files import atomic_path
-from train.data import label_of, photos_below
+from landmark_models.text import label_of
+from train.data import photos_below
 from train.hub import Format
 from train.hub.exported_model import INFO, first_line, photo_tensor
 from train.hub.exported_module import Exported
