@@ -122,11 +122,16 @@ def mean_addon(classifier: LandmarkClassifier, label: str, whitened: Tensor, fac
     Raises:
         AddOnError: the model can't be taught.
     """
+    vector = whitened.mean(0, keepdim=True).half()
+    if not vector.isfinite().all():
+        raise AddOnError(
+            f"{classifier.source} can't be taught {label}: it gives features that are not finite, or huge."
+        )
     return AddOn(
         classifier.features_digest,
         (label,),
         torch.tensor([len(whitened)], dtype=torch.int32),
-        whitened.mean(0, keepdim=True).half(),
+        vector,
         {label: facts} if facts else {},
         model=classifier.source if classifier.source in models.EMBEDDED or classifier.revision else "",
     )

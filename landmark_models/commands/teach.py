@@ -107,9 +107,7 @@ def _chosen(name: str, photos: "Sequence[str]") -> dict[str, list[str]]:
         return {name.strip(): _files(photos)}
     folder = Path(name)
     if not folder.is_dir():
-        raise LandmarkError(
-            f"Name the photos of {for_terminal(name)!r}, or give a folder with a folder for each landmark."
-        )
+        raise LandmarkError(f"Name photos of {for_terminal(name)!r}, or give a folder with a folder for each landmark.")
     chosen: dict[str, list[str]] = {}
     for each in sorted(path for path in folder.iterdir() if path.is_dir() and not path.name.startswith(".")):
         if files := _files([str(each)], allow_none=True):

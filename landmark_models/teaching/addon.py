@@ -29,7 +29,7 @@ SUFFIX = ".landmarks.safetensors"
 
 _FORMAT = "1"
 MAX_LABELS = 10_000_000
-_LARGEST = 1000.0  # number in a vector; those of whitened features are around 1
+_LARGEST = 60_000.0  # number in a vector; those of whitened features are around 1
 
 
 class AddOnError(LandmarkError):

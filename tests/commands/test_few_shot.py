@@ -9,7 +9,8 @@ from PIL import Image
 
 from landmark_models import LandmarkClassifier, LandmarkError
 from landmark_models.teach import teach
-from train.data import DataError, label_of
+from landmark_models.text import label_of
+from train.data import DataError
 from train.measure.few_shot import few_shot
 from train.measure.few_shot_tables import few_shot_tables
 
