@@ -113,8 +113,12 @@ class AddOn:
 
     @property
     def digest(self) -> str:
-        """The SHA-256 of all that it holds."""
-        return hashlib.sha256(self.to_bytes()).hexdigest()
+        """The SHA-256 of all that it holds. Its file has no digest of its own: the order in the header is random."""
+        content = hashlib.sha256(json.dumps(self._header(), sort_keys=True).encode())
+        for name, tensor in sorted(self._tensors().items()):
+            content.update(f"{name} {tuple(tensor.shape)}".encode())
+            content.update(tensor.numpy().data)
+        return content.hexdigest()
 
     def without(self, label: str) -> "AddOn":
         """The add-on without one of its labels.

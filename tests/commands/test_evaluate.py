@@ -17,7 +17,8 @@ from landmark_models.errors import LandmarkError
 from landmark_models.files import sha256
 from landmark_models.teach import teach
 from landmark_models.teaching import AddOn, AddOnError
-from train.data import DataError, label_of
+from landmark_models.text import label_of
+from train.data import DataError
 from train.measure import TTA, Kind
 from train.measure.calibration import calibrate
 from train.measure.evaluation import evaluate

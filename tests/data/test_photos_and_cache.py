@@ -12,7 +12,8 @@ from hypothesis import strategies as st
 
 import train.data.cache
 from landmark_models.errors import LandmarkError
-from train.data import DataError, EpochSampler, PhotoCache, Photos, find_photos, label_of, photos_below, split_off
+from landmark_models.text import label_of
+from train.data import DataError, EpochSampler, PhotoCache, Photos, find_photos, photos_below, split_off
 
 
 def test_splits_and_bare_classes_are_found(data):

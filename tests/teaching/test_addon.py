@@ -36,6 +36,8 @@ def test_an_add_on_is_read_as_it_was_written(classifier, tmp_path):
     assert read.counts.tolist() == [3, 2]
     assert torch.equal(read.vectors, addon.vectors)
     assert read.vectors.dtype == torch.float16
+    assert read.digest == addon.digest == load_addon(str(file)).digest
+    assert read.digest != replace(addon, facts={}).digest
     assert file.stat().st_size < 2 * addon.vectors.numel() + 2000
 
 
