@@ -59,8 +59,9 @@ def test_the_card_says_what_it_is_and_how_to_use_it(tmp_path):
         ("hf-hub:a b; rm/x`y", "the model whose features have the digest", "predict --model MODEL --with"),
     ],
 )
-def test_the_card_names_only_a_model_that_others_can_load(model, words, command, tmp_path):
+def test_the_card_names_only_a_model_that_others_can_load(model, words, command, tmp_path, capsys):
     publish_addon(made(tmp_path / NAME, model), "you/town-halls", dry_run=tmp_path / "dry")
+    assert ("--base-model owner/name gives one" in capsys.readouterr().out) == ("digest" in words)
     text = card_of(tmp_path / "dry")
     assert f"It belongs to {words}" in text
     assert command in text

@@ -42,6 +42,10 @@ def publish_addon(
         LandmarkError: it isn't an add-on, `measured` has no figures of it, or the Hub refuses or can't be reached.
     """
     addon, figures = AddOn.read(file), _figures(measured, file) if measured else None
+    if not _model(addon) and not base_model:
+        print(
+            "The card can't name the model that was taught: it has no public name. --base-model owner/name gives one."
+        )
     with upload.staging(dry_run) as scratch:
         folder = scratch / "addon"
         folder.mkdir()
