@@ -156,3 +156,8 @@ def test_a_landmark_that_was_taught_says_so_instead_of_how_often_such_answers_we
     assert "class='place'" not in headline(bare)
     assert "openstreetmap" not in details(bare)
     assert cards.alt_text(PhotoResult("a", bare), "en") == "Photo of Our church."
+
+
+def test_answers_have_a_hash_by_which_gradio_sees_that_they_changed():
+    taught = Tags((Prediction("Our church", 0.9),), taught={"Our church": Taught(5, Facts())})
+    assert hash(PhotoResult("a", taught)) != hash(PhotoResult("b", taught))
