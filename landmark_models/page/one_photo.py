@@ -156,7 +156,7 @@ def _connect(
     photo.clear(clear, [turns, language], outputs[1:], cancels=pending, **INSTANT)
     parts.offered.select(None, cancels=pending)
     parts.listed.click(lambda: gr.Tabs(selected="landmarks"), None, tabs, **INSTANT)
-    kept.change(answer_again, [seen, turns, language, kept], outputs, show_progress_on=card, **COMPUTING, **PAGE_ONLY)
+    kept.change(answer_again, [seen, turns, language, kept], outputs, show_progress="hidden", **COMPUTING, **PAGE_ONLY)
     return seen
 
 

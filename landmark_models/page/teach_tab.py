@@ -18,6 +18,8 @@ from landmark_models.teaching import AddOnError
 
 # The language of the page is known to the browser before it is to the server.
 _IN_LANGUAGE = "(work, kept, language) => [work, kept, document.documentElement.lang]"
+# On a phone, what was taught is below the photos.
+_IN_SIGHT = "() => document.querySelector('#lesson :is(h2, [role=alert])')?.scrollIntoView({block: 'nearest'})"
 _INTRODUCTION = deferred(
     "Teach the model a landmark that it doesn't know, from 3 to 30 photos of it. It takes seconds."
 )
@@ -72,13 +74,17 @@ def _lay_out() -> _Tab:
             )  # fmt: skip
             photos = gr.HTML(elem_id="teach-shown", css_template=TEACH_CSS, js_on_load=TEACH_JS)
             with gr.Row():
-                teach = gr.Button(fixed("Teach"), variant="primary", size="md", min_width=140)
-                another = gr.Button(fixed("Another landmark"), size="md", min_width=140, visible=False)
+                teach = gr.Button(fixed("Teach"), variant="primary", size="md", min_width=120)
+                another = gr.Button(fixed("Next landmark"), size="md", min_width=120, visible=False)
         with gr.Column(scale=5, min_width=320):
             lesson = gr.HTML(elem_id="lesson", css_template=CARD_CSS, js_on_load=ANNOUNCED)
-            recognise = gr.Button(fixed("Recognise a photo"), size="md", visible=False)
+            with gr.Row(elem_classes="indented"):
+                recognise = gr.Button(fixed("Recognise a photo"), variant="primary", size="md", visible=False, scale=0)
             taught = gr.HTML(elem_id="taught", css_template=CARD_CSS + TEACH_CSS, js_on_load=TEACH_JS)
-            loaded = gr.UploadButton(str(fixed("Load a file")), size="md", file_types=[".safetensors"])
+            with gr.Row(elem_classes="indented"):
+                loaded = gr.UploadButton(
+                    str(fixed("Load a file")), size="md", file_types=[".safetensors"], scale=0, min_width=140
+                )
     return _Tab(name, place, country, uploaded, photos, teach, another, recognise, lesson, taught, loaded)
 
 
@@ -159,8 +165,8 @@ def _connect(
         add, [tab.uploaded, work, kept, language], [tab.uploaded, *working], show_progress_on=tab.photos,
         **COMPUTING_LESSONS, **PAGE_ONLY,
     )  # fmt: skip
-    added.success(learn_if_ready, **teaching)
-    gr.on([tab.teach.click, tab.name.submit], learn, **teaching)
+    added.success(learn_if_ready, **teaching).success(None, js=_IN_SIGHT)
+    gr.on([tab.teach.click, tab.name.submit], learn, **teaching).success(None, js=_IN_SIGHT)
     acting: dict[str, Any] = {
         "fn": act, "inputs": [work, kept, language], "outputs": [kept, tab.taught, *working], **INSTANT
     }  # fmt: skip

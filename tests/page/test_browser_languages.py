@@ -100,6 +100,26 @@ def test_no_text_of_ours_or_of_gradio_is_in_english(texts, language):
         assert not {text for text in words if not KEPT.fullmatch(text)}, state
 
 
+def test_no_text_of_the_tab_to_teach_is_in_english(open_page, embedded_url, photo, tmp_path):
+    (tmp_path / "letter.jpg").write_text("no photo")
+
+    def texts(language: str) -> set[str]:
+        page = open_page(embedded_url, DESK, locale=language)
+        page.get_by_role("tab").nth(3).click()
+        page.locator("#teach-name input, #teach-name textarea").fill("Hawa Mahal")
+        page.set_input_files("#teach-photos input[type=file]", [photo, tmp_path / "letter.jpg"])
+        page.locator("#lesson h2").wait_for()
+        page.locator("#taught li").wait_for()
+        return set(page.evaluate(TEXTS))
+
+    english = texts("en-GB")
+    assert "Taught from 1 photo" in english
+    for language in ("de-DE", "es-ES", "fr-FR", "hi-IN"):
+        the_same = {message.id for message in catalog(language[:2]) if message.id == message.string}
+        words = {text for text in texts(language) & english - the_same if re.search("[A-Za-z]{2}", text)}
+        assert not {text for text in words if not KEPT.fullmatch(text)}, language
+
+
 def test_a_browser_in_another_language_sees_english_throughout(texts):
     assert texts("it-IT") == texts("en-GB")
 
