@@ -51,9 +51,7 @@ def test_a_landmark_is_taught_recognised_saved_loaded_and_forgotten(open_page, e
     page.wait_for_function("document.querySelector('#lesson h2').getBoundingClientRect().top < innerHeight")
     page.locator("#teach-shown").get_by_text("letter.jpg is not an image").wait_for()
     assert "Unlike the rest" in page.locator("#teach-shown li").first.inner_text()
-    for width in (320, PHONE):
-        page.set_viewport_size({"width": width, "height": 844})
-        assert fits(page)
+    assert fits(page)
     page.get_by_role("button", name="Remove tree.jpg").press("Enter")
     page.locator("#lesson").get_by_text("Taught from 5 photos").wait_for()
     page.locator("#lesson").get_by_text("of 5 left-out photos found").wait_for()
@@ -108,6 +106,9 @@ def test_what_is_taught_outlives_a_visit_and_what_was_tampered_with_does_no_harm
     page.locator("#lesson").get_by_text("Give the landmark a name.").wait_for()
     name = "<img src=x onerror=alert(1)>"
     teach(page, name, lions[:3])
+    for width in (320, DESK):
+        page.set_viewport_size({"width": width, "height": 900})
+        assert fits(page)
     page.wait_for_function("key => localStorage.getItem(key)", arg=KEY)
     kept = page.evaluate("key => localStorage.getItem(key)", KEY)
 
