@@ -1,18 +1,18 @@
 """The nearest of many vectors by cosine: exactly, or beyond a million with faiss."""
 
 import logging
-from typing import NamedTuple, Protocol
+from typing import Any, NamedTuple
 
 import torch
 from torch import Tensor, nn
 
 MANY = 1_000_000  # vectors; of more, faiss compares only the likely ones
 
-_CHUNK = 4096  # vectors that are widened at a time, so that they stay in the CPU's cache
+_CHUNK = 4096  # vectors that are widened at a time
 _TINY = 1e-12
 _PART, _BITS = 2, 4  # faiss quantizes so many dimensions together, to so many bits
 _TRAINED_ON = 65_536  # vectors
-_RESCORED = 10  # times as many candidates as asked for are compared exactly
+_EXACT_AGAIN, _FAISS_AGAIN = 4, 10  # times as many as asked for are compared again, exactly
 
 _log = logging.getLogger(__name__)
 
@@ -24,15 +24,7 @@ class Nearest(NamedTuple):
     indices: Tensor
 
 
-class Search(Protocol):
-    """A search among C vectors of K dimensions."""
-
-    def nearest(self, queries: Tensor, k: int) -> Nearest:
-        """The `k` nearest (all, if there are fewer) to queries of length 1, float32 `(B, K)`."""
-        ...
-
-
-def search_among(vectors: Tensor, factors: Tensor | None = None) -> Search:
+def search_among(vectors: Tensor, factors: Tensor | None = None) -> "ExactSearch | FaissSearch":
     """The search for this many vectors: with faiss if there are over a million and it is installed, else exact.
 
     The arguments are those of `ExactSearch`.
@@ -48,30 +40,30 @@ def search_among(vectors: Tensor, factors: Tensor | None = None) -> Search:
 class ExactSearch:
     """Compares each query with all vectors, float16 or float32 `(C, K)`; they may be mapped from a file and stay there.
 
-    The cosines are multiplied by `factors`, float32 `(C,)`; without them, by the vectors' lengths. All is computed in
-    float32, a chunk at a time: few CPUs multiply in float16, but most widen it as fast as they read it.
+    The cosines are multiplied by `factors`, float32 `(C,)`; without them, by the vectors' lengths. Those of float16
+    vectors are rounded to float16 at first, so the best ones are computed again.
     """
 
     def __init__(self, vectors: Tensor, factors: Tensor | None = None):
-        self._vectors = vectors
-        self._scale = torch.ones(len(vectors)) if factors is None else factors * squared_lengths(vectors).rsqrt()
+        self.vectors = vectors
+        self.scale = torch.ones(len(vectors)) if factors is None else factors * squared_lengths(vectors).rsqrt()
 
     @torch.inference_mode()
     def nearest(self, queries: Tensor, k: int) -> Nearest:
         """The `k` nearest (all, if there are fewer) to queries of length 1, float32 `(B, K)`."""
-        scores = self._products(queries).mul_(self._scale)
-        return Nearest(*scores.topk(min(k, len(self._vectors))))
+        k = min(k, len(self.vectors))
+        if self.vectors.dtype == torch.float32:
+            return Nearest(*(queries @ self.vectors.T).mul_(self.scale).topk(k))
+        # A product with one vector is fast on CPUs that can't multiply in float16, too; one with a matrix isn't.
+        products = torch.stack([torch.mv(self.vectors, query) for query in queries.half()])
+        rough = products.float().mul_(self.scale)
+        return self.best(queries, rough.topk(min(_EXACT_AGAIN * k, len(self.vectors))).indices, k)
 
-    def _products(self, queries: Tensor) -> Tensor:
-        if self._vectors.dtype == torch.float32:
-            return queries @ self._vectors.T
-        products = torch.empty(len(queries), len(self._vectors))
-        buffer = torch.empty(min(_CHUNK, len(self._vectors)), self._vectors.shape[1])  # a new one each time is slow
-        for start in range(0, len(self._vectors), _CHUNK):
-            chunk = self._vectors[start : start + _CHUNK]
-            widened = buffer[: len(chunk)].copy_(chunk)
-            products[:, start : start + _CHUNK] = nn.functional.linear(queries, widened)
-        return products
+    def best(self, queries: Tensor, candidates: Tensor, k: int) -> Nearest:
+        """The `k` nearest among candidates, indices `(B, n)`, computed in float32."""
+        vectors = self.vectors[candidates].float()
+        cosines, order = torch.einsum("bk,bck->bc", queries, vectors).mul_(self.scale[candidates]).topk(k)
+        return Nearest(cosines, candidates.gather(1, order))
 
 
 class FaissSearch:
@@ -88,29 +80,27 @@ class FaissSearch:
     def __init__(self, vectors: Tensor, factors: Tensor | None = None):
         import faiss
 
-        self._vectors = vectors
-        self._scale = torch.ones(len(vectors)) if factors is None else factors * squared_lengths(vectors).rsqrt()
+        self._exact = ExactSearch(vectors, factors)
         parts = -(-vectors.shape[1] // _PART)
-        self._padding = parts * _PART - vectors.shape[1]
         self._index = faiss.IndexPQFastScan(parts * _PART, parts, _BITS, faiss.METRIC_INNER_PRODUCT)
         sample = torch.randperm(len(vectors), generator=torch.Generator().manual_seed(0))[:_TRAINED_ON].sort().values
-        self._index.train(self._compared(sample).numpy())
+        self._index.train(self._scaled(sample))
         for rows in torch.arange(len(vectors)).split(_TRAINED_ON):
-            self._index.add(self._compared(rows).numpy())
+            self._index.add(self._scaled(rows))
 
-    def _compared(self, rows: Tensor) -> Tensor:
-        """What queries are compared with, float32 `(rows, K)`, padded to a multiple of `_PART` dimensions."""
-        return nn.functional.pad(self._vectors[rows].float() * self._scale[rows].unsqueeze(1), (0, self._padding))
+    def _scaled(self, rows: Tensor) -> Any:
+        return self._padded(self._exact.vectors[rows].float().mul_(self._exact.scale[rows].unsqueeze(1)))
+
+    def _padded(self, vectors: Tensor) -> Any:
+        """Vectors as the index takes them, with a multiple of `_PART` dimensions, as an array."""
+        return nn.functional.pad(vectors, (0, self._index.d - vectors.shape[1])).numpy()
 
     @torch.inference_mode()
     def nearest(self, queries: Tensor, k: int) -> Nearest:
         """The `k` nearest (all, if there are fewer) to queries of length 1, float32 `(B, K)`."""
-        count = min(_RESCORED * k, len(self._vectors))
-        padded = nn.functional.pad(queries, (0, self._padding))
-        candidates = torch.from_numpy(self._index.search(padded.numpy(), count)[1])
-        exact = torch.einsum("bk,bck->bc", padded, self._compared(candidates.flatten()).unflatten(0, candidates.shape))
-        cosines, order = exact.topk(min(k, count))
-        return Nearest(cosines, candidates.gather(1, order))
+        k = min(k, len(self._exact.vectors))
+        _, candidates = self._index.search(self._padded(queries), min(_FAISS_AGAIN * k, len(self._exact.vectors)))
+        return self._exact.best(queries, torch.from_numpy(candidates), k)
 
 
 def squared_lengths(vectors: Tensor) -> Tensor:

@@ -23,7 +23,7 @@ from landmark_models import LandmarkClassifier
 from landmark_models.networks.served import ServedNetwork
 from landmark_models.teach import teach
 from landmark_models.teaching import SUFFIX, AddOn
-from landmark_models.teaching.search import ExactSearch, FaissSearch, Search
+from landmark_models.teaching.search import ExactSearch, FaissSearch
 from train.benchmarks import quantiles
 from train.benchmarks.photos import large_photo
 
@@ -140,7 +140,7 @@ def _queries(served: ServedNetwork, addon: AddOn, photos: int) -> _Queries:
     return _Queries(bodies, served.directions(bodies) @ projection.T, rows)
 
 
-def _timed(search: Search, queries: Tensor) -> tuple[list[float], Tensor]:
+def _timed(search: ExactSearch | FaissSearch, queries: Tensor) -> tuple[list[float], Tensor]:
     """Seconds of each search for 100 landmarks, one photo at a time, and the row that is found first, `(n,)`."""
     seconds, rows = [], []
     for query in queries.split(1):
