@@ -22,8 +22,8 @@ from landmark_models.teaching.addon import AddOn, Facts
 from landmark_models.teaching.search import Nearest, search_among, squared_lengths
 
 _CANDIDATES = 100  # of taught landmarks that get a score for a photo; the others are too far away
-_LEAST_SIGNAL = 0.6  # of a mean's squared length; the rest is noise
-_BONUS = 0.1  # of the bar
+_LEAST_SIGNAL = 0.7  # of a mean's squared length; the rest is noise
+_BONUS = 0.08  # of the bar
 _MOST_SHRUNK = 100_000  # means; of more, each has many photos
 
 

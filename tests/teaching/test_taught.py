@@ -111,8 +111,8 @@ def test_noise_raises_cosines_and_by_a_limited_factor():
     vectors[:, 0] = torch.tensor([100.0, 20.0, 5.0])
     correction = Correction.of(vectors, torch.tensor([1000, 1, 1]), bar)
     squares = vectors[:, 0].square()
-    expected = torch.stack([squares[0] / (squares[0] - 0.1), squares[1] / (squares[1] - 100), torch.tensor(1 / 0.6)])
+    expected = torch.stack([squares[0] / (squares[0] - 0.1), squares[1] / (squares[1] - 100), torch.tensor(1 / 0.7)])
     assert torch.allclose(correction.factors, expected**0.25)
-    assert correction.bonuses.tolist() == pytest.approx([0.1 * bar * 0.999, 0, 0])
+    assert correction.bonuses.tolist() == pytest.approx([0.08 * bar * 0.999, 0, 0])
     scores = bar / correction.factors  # of cosines that, raised twice by the factor, are just at the bar
     assert torch.allclose(correction.margins(scores, torch.arange(3))[1:], torch.zeros(2), atol=1e-6)
