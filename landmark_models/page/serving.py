@@ -19,7 +19,7 @@ from landmark_models.errors import LandmarkError, ModelError
 from landmark_models.files import write_json
 from landmark_models.models.failures import endpoint, in_background
 from landmark_models.page.taught_file import Change, TaughtFile
-from landmark_models.teaching import AddOn, AddOnError
+from landmark_models.teaching import AddOn, AddOnError, listed
 
 HUB_TIMEOUT = 10.0  # seconds that a start waits for the Hub
 CHECK_INTERVAL = 3 * 3600.0  # seconds between two checks for a newer model
@@ -124,13 +124,14 @@ class Serving:
         self._current = Served(classifier, " ".join(filter(None, (why, *misfits))))
 
     def _with_taught(self, classifier: LandmarkClassifier) -> tuple[LandmarkClassifier, list[str]]:
-        """A model with what it was taught, and why it can't have the rest."""
+        """A model with what it was taught, and sentences about the rest, which doesn't fit it."""
         classifier, misfits = classifier.with_taught(), []
         for addon in (*self._addons, *([self._addon] if self._addon else [])):
             try:
                 classifier = classifier.with_more(addon)
-            except AddOnError as error:
-                misfits.append(str(error))
+            except AddOnError:
+                taught = addon.model or "another model"
+                misfits.append(f"It doesn't know {listed(addon.labels, 3)}, which was taught to {taught}.")
         return classifier, misfits
 
     def _watch(self, late: "Future[tuple[models.LoadedModel, str]] | None", succeeded: bool) -> None:

@@ -302,7 +302,7 @@ def test_add_ons_are_served_and_those_of_another_model_are_named(model, serving,
     own = handlers.known(kept).addon
     served = Serving(model, addons=[own, alien])
     assert served.current.classifier.labels[3:] == ["Yellow House"]
-    assert served.current.why.startswith("Pink House: taught to another model")
+    assert served.current.why == "It doesn't know Pink House, which was taught to another model."
     both = knowing(
         served.current.classifier, keep({}, served.current.classifier, replace(own, labels=("Hut",), facts={}))
     )
