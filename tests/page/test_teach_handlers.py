@@ -107,12 +107,12 @@ def test_many_photos_are_answered_anew_once_something_was_taught(handlers, servi
 
 
 def test_an_odd_photo_is_marked_and_removing_it_teaches_anew(handlers, uploads):
-    work = collected(handlers, [*sent(uploads, YELLOW, 6), *sent(uploads, (10, 10, 30), 1, "night")])
+    work = collected(handlers, [*sent(uploads, YELLOW, 6), *sent(uploads, (40, 200, 40), 1, "tree")])
     kept = taught(handlers, work, "Yellow House")
     page = Reader(photos_html(work, "en"))
     assert page.text.count("Remove") == 7
     odd = [photo for photo in work.photos if work.left_out[photo.key].odd]
-    assert [photo.name for photo in odd] == ["night0.png"]
+    assert [photo.name for photo in odd] == ["tree0.png"]
     assert "Unlike the rest" in page.text
     work.remove(odd[0].key)
     kept = taught(handlers, work, "Yellow House", kept)

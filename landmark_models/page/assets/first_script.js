@@ -5,6 +5,16 @@ texts => {
   const language = navigator.languages.map(code => code.split('-')[0]).find(code => Object.hasOwn(texts, code)) ?? 'en';
   Object.defineProperties(navigator, {language: {value: language}, languages: {value: [language]}});
   document.documentElement.lang = language;
+  // Where nothing may be stored, as in somebody else's iframe, what is kept lasts as long as the page.
+  try {
+    window.localStorage;
+  } catch {
+    const kept = new Map();
+    const value = {
+      getItem: key => kept.get(key) ?? null, setItem: (key, text) => kept.set(key, text), removeItem: key => kept.delete(key),
+    };
+    Object.defineProperty(window, 'localStorage', {value});
+  }
   if (language === 'en') return;
   const attributes = ['aria-label', 'title', 'placeholder', 'alt'];
   const others = '.prose, .filename, .gallery-item, .candidates button, [role=gridcell], .sizing-body, [translate=no]';
