@@ -81,6 +81,9 @@ def test_a_landmark_is_taught_recognised_saved_loaded_and_forgotten(open_page, e
     give(second, lions[5], "None that I know for sure")  # what the first browser keeps, this one doesn't know
     open_tab(second, "Teach")
     second.locator("#taught").get_by_text("Nothing yet.").wait_for()
+    second.get_by_label("Name of the landmark").fill("Mine")
+    second.get_by_role("button", name="Teach", exact=True).click()
+    second.locator("#lesson").get_by_text("Choose photos of the landmark.").wait_for()  # the first one's aren't its own
     loaded = second.get_by_role("button", name="Load a file")
     with second.expect_file_chooser() as chooser:
         loaded.click()

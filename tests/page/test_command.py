@@ -36,6 +36,17 @@ def test_a_mistyped_model_ends_the_start_with_a_sentence(tmp_path):
     assert len(done.stderr.splitlines()) == 1
 
 
+@pytest.mark.slow
+@pytest.mark.parametrize("option", ["--with", "--teach"])
+def test_a_file_that_is_no_add_on_ends_the_start_with_a_sentence(tmp_path, option):
+    file = tmp_path / "mine.landmarks.safetensors"
+    file.write_text("no add-on")
+    done = subprocess.run([sys.executable, "app.py", option, file], capture_output=True, text=True)
+    assert (done.returncode, done.stdout) == (1, "")
+    assert done.stderr.startswith(f"Error: {file} can't be read")
+    assert len(done.stderr.splitlines()) == 1
+
+
 def test_without_a_folder_for_uploads_the_start_ends_with_a_sentence(tmp_path):
     (tmp_path / "file").write_text("")
     environment = {**os.environ, "GRADIO_TEMP_DIR": f"{tmp_path}/file", "TMPDIR": f"{tmp_path}/file"}
