@@ -3,6 +3,7 @@
 The address of the page with `?landmark=Taj+Mahal` opens the card of the Taj Mahal.
 """
 
+import functools
 from collections import Counter
 from collections.abc import Callable
 from typing import Any
@@ -19,6 +20,7 @@ from landmark_models.page.languages import fixed, in_language
 from landmark_models.page.theme import ANNOUNCED, CARD_CSS
 from landmark_models.tagging.gazetteer import entry_of, named, search
 
+_MOST_ROWS = 1000
 _COUNTRIES = 3  # that are counted by name
 # The language of the page is known to the browser before it is to the server.
 _IN_LANGUAGE = "(query, language, kept) => [query, document.documentElement.lang, kept]"
@@ -73,25 +75,31 @@ def known_landmarks(
 def rows(classifier: LandmarkClassifier, language: str, query: str = "") -> dict[str, list[Any]]:
     """The table, as `gr.Dataframe` takes it: the name, place and kind of each landmark, or of those that `query` finds.
 
-    A query may be a name in English or an alias, too.
+    A query may be a name in English or an alias, too. Of very many, only the first are shown.
     """
-    say = in_language(language)
+    say, query = in_language(language), query.strip()
+    found = _search(classifier, language, query) if query else _all(classifier, language)
     return {
         "headers": [say("Name"), say("Place"), say("Kind")],
         "data": [
             [row["name"], ", ".join(filter(None, (row["place"], row["country"]))), row["kind"]]
-            for row in _search(classifier, language, query.strip())
+            for row in found[:_MOST_ROWS]
         ],
     }
 
 
 def label_of(classifier: LandmarkClassifier, name: str, language: str) -> str | None:
     """The label of the landmark that goes by a name, as in the table or in an address; None if there is none."""
-    shown = {row["name"]: row["label"] for row in _search(classifier, language)}
+    shown = {row["name"]: row["label"] for row in _all(classifier, language)}
     return shown.get(name.strip()) or named(classifier.labels, name, language)
 
 
-def _search(classifier: LandmarkClassifier, language: str, query: str = "") -> list[dict[str, str]]:
+@functools.lru_cache(maxsize=8)  # for the model that serves, and for those who have taught it something
+def _all(classifier: LandmarkClassifier, language: str) -> list[dict[str, str]]:
+    return _search(classifier, language, "")
+
+
+def _search(classifier: LandmarkClassifier, language: str, query: str) -> list[dict[str, str]]:
     taught = classifier.taught.by_label() if classifier.taught else {}
     facts = {label: each.facts for label, each in taught.items()}
     return search(classifier.labels, query, language, facts)
@@ -100,13 +108,16 @@ def _search(classifier: LandmarkClassifier, language: str, query: str = "") -> l
 def counted(classifier: LandmarkClassifier, language: str) -> str:
     """How many landmarks there are, and in which countries, in a sentence."""
     say, count = in_language(language), len(classifier.labels)
-    countries = Counter(filter(None, (row["country"] for row in _search(classifier, language))))
+    countries = Counter(filter(None, (row["country"] for row in _all(classifier, language))))
     most = [(country, number) for country, number in countries.most_common(_COUNTRIES) if number > 1]
     parts = [f"{country} {say.number(number)}" for country, number in most]
     if most and (others := count - sum(number for _, number in most)):
         parts.append(say("elsewhere {count}", count=say.number(others)))
     total = say.plural("{count} landmark", "{count} landmarks", count)
-    return say("{landmarks}: {countries}.", landmarks=total, countries=", ".join(parts)) if parts else f"{total}."
+    text = say("{landmarks}: {countries}.", landmarks=total, countries=", ".join(parts)) if parts else f"{total}."
+    if count <= _MOST_ROWS:
+        return text
+    return f"{text} {say('The first {count} are shown; a search finds the others.', count=say.number(_MOST_ROWS))}"
 
 
 def landmark_card(label: str, classifier: LandmarkClassifier, language: str) -> str:

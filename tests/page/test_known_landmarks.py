@@ -9,11 +9,15 @@ from landmark_models.page.known_landmarks import counted, label_of, landmark_car
 from landmark_models.teaching import Facts, Taught
 
 
-def knows(*labels: str, landmark: dict | None = None, taught: dict[str, Taught] | None = None) -> SimpleNamespace:
+class Knowing(SimpleNamespace):
+    __hash__ = object.__hash__
+
+
+def knows(*labels: str, landmark: dict | None = None, taught: dict[str, Taught] | None = None) -> Knowing:
     """What a tab asks of a classifier."""
     taught = taught or {}
     known = SimpleNamespace(get=taught.get, by_label=lambda: taught) if taught else None
-    return SimpleNamespace(labels=[*labels, *taught], landmark=landmark or {}, taught=known)
+    return Knowing(labels=[*labels, *taught], landmark=landmark or {}, taught=known)
 
 
 LABELS = ["Taj Mahal", "Eiffel Tower", "qutub minar", "Stonehenge", "Red Tower"]
@@ -71,3 +75,10 @@ def test_what_was_taught_is_listed_counted_and_described():
     assert card.text.startswith("St Mary'sBath, IndiaTaught from 5 photos.")
     bare = Reader(landmark_card("Old oak", knows(taught={"Old oak": Taught(1, Facts())}), "en"))
     assert bare.text.startswith("Old oakTaught from 1 photo.")
+
+
+def test_of_very_many_landmarks_the_first_are_shown():
+    many = knows(*(f"House {number:04}" for number in range(1500)))
+    assert len(rows(many, "en")["data"]) == 1000
+    assert rows(many, "en", "house 1499")["data"] == [["House 1499", "", ""]]
+    assert counted(many, "en") == "1,500 landmarks. The first 1,000 are shown; a search finds the others."
