@@ -80,6 +80,20 @@ def test_more_is_taught_beside_what_was_taught_before(classifier):
     assert all(answer[0].label in answer.taught for answer in answers)
 
 
+def test_a_model_with_another_rule_has_a_bar_for_taught_landmarks_too():
+    compact = LandmarkClassifier.load("compact", engine="torch")
+    assert compact.known_rule.score != "whitened_cosine"
+    bar = compact.least_cosine
+    assert bar == compact.landmark["calibration"]["scores"]["whitened_cosine"]["threshold"]
+    new, other = directions(compact, 2)
+    taught = compact.with_taught(addon_of(compact, 30 * new.unsqueeze(0), count=1000))
+    shares = torch.tensor([bar + 0.05, bar - 0.1]).unsqueeze(1)
+    other = nn.functional.normalize(other - (other @ new) * new, dim=0)
+    photos = features_towards(compact, shares * new + (1 - shares.square()).sqrt() * other)
+    answers = taught.rank(taught.head(photos))
+    assert [(answer[0].label, answer.known) for answer in answers] == [("place 0", True), ("place 0", False)]
+
+
 def test_of_many_landmarks_the_nearest_get_scores(classifier):
     many = directions(classifier, 500)
     taught = classifier.with_taught(addon_of(classifier, 30 * many))
