@@ -17,7 +17,7 @@ import torch
 from pydantic import AfterValidator, Field, StringConstraints, TypeAdapter, ValidationError
 from pydantic_core import PydanticCustomError
 from safetensors import SafetensorError, safe_open
-from safetensors.torch import load, save, save_file
+from safetensors.torch import load, save
 from torch import Tensor
 
 from landmark_models.errors import LandmarkError, reason
@@ -28,6 +28,7 @@ from landmark_models.text import for_terminal, is_line, is_name
 SUFFIX = ".landmarks.safetensors"
 
 _FORMAT = "1"
+_COPIED = 8 * 2**20  # bytes; a small file is read at once, so that it can be replaced everywhere
 MAX_LABELS = 10_000_000
 _LARGEST = 60_000.0  # number in a vector; those of whitened features are around 1
 
@@ -145,8 +146,8 @@ class AddOn:
         """
         try:
             with atomic_path(file) as scratch:
-                save_file(self._tensors(), scratch, self._header())
-        except (OSError, SafetensorError) as error:
+                scratch.write_bytes(self.to_bytes())  # safetensors' own function would let only the owner read it
+        except OSError as error:
             raise AddOnError(f"{file} can't be written: {reason(error)}.") from None
 
     def to_bytes(self) -> bytes:
@@ -170,17 +171,16 @@ class AddOn:
         }
 
     @classmethod
-    def read(cls, file: str | os.PathLike[str], limit: int | None = None) -> "AddOn":
-        """Read and check a file, a stranger's too, of at most `limit` bytes; its vectors are mapped, not copied.
+    def read(cls, file: str | os.PathLike[str]) -> "AddOn":
+        """Read and check a file, a stranger's too; the vectors of a large one are mapped, not copied.
 
         Raises:
-            AddOnError: it can't be read, is too large, or isn't an add-on.
+            AddOnError: it can't be read, or isn't an add-on.
         """
         name = os.fspath(file)
         try:
-            size = Path(file).stat().st_size
-            if limit is not None and size > limit:
-                raise AddOnError(f"{name} is larger than {limit / 1e6:.1f} MB, too large for taught landmarks here.")
+            if Path(file).stat().st_size <= _COPIED:
+                return cls.from_bytes(Path(file).read_bytes(), name)
             with safe_open(file, "pt") as content:
                 header = content.metadata() or {}
                 tensors = {key: content.get_tensor(key) for key in content.keys()}  # noqa: SIM118 (it isn't a mapping)

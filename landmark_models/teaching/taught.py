@@ -24,7 +24,7 @@ from landmark_models.teaching.search import Nearest, search_among, squared_lengt
 _CANDIDATES = 100  # of taught landmarks that get a score for a photo; the others are too far away
 _LEAST_SIGNAL = 0.7  # of a mean's squared length; the rest is noise
 _BONUS = 0.08  # of the bar
-_MOST_SHRUNK = 100_000  # means; of more, each has many photos
+_MOST_SHRUNK = 10_000  # means, which are then kept in float32; more are left in their file
 
 
 def shrunk_means(vectors: Tensor, counts: Tensor, own_means: Tensor) -> Tensor:
