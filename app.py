@@ -38,6 +38,7 @@ if ZERO_GPU := bool(os.environ.get("SPACES_ZERO_GPU")):
 import typer
 
 from landmark_models import models
+from landmark_models.commands.options import With
 from landmark_models.devices import best_device
 from landmark_models.page.fetching import guard_fetching
 from landmark_models.page.layout import LAUNCH_OPTIONS, build
@@ -57,15 +58,7 @@ def main(
         str | None,
         typer.Option(envvar="LANDMARK_NAMESPACE", help="Without a model: whose best model on the Hub to serve."),
     ] = None,
-    addons: Annotated[
-        list[str] | None,
-        typer.Option(
-            "--with",
-            metavar="FILE",
-            envvar="LANDMARK_WITH",
-            help="Taught landmarks: a file of `landmarks teach`, or hf-hub:owner/name; repeatable.",
-        ),
-    ] = None,
+    addons: With = None,
     teach: Annotated[
         Path | None,
         typer.Option(

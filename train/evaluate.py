@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING, Annotated
 
 import typer
 
+from landmark_models.commands.options import With
 from landmark_models.errors import run_command
 from train import options
 from train.measure import TTA, Kind
@@ -59,18 +60,12 @@ def command(
         Kind,
         typer.Option("--as", help="Record a run's figures as its test figures, or as those on photos from elsewhere."),
     ] = Kind.test,
-    addons: Annotated[
-        list[str] | None,
-        typer.Option(
-            "--with",
-            metavar="FILE",
-            envvar="LANDMARK_WITH",
-            help="Taught landmarks: a file of `landmarks teach`, or hf-hub:owner/name; repeatable. "
-            "Known and taught ones are measured apart, and nothing is recorded in the run.",
-        ),
-    ] = None,
+    addons: With = None,
 ) -> None:
-    """Measure a model on photos that it hasn't seen."""
+    """Measure a model on photos that it hasn't seen.
+
+    With --with, known and taught landmarks are measured apart, and nothing is recorded in the run.
+    """
     from train.measure.evaluation import evaluate
     from train.measure.tables import print_tables
 
