@@ -43,8 +43,8 @@ from landmark_models.devices import best_device
 from landmark_models.page.fetching import guard_fetching
 from landmark_models.page.layout import LAUNCH_OPTIONS, build
 from landmark_models.page.serving import Serving
-from landmark_models.page.taught_file import TaughtFile
 from landmark_models.teaching import load_addon
+from landmark_models.teaching.taught_file import TaughtFile
 
 
 def main(

@@ -14,11 +14,11 @@ from landmark_models.page.kept import Kept, keep, keep_own, kept_addon, knowing,
 from landmark_models.page.languages import deferred, in_language
 from landmark_models.page.lessons import MAX_PHOTOS
 from landmark_models.page.serving import Serving
-from landmark_models.page.taught_file import Change
 from landmark_models.page.uploads import original_name, uploaded_file
 from landmark_models.photo import thumbnail
 from landmark_models.teach import LeftOut, Lesson, teach
 from landmark_models.teaching import AddOn, AddOnError, Facts, combined
+from landmark_models.teaching.taught_file import Change
 
 _THUMBNAIL_SIDE = 160  # px, the longer side
 

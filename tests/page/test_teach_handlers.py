@@ -17,10 +17,10 @@ from landmark_models.page.kept import keep, kept_addon, knowing, waiting
 from landmark_models.page.lessons import MAX_PHOTOS
 from landmark_models.page.many_handlers import ManyHandlers
 from landmark_models.page.serving import Serving
-from landmark_models.page.taught_file import TaughtFile
 from landmark_models.page.teach_handlers import TeachHandlers, Work
 from landmark_models.page.teach_view import file_name, lesson_html, photos_html, taught_html
 from landmark_models.teaching import AddOn, AddOnError, combined
+from landmark_models.teaching.taught_file import TaughtFile
 
 YELLOW, PINK = (220, 210, 40), (230, 120, 200)
 

@@ -1,11 +1,12 @@
-"""The file in which a page's owner keeps what visitors teach, for everybody: `python app.py --teach FILE`."""
+"""A file of taught landmarks that several programs may change: `landmarks teach --into FILE`, `app.py --teach FILE`."""
 
 from collections.abc import Callable
 from pathlib import Path
 
 from filelock import FileLock, Timeout
 
-from landmark_models.teaching import AddOn, AddOnError
+from landmark_models.errors import reason
+from landmark_models.teaching.addon import AddOn, AddOnError
 
 _LOCK_TIMEOUT = 10.0  # seconds
 
@@ -44,4 +45,4 @@ class TaughtFile:
         except Timeout:
             raise AddOnError(f"{self._file} is in use; try again in a while.") from None
         except OSError as error:
-            raise AddOnError(f"{self._file} can't be written: {error.strerror}.") from None
+            raise AddOnError(f"{self._file} can't be written: {reason(error)}.") from None
