@@ -7,7 +7,7 @@ answer.known  # False where the photo shows none of the model's landmarks
 
 import copy
 import os
-from collections.abc import Callable, Iterable, Iterator, Mapping
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
 from functools import cached_property
@@ -32,9 +32,11 @@ from landmark_models.teaching import (
     AddOnError,
     Taught,
     TaughtLandmarks,
+    combined,
     combined_by_dimensions,
     features_digest,
     listed,
+    same_dimensions,
 )
 
 __all__ = ["Answer", "Engine", "LandmarkClassifier", "Prediction", "right_of_100"]
@@ -71,7 +73,8 @@ class Answer(list[Prediction]):
 class LandmarkClassifier:
     """A model with its labels, preprocessing, temperature and rejection rule: the one serving path.
 
-    `labels` are the model's labels by class index, `config` its `config.json`, `source` where it came from, `revision`
+    `labels` are the model's labels by class index, then those that it was `taught`; `own_labels` are the model's alone,
+    `config` its `config.json`, `source` where it came from, `revision`
     its commit on the Hub, `network` the plain timm network, and `served` the network with its head and rule.
 
     The engine is "auto" for OpenVINO on a CPU if it is installed, converting the network once per machine; "cached" for
@@ -85,7 +88,8 @@ class LandmarkClassifier:
     def __init__(self, model: models.LoadedModel, device: str | torch.device = "cpu", engine: Engine = "auto"):
         self._model = model
         self.source, self.revision, self.config = model.source, model.revision, model.config
-        self.landmark, self.labels = model.landmark, model.labels
+        self.landmark, self.own_labels = model.landmark, model.labels
+        self.labels = self.own_labels
         self.device = torch.device(device)
         self.known_rule = KnownRule.from_config(self.landmark)
         temperature = float(self.landmark.get("temperature", 1.0))
@@ -120,11 +124,10 @@ class LandmarkClassifier:
         Raises:
             AddOnError: an add-on was taught to another model, or this one can't be taught.
         """
-        other = copy.copy(self)
-        other.labels, other.taught = self._model.labels, None
-        for addon in combined_by_dimensions(addons):
-            other = other.with_more(addon)
-        return other
+        addons = tuple(combined_by_dimensions(addons))
+        for addon in addons:
+            self._check_fit(addon)
+        return self._with_layers(None, addons)
 
     def with_more(self, addon: AddOn) -> "LandmarkClassifier":
         """This classifier with the landmarks of an add-on beside all that it knows, those that it was taught too.
@@ -132,6 +135,23 @@ class LandmarkClassifier:
         Raises:
             AddOnError: as for `with_taught`.
         """
+        self._check_fit(addon)
+        layers = self.taught.layers() if self.taught else []
+        same = next((index for index, each in enumerate(layers) if same_dimensions(each.addon, addon)), len(layers))
+        above = [each.addon for each in layers[same:]]
+        changed = [combined([above[0], addon]), *above[1:]] if above else [addon]
+        return self._with_layers(layers[same - 1] if same else None, changed)
+
+    def _with_layers(self, below: TaughtLandmarks | None, addons: Sequence[AddOn]) -> "LandmarkClassifier":
+        """This classifier with what was taught `below`, and add-ons on it."""
+        other = copy.copy(self)
+        other.taught, other.labels = below, below.labels if below else self.own_labels
+        for addon in addons:
+            other.taught = TaughtLandmarks(addon, self.served, other.labels, self.least_cosine, other.taught)
+            other.labels = other.taught.labels
+        return other
+
+    def _check_fit(self, addon: AddOn) -> None:
         if addon.features != self.features_digest:
             raise AddOnError(
                 f"{listed(addon.labels, 3)}: taught to {addon.model or 'another model'}, whose features aren't "
@@ -139,10 +159,6 @@ class LandmarkClassifier:
             )
         if addon.width != self.served.mean.numel():
             raise AddOnError(f"{listed(addon.labels, 3)}: the add-on is damaged, its vectors have the wrong length.")
-        other = copy.copy(self)
-        other.taught = TaughtLandmarks(addon, self.served, self.labels, self.least_cosine, self.taught)
-        other.labels = other.taught.labels
-        return other
 
     @cached_property
     def features_digest(self) -> str:
@@ -324,9 +340,11 @@ class LandmarkClassifier:
         landmarks = f"of the {len(self.labels):,} landmarks known here"
         if not answer.known:
             return f"None {landmarks}"
-        if taught := answer.taught.get(answer[0].label):
+        best = answer[0].label
+        if taught := answer.taught.get(best):
             return f"Best match {landmarks}; taught from {taught.photos:,} photo{'s' * (taught.photos != 1)}"
-        right = self.right_of_100
+        # The figure doesn't hold for a label of the model's that was taught more photos.
+        right = None if self.taught and best in self.taught else self.right_of_100
         return f"Best match {landmarks}" + ("" if right is None else f"; {right} of 100 such answers were right")
 
 

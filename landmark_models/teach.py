@@ -20,9 +20,10 @@ from landmark_models.devices import available_cores, fast_precision
 from landmark_models.errors import PhotoError
 from landmark_models.models.config import MAX_LABEL, is_text
 from landmark_models.photo import Photo, open_photo
+from landmark_models.tagging.gazetteer import named
 from landmark_models.teaching import AddOn, AddOnError, Facts
 from landmark_models.teaching.taught import Correction, shrunk_means
-from landmark_models.text import for_terminal, is_name
+from landmark_models.text import for_terminal, is_name, searchable
 
 __all__ = ["LeftOut", "Lesson", "teach"]
 
@@ -87,7 +88,8 @@ def teach(
 
     Args:
         classifier: one whose model has statistics of its features. What it was taught before counts for the estimate.
-        label: what to call the landmark; one that is known already will be recognised by these photos, too.
+        label: what to call the landmark. One that is known already, by this or another of its names, keeps its label,
+            and will be recognised by these photos, too.
         photos: from 1; from 5 on it works well. Each is used in two views, as it is and mirrored.
         facts: what is known of the landmark.
         progress: called with the number of photos that each step has used.
@@ -96,7 +98,7 @@ def teach(
         AddOnError: the model can't be taught, the label is no name, or no photo can be read.
     """
     _ = classifier.features_digest  # its error comes before any photo is read
-    label = checked_label(label)
+    label = known_as(classifier, checked_label(label))
     features, used, unreadable = _features(classifier, photos, progress or (lambda count: None))
     if not used:
         why = f" {next(iter(unreadable.values()))}" if unreadable else ""
@@ -132,7 +134,7 @@ def mean_addon(classifier: LandmarkClassifier, label: str, whitened: Tensor, fac
         (label,),
         torch.tensor([len(whitened)], dtype=torch.int32),
         vector,
-        {label: facts} if facts else {},
+        {label: facts} if facts and facts.stored() else {},
         model=classifier.source if classifier.source in models.EMBEDDED or classifier.revision else "",
     )
 
@@ -147,6 +149,18 @@ def checked_label(label: str) -> str:
     if not is_text(label) or not is_name(label):
         raise AddOnError(f"{for_terminal(label[:50])!r} is no name for a landmark: use 1 to {MAX_LABEL} characters.")
     return label
+
+
+def known_as(classifier: LandmarkClassifier, name: str) -> str:
+    """The label of the landmark that a classifier knows by a name; the name itself if there is none.
+
+    For landmarks of the model, any name of the gazetteer counts; for taught ones, only case and accents may differ.
+    """
+    if name in classifier.labels:
+        return name
+    taught = classifier.labels[len(classifier.own_labels) :]
+    alike = (label for label in taught if searchable(label) == searchable(name))
+    return named(classifier.own_labels, name) or next(alike, name)
 
 
 def _features(

@@ -70,3 +70,10 @@ def label_of(folder: str) -> str:
     '9.11 Memorial'
     """
     return _ORDER.sub("", unicodedata.normalize("NFC", folder)).replace("_", " ").strip()
+
+
+def searchable(text: str) -> str:
+    """A text without case and accents, in which a query, treated alike, is looked up."""
+    return "".join(
+        letter for letter in unicodedata.normalize("NFKD", text) if not unicodedata.combining(letter)
+    ).casefold()

@@ -89,3 +89,13 @@ def test_a_photo_and_its_mirror_image_teach_the_same(classifier):
 def test_a_label_is_a_name(classifier, label):
     with pytest.raises(AddOnError, match="name"):
         teach(classifier, label, photos(YELLOW, 1))
+
+
+def test_another_name_of_a_known_landmark_adds_to_it(classifier):
+    default = LandmarkClassifier.load(engine="torch")
+    some = photos(YELLOW, 1)
+    assert teach(default, "Fontaine de la Rotonde", some).label == "Aix rotonde"
+    assert teach(default, "TAJ MAHAL", some).label == "Taj Mahal"
+    taught = default.with_taught(teach(default, "Café", some).addon)
+    for spelling in ("Cafe\u0301", "cafe", "CAFÉ"):
+        assert teach(taught, spelling, some).label == "Café"

@@ -13,6 +13,7 @@ With = Annotated[
         "--with",
         metavar="FILE",
         envvar="LANDMARK_WITH",
-        help="Taught landmarks: a file of `landmarks teach`, or hf-hub:owner/name; repeatable.",
+        help="Taught landmarks: a file of `landmarks teach`, or hf-hub:owner/name; repeatable. LANDMARK_WITH may name "
+        "several, with spaces between them.",
     ),
 ]

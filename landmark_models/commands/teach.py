@@ -13,7 +13,7 @@ from landmark_models.errors import LandmarkError
 from landmark_models.text import for_terminal, label_of
 
 if TYPE_CHECKING:
-    from collections.abc import Mapping, Sequence
+    from collections.abc import Sequence
 
     from landmark_models.classifier import LandmarkClassifier
     from landmark_models.teach import Lesson
@@ -35,31 +35,43 @@ def teach(
     country: Annotated[str, typer.Option(help="Its country, e.g. 'United Kingdom' or GB.")] = "",
     at: Annotated[str, typer.Option(metavar="LAT,LON", help="Its coordinates in degrees, e.g. 51.3815,-2.3597.")] = "",
     tags: Annotated[list[str] | None, typer.Option("--tag", help="Hashtag for it; repeatable.")] = None,
+    again: Annotated[
+        bool, typer.Option("--replace", help="Forget what was taught under this name before, not add to it.")
+    ] = False,
     as_json: Annotated[bool, typer.Option("--json", help="Print JSON instead of sentences.")] = False,
 ) -> None:
     """Teach a landmark from a few photos, without training. From 5 on it works well.
 
-    It is told at once how often it will be recognised: each photo is left out in turn, and named by the others.
+    Prints at once how well it will be recognised: each photo is left out in turn, and the others try to name it. The
+    exit status is 1 if a landmark of a folder can't be taught.
     """
+    if (proper_name or place or country or at or tags) and not photos:
+        raise LandmarkError("--name, --place, --country, --at and --tag are for one landmark, not a folder of several.")
     chosen = _chosen(name, photos or [])
     facts = _facts(proper_name, place, country, at, tags or [])
-    if facts and not photos:
-        raise LandmarkError("--name, --place, --country, --at and --tag are for one landmark, not a folder of several.")
 
     from landmark_models.classifier import LandmarkClassifier
-    from landmark_models.teaching import AddOn, combined
+    from landmark_models.teaching.taught_file import TaughtFile
 
-    classifier = LandmarkClassifier.load(model, engine="cached")
-    before = [AddOn.read(into)] if into.exists() else []
-    lessons = _taught(classifier.with_taught(*before), chosen, facts)
-    after = combined([*before, *(lesson.addon for lesson in lessons)])
-    after.write(into)
+    file = TaughtFile(into)
+    before = file.read()
+    classifier = LandmarkClassifier.load(model, engine="cached").with_taught(*[before] if before else [])
+    lessons, failures = _taught(classifier, chosen, facts)
+    if not lessons:
+        raise LandmarkError(" ".join(failures))
+    addons = [lesson.addon for lesson, _ in lessons]
+    after = file.change(lambda addon: _joined(addon, addons, again))
+    assert after, "something was taught"
     if as_json:
-        typer.echo(json.dumps([_record(lesson, chosen[lesson.label]) for lesson in lessons], indent=2))
-        return
-    for lesson in lessons:
-        _print_lesson(lesson, chosen[lesson.label])
-    _print_counts(after, into)
+        typer.echo(json.dumps([_record(lesson, files, after) for lesson, files in lessons], indent=2))
+    else:
+        for lesson, files in lessons:
+            _print_lesson(lesson, files, after)
+        typer.echo(for_terminal(f"{_held(after, into)}: use it with --with {into}"))
+    for failure in failures:
+        print(f"Not taught: {for_terminal(failure)}", file=sys.stderr)
+    if failures:
+        raise typer.Exit(1)
 
 
 def forget(
@@ -67,16 +79,15 @@ def forget(
     source: Annotated[Path, typer.Option("--from", help="The file that it is in.")] = _FILE,
 ) -> None:
     """Forget a landmark that was taught."""
-    from landmark_models.teaching import AddOn
+    from landmark_models.teaching.taught_file import TaughtFile
 
-    addon = AddOn.read(source)
-    after = addon.without(name)
-    if len(after):
-        after.write(source)
-        _print_counts(after, source)
-    else:
-        source.unlink()
-        typer.echo(f"{for_terminal(str(source))} held nothing else, and is deleted.")
+    def forgotten(addon: "AddOn | None") -> "AddOn | None":
+        if addon is None:
+            raise LandmarkError(f"There is no file {source}, so nothing to forget; name it with --from.")
+        return addon.without(name)
+
+    after = TaughtFile(source).change(forgotten)
+    typer.echo(for_terminal(f"{_held(after, source)}." if after else f"{source} held nothing else, and is deleted."))
 
 
 def taught(
@@ -93,7 +104,7 @@ def taught(
 
     for source in sources or [str(_FILE)]:
         addon = load_addon(source)
-        _print_counts(addon, source)
+        typer.echo(for_terminal(f"{_held(addon, source)}:"))
         for label, count in sorted(zip(addon.labels, addon.counts.tolist(), strict=True)):
             entry = taught_landmark(label, addon.facts.get(label, Facts()))
             name = label if entry.name == label else f"{label} ({entry.name})"
@@ -101,17 +112,15 @@ def taught(
             typer.echo(for_terminal(f"{count:>7,}  {name}{where}"))
 
 
-def _chosen(name: str, photos: "Sequence[str]") -> dict[str, list[str]]:
-    """The photos of each landmark, by label: those given, or the ones in the folders of a folder."""
+def _chosen(name: str, photos: "Sequence[str]") -> list[tuple[str, list[str]]]:
+    """Landmarks with their photos: those given, or the ones in the folders of a folder."""
     if photos:
-        return {name.strip(): _files(photos)}
+        return [(name, _files(photos))]
     folder = Path(name)
     if not folder.is_dir():
         raise LandmarkError(f"Name photos of {for_terminal(name)!r}, or give a folder with a folder for each landmark.")
-    chosen: dict[str, list[str]] = {}
-    for each in sorted(path for path in folder.iterdir() if path.is_dir() and not path.name.startswith(".")):
-        if files := _files([str(each)], allow_none=True):
-            chosen.setdefault(label_of(each.name), []).extend(files)
+    folders = sorted(path for path in folder.iterdir() if path.is_dir() and not path.name.startswith("."))
+    chosen = [(label_of(each.name), files) for each in folders if (files := _files([str(each)], allow_none=True))]
     if not chosen:
         raise LandmarkError(f"{folder} has no folder with photos; it needs one for each landmark.")
     return chosen
@@ -152,29 +161,46 @@ def _facts(name: str, place: str, country: str, at: str, tags: "Sequence[str]") 
 
 
 def _taught(
-    classifier: "LandmarkClassifier", chosen: "Mapping[str, Sequence[str]]", facts: "Facts | None"
-) -> "list[Lesson]":
-    """Teach all that was chosen. Each is compared with those before it, too."""
+    classifier: "LandmarkClassifier", chosen: "Sequence[tuple[str, list[str]]]", facts: "Facts | None"
+) -> "tuple[list[tuple[Lesson, list[str]]], list[str]]":
+    """What was taught, with the photos, and why the rest can't be. Each is compared with those before it, too."""
     from tqdm.auto import tqdm
 
     from landmark_models.teach import teach as teach_one
+    from landmark_models.teaching import AddOnError
 
-    lessons = []
-    total = sum(map(len, chosen.values()))
+    lessons, failures = [], []
+    total = sum(len(files) for _, files in chosen)
+    _ = classifier.features_digest  # a model that can't be taught is one mistake, not one for each landmark
     with tqdm(total=total, desc="teaching", unit="photo", leave=False, disable=total < 50 or None) as bar:
-        for label, files in chosen.items():
-            lesson = teach_one(classifier, label, files, facts, bar.update)
+        for name, files in chosen:
+            try:
+                lesson = teach_one(classifier, name, files, facts, bar.update)
+            except AddOnError as error:
+                failures.append(str(error))
+                continue
             classifier = classifier.with_more(lesson.addon)
-            lessons.append(lesson)
-    return lessons
+            lessons.append((lesson, files))
+    return lessons, failures
 
 
-def _record(lesson: "Lesson", files: "Sequence[str]") -> dict[str, Any]:
+def _joined(addon: "AddOn | None", new: "Sequence[AddOn]", again: bool) -> "AddOn":
+    """What was taught by now; with `again`, instead of what was taught under the same labels."""
+    from landmark_models.teaching import combined
+
+    for label in {label for each in new for label in each.labels} if again else ():
+        if addon and label in addon.labels:
+            addon = addon.without(label)
+    return combined([addon, *new] if addon else new)
+
+
+def _record(lesson: "Lesson", files: "Sequence[str]", after: "AddOn") -> dict[str, Any]:
     """A lesson as JSON."""
     confused = lesson.confused_with
     return {
         "label": lesson.label,
         "photos": len(lesson.used),
+        "photos_in_all": _count(after, lesson.label),
         "left_out": {"n": len(lesson.left_out), "recognised": lesson.recognised},
         "confused_with": {"label": confused[0], "photos": confused[1]} if confused else None,
         "odd": [files[index] for index in lesson.odd],
@@ -182,12 +208,13 @@ def _record(lesson: "Lesson", files: "Sequence[str]") -> dict[str, Any]:
     }
 
 
-def _print_lesson(lesson: "Lesson", files: "Sequence[str]") -> None:
+def _print_lesson(lesson: "Lesson", files: "Sequence[str]", after: "AddOn") -> None:
     from landmark_models.tagging.gazetteer import find
     from landmark_models.teach import FEW
 
-    count = len(lesson.used)
-    lines = [f"{lesson.label}: taught from {count:,} photo{'s' * (count != 1)}."]
+    count, total = len(lesson.used), _count(after, lesson.label)
+    more = f", {total:,} with those of before" if total > count else ""
+    lines = [f"{lesson.label}: taught from {count:,} photo{'s' * (count != 1)}{more}."]
     if lesson.left_out:
         lines.append(f"Left out in turn, {lesson.recognised} of {count} are recognised by the others.")
     if confused := lesson.confused_with:
@@ -195,12 +222,15 @@ def _print_lesson(lesson: "Lesson", files: "Sequence[str]") -> None:
         lines.append(f"The others look most like: {entry.name if entry else confused[0]} ({confused[1]}).")
     lines += [f"Unlike the other photos: {files[index]}" for index in lesson.odd]
     lines += [f"Not used: {error}" for error in lesson.unreadable.values()]
-    if count < FEW:
+    if total < FEW:
         lines.append(f"That is few: from {FEW} photos on it gets useful, from 5 good.")
     for number, line in enumerate(lines):
         typer.echo(for_terminal(f"  {line}" if number else line))
 
 
-def _print_counts(addon: "AddOn", file: str | Path) -> None:
-    count = f"{len(addon):,} landmark{'s' * (len(addon) != 1)}"
-    typer.echo(for_terminal(f"{file} holds {count}: use it with --with {file}"))
+def _count(addon: "AddOn", label: str) -> int:
+    return int(addon.counts[addon.labels.index(label)])
+
+
+def _held(addon: "AddOn", file: str | Path) -> str:
+    return f"{file} holds {len(addon):,} landmark{'s' * (len(addon) != 1)}"

@@ -13,7 +13,7 @@ from landmark_models.library.listing import original_path, written_path
 from landmark_models.library.rows import Row, SidecarFacts, sidecar_of
 from landmark_models.library.sidecars import Sidecars
 from landmark_models.tagging.tags import CSV_COLUMNS, NO_RECORD, Tags
-from landmark_models.teaching import AddOn, Taught, combined
+from landmark_models.teaching import AddOn, Taught, combined_by_dimensions
 from landmark_models.text import for_spreadsheet, from_spreadsheet
 
 COLUMNS = (
@@ -43,10 +43,10 @@ class RowMaker:
         }
         self._taught: Mapping[str, Taught] = {}
         if addons:
-            addon = combined(addons)
-            self.origin["revision"] += f" with sha256:{addon.digest[:16]}"
-            own = set(model.labels)
-            self._taught = {label: Taught(0, facts) for label, facts in addon.facts.items() if label not in own}
+            parts, own = combined_by_dimensions(addons), set(model.labels)
+            self.origin["revision"] += "".join(f" with sha256:{part.digest[:16]}" for part in parts)
+            facts = {label: known for part in parts for label, known in part.facts.items() if label not in own}
+            self._taught = {label: Taught(0, known) for label, known in facts.items()}
 
     @property
     def job(self) -> Row:

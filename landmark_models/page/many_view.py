@@ -10,7 +10,7 @@ from landmark_models.page.languages import Language, in_language
 from landmark_models.page.many_handlers import MAX_SECONDS, Answers, Photos, answers_to
 from landmark_models.page.results import PhotoResult, SavedFiles
 from landmark_models.page.uploads import LIFETIME
-from landmark_models.tagging.gazetteer import searchable
+from landmark_models.text import searchable
 
 ALL, NAMED, NOT_NAMED, UNREADABLE = "all", "named", "not named", "unreadable"  # filters
 

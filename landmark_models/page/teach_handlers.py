@@ -228,9 +228,7 @@ def _undone(addon: AddOn | None, work: Work) -> AddOn | None:
 
 
 def _without(addon: AddOn | None, label: str) -> AddOn | None:
-    if addon is None or label not in addon.labels:
-        return addon
-    return addon.without(label) if len(addon) > 1 else None
+    return addon.without(label) if addon and label in addon.labels else addon
 
 
 def _only(addon: AddOn | None, label: str) -> AddOn | None:

@@ -5,7 +5,6 @@ find("Eiffel Tower", "fr").name  # 'Tour Eiffel'
 """
 
 import json
-import unicodedata
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, replace
 from functools import cache
@@ -17,6 +16,7 @@ from pydantic import Field, TypeAdapter
 
 from landmark_models.tagging.hashtags import hashtag
 from landmark_models.teaching import Facts
+from landmark_models.text import searchable
 
 
 @dataclass(frozen=True)
@@ -86,8 +86,7 @@ def find(label: str, language: str = "en") -> Landmark | None:
 
 def taught_landmark(label: str, facts: Facts) -> Landmark:
     """The entry for a landmark that was taught, from what its teacher said of it."""
-    countries = _read("gazetteer.json")["countries"]
-    codes = {searchable(name): code for code, name in countries.items()}
+    countries, codes = _countries()
     code = facts.country if facts.country in countries else codes.get(searchable(facts.country), "")
     country = countries.get(code, facts.country)
     words = (hashtag(text) for text in (facts.name or label, facts.place, country))
@@ -124,13 +123,6 @@ def search(
 def entry_of(label: str, facts: Facts | None, language: str = "en") -> Landmark | None:
     """What is known of a label: what its teacher said of it, if anything, or else what the gazetteer has."""
     return taught_landmark(label, facts) if facts and facts.stored() else find(label, language)
-
-
-def searchable(text: str) -> str:
-    """A text without case and accents, in which a query, treated alike, is looked up."""
-    return "".join(
-        letter for letter in unicodedata.normalize("NFKD", text) if not unicodedata.combining(letter)
-    ).casefold()
 
 
 def named(labels: Iterable[str], name: str, language: str = "en") -> str | None:
@@ -191,6 +183,13 @@ def _translated(landmark: Landmark, words: dict[str, dict[str, Any]]) -> Landmar
         region=words["places"].get(landmark.region, landmark.region),
         country_name=texts.get("country_name") or words["countries"].get(landmark.country, landmark.country_name),
     )
+
+
+@cache
+def _countries() -> tuple[dict[str, str], dict[str, str]]:
+    """The names of countries by code, and the codes by name."""
+    names: dict[str, str] = _read("gazetteer.json")["countries"]
+    return names, {searchable(name): code for code, name in names.items()}
 
 
 @cache

@@ -23,12 +23,12 @@ from torch import Tensor
 from landmark_models.errors import LandmarkError, reason
 from landmark_models.files import atomic_path
 from landmark_models.models.config import MAX_LABEL, is_text
-from landmark_models.text import for_terminal, is_line, is_name
+from landmark_models.text import for_terminal, is_line, is_name, searchable
 
 SUFFIX = ".landmarks.safetensors"
 
 _FORMAT = "1"
-_COPIED = 8 * 2**20  # bytes; a small file is read at once, so that it can be replaced everywhere
+_COPIED = 64 * 2**20  # bytes; so much is read at once, and may be overwritten while it is in use
 MAX_LABELS = 10_000_000
 _LARGEST = 60_000.0  # number in a vector; those of whitened features are around 1
 
@@ -57,8 +57,8 @@ class Facts:
     name: _Text = ""
     place: _Text = ""
     country: _Text = ""
-    latitude: Annotated[float | None, Field(ge=-90, le=90)] = None
-    longitude: Annotated[float | None, Field(ge=-180, le=180)] = None
+    latitude: Annotated[float | None, Field(ge=-90, le=90, allow_inf_nan=False)] = None
+    longitude: Annotated[float | None, Field(ge=-180, le=180, allow_inf_nan=False)] = None
     tags: Annotated[tuple[_Text, ...], Field(max_length=20)] = ()
 
     def stored(self) -> dict[str, Any]:
@@ -121,15 +121,21 @@ class AddOn:
             content.update(tensor.numpy().data)
         return content.hexdigest()
 
-    def without(self, label: str) -> "AddOn":
-        """The add-on without one of its labels.
+    def without(self, name: str) -> "AddOn | None":
+        """The add-on without one of its labels; None if that leaves nothing.
+
+        Case and accents needn't be the same, if that is unambiguous.
 
         Raises:
             AddOnError: it has no such label.
         """
+        alike = [other for other in self.labels if searchable(other) == searchable(name.strip())]
+        label = name if name in self.labels or len(alike) != 1 else alike[0]
         if label not in self.labels:
             raise AddOnError(f"{for_terminal(label)} isn't among what was taught: {listed(self.labels)}.")
         kept = [index for index, other in enumerate(self.labels) if other != label]
+        if not kept:
+            return None
         return replace(
             self,
             labels=tuple(self.labels[index] for index in kept),
@@ -166,8 +172,8 @@ class AddOn:
             "format": _FORMAT,
             "features": self.features,
             "model": self.model,
-            "labels": json.dumps(self.labels),
-            "landmarks": json.dumps(facts),
+            "labels": json.dumps(self.labels, ensure_ascii=False),
+            "landmarks": json.dumps(facts, ensure_ascii=False),
         }
 
     @classmethod
@@ -179,6 +185,8 @@ class AddOn:
         """
         name = os.fspath(file)
         try:
+            if Path(file).is_dir():
+                raise AddOnError(f"{name} is a folder; name a file of taught landmarks.")
             if Path(file).stat().st_size <= _COPIED:
                 return cls.from_bytes(Path(file).read_bytes(), name)
             with safe_open(file, "pt") as content:
@@ -221,7 +229,7 @@ class AddOn:
 def combined(addons: Sequence[AddOn]) -> AddOn:
     """Several add-ons as one; a label in several of them is one landmark, the mean of all its photos.
 
-    What is known of a landmark is what the last add-on says.
+    Of what is known of a landmark, the last add-on's counts.
 
     Raises:
         AddOnError: there is none, they were taught to different models, or their vectors are in different dimensions.
@@ -233,7 +241,7 @@ def combined(addons: Sequence[AddOn]) -> AddOn:
         return first
     if any(other.features != first.features or other.width != first.width for other in others):
         raise AddOnError("These add-ons were taught to different models, so they can't be combined.")
-    if not all(_same_dimensions(first, other) for other in others):
+    if not all(same_dimensions(first, other) for other in others):
         raise AddOnError("These add-ons have different dimensions, so they stay separate files; use --with for each.")
     positions: dict[str, int] = {}
     rows = torch.tensor([positions.setdefault(label, len(positions)) for addon in addons for label in addon.labels])
@@ -242,24 +250,32 @@ def combined(addons: Sequence[AddOn]) -> AddOn:
     share = counts / total[rows]
     vectors = torch.zeros(len(positions), first.vectors.shape[1])
     vectors.index_add_(0, rows, torch.cat([addon.vectors for addon in addons]).float() * share.unsqueeze(1))
-    facts = {label: known for addon in addons for label, known in addon.facts.items()}
+    facts: dict[str, Facts] = {}
+    for label, known in (item for addon in addons for item in addon.facts.items()):
+        facts[label] = replace(facts[label], **known.stored()) if label in facts else known
     return replace(
         first, labels=tuple(positions), counts=total.clamp_max(2**31 - 1).int(), vectors=vectors.half(), facts=facts
     )
 
 
 def combined_by_dimensions(addons: Iterable[AddOn]) -> list[AddOn]:
-    """Several add-ons as a few: those whose vectors are in the same dimensions are combined."""
+    """Several add-ons as a few: those in the same dimensions are combined. One that is given twice counts once."""
     groups: list[list[AddOn]] = []
     for addon in addons:
-        group = next((group for group in groups if _same_dimensions(group[0], addon)), None)
+        group = next((group for group in groups if same_dimensions(group[0], addon)), None)
         if group is None:
             groups.append(group := [])
-        group.append(addon)
+        if not any(_equal(addon, other) for other in group):
+            group.append(addon)
     return [combined(group) for group in groups]
 
 
-def _same_dimensions(one: AddOn, other: AddOn) -> bool:
+def _equal(one: AddOn, other: AddOn) -> bool:
+    return (one.labels, one.facts) == (other.labels, other.facts) and torch.equal(one.vectors, other.vectors)
+
+
+def same_dimensions(one: AddOn, other: AddOn) -> bool:
+    """Whether the vectors of two add-ons can be averaged."""
     if one.projection is None or other.projection is None:
         return one.projection is other.projection and one.width == other.width
     return torch.equal(one.projection, other.projection)

@@ -84,6 +84,8 @@ class TaughtLandmarks:
 
     Attributes:
         labels: the model's labels, then those that are new.
+        addon: where they are from.
+        before: what was taught before, of which the labels are among the model's here.
     """
 
     def __init__(
@@ -95,12 +97,11 @@ class TaughtLandmarks:
         before: "TaughtLandmarks | None" = None,
     ):
         """`bar` is the least cosine that counts as known; of the `labels`, some may have been taught `before`."""
-        self._served, self._own, self._before = served, len(labels), before
+        self._served, self._own, self.addon, self.before = served, len(labels), addon, before
         positions = {label: index for index, label in enumerate(labels)}
         self._positions = torch.tensor([positions.setdefault(label, len(positions)) for label in addon.labels])
         self.labels = list(positions)
         self._rows = {label: row for row, label in enumerate(addon.labels)}
-        self._addon = addon
         self._projection = None if addon.projection is None else addon.projection.float()
         self._correction = Correction.of(addon.vectors, addon.counts, bar)
         vectors = addon.vectors
@@ -108,12 +109,19 @@ class TaughtLandmarks:
             vectors = shrunk_means(vectors, addon.counts, served.whitened_means)
         self._search = search_among(vectors, self._correction.factors)
 
+    def __contains__(self, label: object) -> bool:
+        return label in self._rows or (self.before is not None and label in self.before)
+
+    def layers(self) -> "list[TaughtLandmarks]":
+        """What was taught before, the first first, then itself."""
+        return [*(self.before.layers() if self.before else []), self]
+
     def get(self, label: str) -> Taught | None:
         """How a label was taught; None if it wasn't, or if the model knew it before."""
         row = self._rows.get(label)
         if row is None or self._positions[row] < self._own:
-            return self._before.get(label) if self._before else None
-        return Taught(int(self._addon.counts[row]), self._addon.facts.get(label, Facts()))
+            return self.before.get(label) if self.before else None
+        return Taught(int(self.addon.counts[row]), self.addon.facts.get(label, Facts()))
 
     def by_label(self) -> dict[str, Taught]:
         """How each label was taught, where `get` says it."""
@@ -123,8 +131,8 @@ class TaughtLandmarks:
         """The mean of the whitened features that taught a label, float32 `(D,)`; None where `get` gives None."""
         row = self._rows.get(label)
         if row is None or self._positions[row] < self._own:
-            return self._before.mean(label) if self._before else None
-        vector = self._addon.vectors[row].float()
+            return self.before.mean(label) if self.before else None
+        vector = self.addon.vectors[row].float()
         return vector if self._projection is None else vector @ self._projection
 
     def nearest(self, body: Tensor) -> Nearest:
@@ -142,8 +150,8 @@ class TaughtLandmarks:
         A taught landmark too far away to matter has the logit -inf. Where a taught one is the best, the photo's score
         is as far from the threshold of the model's rule as from the bar.
         """
-        if self._before:
-            outputs = self._before.added_to(outputs, body)
+        if self.before:
+            outputs = self.before.added_to(outputs, body)
         nearest = self.nearest(body)
         logits = torch.full((len(body), len(self.labels)), -torch.inf)
         logits[:, : self._own] = outputs.logits

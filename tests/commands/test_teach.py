@@ -63,11 +63,28 @@ def test_a_folder_of_folders_teaches_them_all_beside_what_is_there(teachable, ta
         "teach", "White Dome", taught_photos / "04.White_Dome" / "0.png", "--model", teachable.path,
         "--into", "mine.landmarks.safetensors",
     )  # fmt: skip
-    assert "That is few" in more.stdout
+    assert "White Dome: taught from 1 photo, 5 with those of before." in more.stdout
+    assert "That is few" not in more.stdout
     listed = invoke("taught", "mine.landmarks.safetensors").stdout
     assert "5  White Dome" in listed
     assert "4  Yellow Gate" in listed
-    assert "holds 1 landmark:" in invoke("forget", "White Dome", "--from", "mine.landmarks.safetensors").stdout
+    assert "holds 1 landmark." in invoke("forget", "White Dome", "--from", "mine.landmarks.safetensors").stdout
+
+
+def test_a_landmark_is_taught_anew_and_a_bad_folder_stops_no_other(teachable, taught_photos):
+    gate = taught_photos / "03.Yellow_Gate"
+    teaching = ["--model", teachable.path]
+    invoke("teach", "Cafe\u0301", gate, *teaching)
+    assert "4  Café" in invoke("taught").stdout
+    assert "taught from 4 photos, 8 with those" in invoke("teach", "Café", gate, *teaching).stdout
+    assert "taught from 4 photos." in invoke("teach", "café", gate, "--replace", *teaching).stdout
+    (taught_photos / "05.Bad").mkdir()
+    (taught_photos / "05.Bad" / "0.jpg").write_text("no photo")
+    result = invoke("teach", taught_photos, *teaching)
+    assert result.exit_code == 1
+    assert "Not taught: Bad can't be taught without a photo that can be read." in result.stderr
+    assert "holds 3 landmarks" in invoke("taught").stdout
+    assert "deleted" not in invoke("forget", "Cafe\u0301").stdout
 
 
 def test_a_library_is_tagged_with_what_was_taught(teachable, taught_photos):
@@ -92,10 +109,11 @@ def test_a_library_is_tagged_with_what_was_taught(teachable, taught_photos):
         (["teach", "."], "has no folder with photos"),
         (["teach", "gate", "empty"], "There is no photo in empty"),
         (["teach", "gate", "missing.jpg"], "gate can't be taught without a photo that can be read. missing.jpg"),
-        (["teach", ".", "--place", "Bath"], "has no folder with photos"),
+        (["teach", ".", "--place", "Bath"], "are for one landmark, not a folder of several"),
         (["teach", "gate", "x.jpg", "--at", "north"], "--at north must be a latitude and a longitude"),
         (["teach", "gate", "x.jpg", "--at", "100,0"], "latitude can't be stored"),
-        (["forget", "gate"], "taught.landmarks.safetensors can't be read"),
+        (["forget", "gate"], "There is no file taught.landmarks.safetensors"),
+        (["taught", "empty"], "empty is a folder; name a file"),
         (["predict", "x.jpg", "--with", "nothing.landmarks.safetensors"], "nothing.landmarks.safetensors"),
     ],
 )

@@ -6,7 +6,7 @@ from helpers.photos import MORE_COLORS, noisy_photo
 
 from landmark_models import LandmarkClassifier
 from landmark_models.teach import teach
-from landmark_models.teaching import AddOnError, Facts, combined, load_addon
+from landmark_models.teaching import AddOnError, Facts, combined, combined_by_dimensions, load_addon
 
 YELLOW, WHITE = MORE_COLORS.values()
 
@@ -58,7 +58,9 @@ def test_two_add_ons_are_what_one_would_be_that_was_taught_at_once(classifier):
 
 def test_what_is_forgotten_is_gone_and_the_rest_stays(classifier):
     gate, dome = (teach(classifier, label, photos(YELLOW, 2), Facts(place=label)).addon for label in ("gate", "dome"))
-    rest = combined([gate, dome]).without("gate")
+    rest = combined([gate, dome]).without("Gate")  # case doesn't matter
+    assert rest is not None
+    assert gate.without("gate") is None
     assert (rest.labels, dict(rest.facts)) == (("dome",), {"dome": Facts(place="dome")})
     assert torch.equal(rest.vectors, dome.vectors)
     with pytest.raises(AddOnError, match="gate isn't among what was taught: dome"):
@@ -99,3 +101,17 @@ def test_a_file_that_cannot_be_written_is_named(classifier, tmp_path):
     (tmp_path / "file").write_text("")
     with pytest.raises(AddOnError, match=r"mine\.landmarks\.safetensors can't be written: "):
         teach(classifier, "gate", photos(YELLOW, 1)).addon.write(tmp_path / "file" / "mine.landmarks.safetensors")
+
+
+def test_what_is_known_of_a_landmark_is_joined(classifier):
+    first = teach(classifier, "gate", photos(YELLOW, 2), Facts(place="Bath", country="GB")).addon
+    then = teach(classifier, "gate", photos(YELLOW, 2), Facts(tags=("old",))).addon
+    last = teach(classifier, "gate", photos(YELLOW, 2), Facts()).addon
+    assert combined([first, then, last]).facts == {"gate": Facts(place="Bath", country="GB", tags=("old",))}
+
+
+def test_a_file_that_is_given_twice_counts_once(classifier):
+    addon = teach(classifier, "gate", photos(YELLOW, 2)).addon
+    again = replace(addon, vectors=addon.vectors.clone())
+    assert combined_by_dimensions([addon, again])[0].counts.tolist() == [2]
+    assert classifier.with_taught(addon, again).taught.get("gate").photos == 2

@@ -1,3 +1,5 @@
+from dataclasses import replace
+
 import pytest
 import torch
 from torch import nn
@@ -78,6 +80,32 @@ def test_more_is_taught_beside_what_was_taught_before(classifier):
     answers = both.rank(both.head(features_towards(classifier, torch.cat([first, second]))))
     assert [answer[0].label for answer in answers] == ["first", "second"]
     assert all(answer[0].label in answer.taught for answer in answers)
+
+
+def test_what_is_taught_one_after_the_other_is_what_is_taught_at_once(classifier):
+    first, second, both = (addon_of(classifier, 30 * directions(classifier, 2, seed), ("a", "b")) for seed in (1, 2, 3))
+    wide = replace(both, labels=("c", "d"))
+    rows = torch.eye(classifier.served.mean.numel())[:16]
+    gallery = replace(wide, labels=("e", "f"), vectors=(wide.vectors.float() @ rows.T).half(), projection=rows.half())
+    at_once = classifier.with_taught(gallery, first, second)
+    chained = classifier.with_taught(gallery).with_more(first).with_more(second)
+    other_order = classifier.with_taught(first).with_more(gallery).with_more(second)
+    body = features_towards(classifier, directions(classifier, 5, seed=9))
+    expected = at_once.head(body)
+    assert chained.labels == at_once.labels
+    assert torch.equal(chained.head(body).logits, expected.logits)
+    assert other_order.labels[-2:] == ["e", "f"]
+    assert torch.equal(other_order.head(body).scores, expected.scores)
+    assert at_once.taught.get("a").photos == chained.taught.get("a").photos == 10
+
+
+def test_the_measured_figure_is_not_given_for_a_label_that_was_taught_more_photos(classifier):
+    index = classifier.labels.index("Taj Mahal")
+    body = features_towards(classifier, classifier.served.whitened_means[[index]])
+    taught = classifier.with_taught(addon_of(classifier, 30 * directions(classifier, 1), ("Taj Mahal",)))
+    verdicts = [each.rank(each.head(body))[0].verdict for each in (classifier, taught)]
+    assert "such answers were right" in verdicts[0]
+    assert verdicts[1] == "Best match of the 60 landmarks known here"
 
 
 def test_a_model_with_another_rule_has_a_bar_for_taught_landmarks_too():
