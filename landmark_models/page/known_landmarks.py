@@ -20,7 +20,7 @@ from landmark_models.page.languages import fixed, in_language
 from landmark_models.page.theme import ANNOUNCED, CARD_CSS
 from landmark_models.tagging.gazetteer import entry_of, named, search
 
-_MOST_ROWS = 1000
+_MOST_ROWS = 300
 _COUNTRIES = 3  # that are counted by name
 # The language of the page is known to the browser before it is to the server.
 _IN_LANGUAGE = "(query, language, kept) => [query, document.documentElement.lang, kept]"

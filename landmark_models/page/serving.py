@@ -51,7 +51,7 @@ class Serving:
 
     Raises:
         ModelError: a model that isn't on the Hub can't be loaded, or doesn't answer.
-        AddOnError: the file of what visitors teach can't be read.
+        AddOnError: the file of what visitors teach can't be read or written, or a model on this machine can't use it.
     """
 
     def __init__(
@@ -66,13 +66,21 @@ class Serving:
         self._model, self._namespace, self._device = model, namespace, device
         self._request = model or f"best of {namespace}"
         self._addons, self._taught = tuple(addons), taught
-        self._addon = taught.read() if taught else None
+        self._addon: AddOn | None = None
+        self._features: str | None = None  # the digest of those of the model that serves, if it can be taught
+        self._seen: tuple[tuple[int, ...], ...] = ()  # the state of the file when it was read
         self._current: Served | None = None
-        self._lock = threading.Lock()
+        self._why = ""  # without sentences about what was taught
+        self._lock = threading.RLock()
         self._closed = threading.Event()
         on_hub = models.on_hub(model) if model else bool(namespace)
+        if taught:
+            taught.check()
         if not on_hub:
-            self._serve(_local(model, device) if model else _embedded(device), "")
+            classifier = _local(model, device) if model else _embedded(device)
+            if taught:
+                _check_fits(taught, classifier)
+            self._serve(classifier, "")
             return
         loading, late = in_background(self._load), False
         try:
@@ -87,8 +95,12 @@ class Serving:
 
     @property
     def current(self) -> Served:
-        """The model that answers now, and why it is this one."""
+        """The model that answers now, and why it is this one. It knows what other programs have taught meanwhile."""
         assert self._current is not None, "a start always ends with a model"
+        if self._outdated():
+            with self._lock:
+                if self._outdated():
+                    self._serve(self._current.classifier, self._why)
         return self._current
 
     @property
@@ -98,8 +110,8 @@ class Serving:
 
     @property
     def addon(self) -> AddOn | None:
-        """What visitors have taught, where it is kept here."""
-        return self._addon
+        """What visitors have taught the model that answers, where it is kept here."""
+        return self._addon if self.current else None
 
     def change_taught(self, change: Change) -> None:
         """Replace what visitors have taught by what `change` makes of it; answers use it at once.
@@ -108,31 +120,47 @@ class Serving:
             AddOnError: the file can't be read or written, or `change` raises it.
         """
         assert self._taught is not None, "only for pages that keep what is taught"
-        addon = self._taught.change(change)
         with self._lock:
-            self._addon = addon
-            classifier, why = self.current
-            self._current = Served(self._with_taught(classifier)[0], why)
+            classifier = self.current.classifier
+            self._taught.change(change, classifier.features_digest)
+            self._serve(classifier, self._why)
 
     def close(self) -> None:
         """Stop checking the Hub."""
         self._closed.set()
 
+    def _outdated(self) -> bool:
+        """Whether the file of what visitors teach has changed since it was read."""
+        return self._taught is not None and self._taught.state(self._features) != self._seen
+
     def _serve(self, classifier: LandmarkClassifier, why: str) -> None:
         """Have a model answer, with what it was taught; the reason also says where that doesn't fit the model."""
-        classifier, misfits = self._with_taught(classifier)
-        self._current = Served(classifier, " ".join(filter(None, (why, *misfits))))
-
-    def _with_taught(self, classifier: LandmarkClassifier) -> tuple[LandmarkClassifier, list[str]]:
-        """A model with what it was taught, and sentences about the rest, which doesn't fit it."""
-        classifier, misfits = classifier.with_taught(), []
+        self._addon, misfits = self._kept_for(classifier)
+        classifier = classifier.with_taught()
         for addon in (*self._addons, *([self._addon] if self._addon else [])):
             try:
                 classifier = classifier.with_more(addon)
             except AddOnError:
-                taught = addon.model or "another model"
-                misfits.append(f"It doesn't know {listed(addon.labels, 3)}, which was taught to {taught}.")
-        return classifier, misfits
+                misfits.append(f"{_unknown(addon)}.")
+        self._why = why
+        self._current = Served(classifier, " ".join(filter(None, (why, *misfits))))
+
+    def _kept_for(self, classifier: LandmarkClassifier) -> tuple[AddOn | None, list[str]]:
+        """What visitors have taught a model, and sentences about what they have taught another one."""
+        if not self._taught:
+            return None, []
+        self._features = classifier.features_digest if classifier.served.has_statistics else None
+        self._seen = self._taught.state(self._features)  # first: what changes while it is read is read again
+        try:
+            own, others = self._taught.read_for(self._features) if self._features else (None, self._taught.read())
+        except AddOnError:
+            return None, ["What visitors have taught can't be read."]
+        if not others:
+            return own, []
+        sentence = f"{_unknown(others)} and stays in {self._taught.file.name}"
+        if self._features:
+            sentence += f"; what is taught now is kept in {self._taught.beside(self._features).name}"
+        return own, [f"{sentence}."]
 
     def _watch(self, late: "Future[tuple[models.LoadedModel, str]] | None", succeeded: bool) -> None:
         """Adopt the model that the start did not wait for, then check the Hub again and again."""
@@ -179,7 +207,7 @@ class Serving:
         """Keep the current model; at the start take the last copy that answered, else the embedded model."""
         with self._lock:
             if self._current:
-                self._current = self._current._replace(why=f"{why} So this one continues to serve.")
+                self._serve(self._current.classifier, f"{why} So this one continues to serve.")
             elif last := self._last_good_copy():
                 self._serve(last, f"{why} So the last copy that worked serves.")
             else:
@@ -204,6 +232,24 @@ def _local(model: str, device: str | torch.device) -> LandmarkClassifier:
         raise
     except Exception as error:  # whatever a model raises as it is moved to a device or computes
         raise ModelError(_cannot_serve(model, error)) from None
+
+
+def _check_fits(taught: TaughtFile, classifier: LandmarkClassifier) -> None:
+    """See that a model that stays can use a file.
+
+    Raises:
+        AddOnError: the model can't be taught, or the file was taught to another one.
+    """
+    own, others = taught.read_for(classifier.features_digest)
+    if others and not own:
+        raise AddOnError(
+            f"{taught.file} holds {listed(others.labels, 3)}, taught to {others.model or 'another model'}, whose "
+            f"features aren't those of {classifier.source}. Serve the model that was taught, or choose another file."
+        )
+
+
+def _unknown(addon: AddOn) -> str:
+    return f"It doesn't know {listed(addon.labels, 3)}, which was taught to {addon.model or 'another model'}"
 
 
 def _cannot_serve(model: str, error: Exception) -> str:

@@ -47,6 +47,15 @@ def test_a_file_that_is_no_add_on_ends_the_start_with_a_sentence(tmp_path, optio
     assert len(done.stderr.splitlines()) == 1
 
 
+def test_a_file_to_teach_that_cannot_be_written_ends_the_start_with_a_sentence(tmp_path):
+    file = tmp_path / "nothing" / "mine.landmarks.safetensors"
+    done = subprocess.run([sys.executable, "app.py", "--teach", file], capture_output=True, text=True)
+    assert (done.returncode, done.stdout) == (1, "")
+    assert done.stderr == (
+        f"Error: {file} can't be written: {file.parent} isn't a folder. Make it, or choose another.\n"
+    )
+
+
 def test_without_a_folder_for_uploads_the_start_ends_with_a_sentence(tmp_path):
     (tmp_path / "file").write_text("")
     environment = {**os.environ, "GRADIO_TEMP_DIR": f"{tmp_path}/file", "TMPDIR": f"{tmp_path}/file"}

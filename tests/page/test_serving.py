@@ -8,9 +8,11 @@ import torch
 from helpers.model_folders import describe, figures, files
 from safetensors.torch import load_file, save_file
 
-from landmark_models import ModelError, models
+from landmark_models import LandmarkClassifier, ModelError, models
 from landmark_models.page import serving
 from landmark_models.page.serving import Serving
+from landmark_models.teaching import AddOn, AddOnError
+from landmark_models.teaching.taught_file import TaughtFile
 
 
 @pytest.fixture
@@ -94,6 +96,31 @@ def test_the_hub_down_then_up_then_going_down(serve, hub_server, owner, folder, 
     assert later.current.classifier.revision == commit
     assert "can't be reached" in later.current.why
     assert later.current.why.endswith("So the last copy that worked serves.")
+
+
+def test_what_was_taught_waits_where_a_model_of_the_hub_takes_over(
+    serve, hub_server, owner, folder, monkeypatch, tmp_path
+):
+    monkeypatch.setattr(serving, "CHECK_INTERVAL", 0.05)
+    monkeypatch.setattr(serving, "RETRY_INTERVAL", 0.05)
+    commit = hub_server.commit(f"{owner}/net", files(folder))  # it has no statistics, so it can't be taught
+    hub_server.down()
+    embedded = LandmarkClassifier.load()
+    ones = torch.ones(1, embedded.served.mean.numel()).half()
+    addon = AddOn(embedded.features_digest, ("Old Oak",), torch.ones(1).int(), ones)
+    addon.write(tmp_path / "all")
+    served = serve(None, owner, taught=TaughtFile(tmp_path / "all"))
+    assert served.current.classifier.labels[-1] == "Old Oak"
+    hub_server.up()
+    wait_for(lambda: served.current.classifier.revision == commit)
+    waits = "It doesn't know Old Oak, which was taught to another model and stays in all."
+    wait_for(lambda: served.current.why == f"It is the only model of {owner} with test figures. {waits}")
+    assert served.addon is None
+    with pytest.raises(AddOnError, match="can't be taught"):
+        served.change_taught(lambda _: None)
+    hub_server.down()
+    wait_for(lambda: served.current.why.endswith(f"this one continues to serve. {waits}"))
+    assert AddOn.read(tmp_path / "all").labels == ("Old Oak",)
 
 
 def test_a_slow_hub_is_not_waited_for_but_served_once_it_answers(serve, hub_server, owner, folder, monkeypatch):

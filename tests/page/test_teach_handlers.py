@@ -11,6 +11,7 @@ from helpers.model_folders import describe
 from helpers.pages import Reader
 from helpers.photos import noisy_photo
 
+from landmark_models.page import serving as serving_module
 from landmark_models.page.addons import MAX_BYTES, encoded
 from landmark_models.page.handlers import Handlers
 from landmark_models.page.kept import keep, kept_addon, knowing, waiting
@@ -62,6 +63,11 @@ def collected(handlers: TeachHandlers, photos: list[dict[str, str]]) -> Work:
 
 def taught(handlers: TeachHandlers, work: Work, name: str, kept=None, place: str = "", country: str = "") -> dict:
     return handlers.teach(work, name, place, country, {} if kept is None else kept, "en")
+
+
+def learned(handlers: TeachHandlers, photos: list[dict[str, str]], name: str) -> AddOn:
+    """An add-on of one landmark."""
+    return handlers.known(taught(handlers, collected(handlers, photos), name)).addon
 
 
 def labels(handlers: TeachHandlers, kept) -> dict[str, int]:
@@ -295,6 +301,103 @@ def test_two_visitors_at_once_lose_nothing_of_each_other(model, public, uploads,
         job.join()
     addon = AddOn.read(tmp_path / "all.landmarks.safetensors")
     assert sorted(addon.labels) == [f"House {number}" for number in range(6)]
+
+
+def test_of_two_changes_at_once_answers_have_both(public, handlers, uploads, monkeypatch):
+    pink = learned(handlers, sent(uploads, PINK, 2, "pink"), "Pink House")
+    yellow = learned(handlers, sent(uploads, YELLOW, 2), "Yellow House")
+    second = threading.Thread(target=public.change_taught, args=[lambda addon: combined([addon, yellow])])
+    serve = public._serve
+
+    def slow(classifier, why):
+        if second.ident is None:  # the first change has written the file
+            second.start()
+            second.join(0.3)
+        serve(classifier, why)
+
+    monkeypatch.setattr(public, "_serve", slow)
+    public.change_taught(lambda addon: pink)
+    second.join()
+    assert public._current.classifier.labels[3:] == ["Pink House", "Yellow House"]
+    assert public._addon.labels == ("Pink House", "Yellow House")
+
+
+def test_what_other_programs_do_to_the_file_is_seen(public, handlers, uploads, tmp_path):
+    file = tmp_path / "all.landmarks.safetensors"
+    assert public.current is public.current
+    learned(handlers, sent(uploads, PINK, 2, "pink"), "Pink House").write(file)
+    assert public.current.classifier.labels[3:] == ["Pink House"]
+    assert public.current is public.current
+    assert public.addon.labels == ("Pink House",)
+    file.write_bytes(b"damaged")
+    assert public.addon is None
+    assert public.current.why == "What visitors have taught can't be read."
+    file.unlink()
+    assert (public.current.classifier.labels[3:], public.current.why) == ([], "")
+
+
+def test_a_file_of_another_model_ends_the_start(model, alien, tmp_path):
+    file = tmp_path / "all.landmarks.safetensors"
+    alien.write(file)
+    with pytest.raises(AddOnError, match=r"all\.landmarks\.safetensors holds Pink House, taught to another model"):
+        Serving(model, taught=TaughtFile(file))
+
+
+def test_a_model_that_cannot_be_taught_ends_the_start(run, tmp_path):
+    with pytest.raises(AddOnError, match="can't be taught"):
+        Serving(str(run.model), taught=TaughtFile(tmp_path / "all.landmarks.safetensors"))
+
+
+def test_a_file_that_cannot_be_used_ends_the_start(model, handlers, uploads, tmp_path, monkeypatch):
+    monkeypatch.setattr(serving_module, "_local", None)  # no model is loaded for that
+    (tmp_path / "text").write_text("no add-on")
+    read_only = tmp_path / "mine.landmarks.safetensors"
+    learned(handlers, sent(uploads, PINK, 2, "pink"), "Pink House").write(read_only)
+    read_only.chmod(0o444)
+    wrong = {
+        tmp_path / "nothing" / "mine": "nothing isn't a folder. Make it",
+        tmp_path / "text" / "mine": "text isn't a folder",
+        tmp_path: "can't be read: Is a directory",
+        tmp_path / "text": "can't be read",
+        read_only: "it is read-only",
+    }
+    for file, words in wrong.items():
+        with pytest.raises(AddOnError, match=f"^{file} .*{words}"):
+            Serving(model, taught=TaughtFile(file))
+    assert not (tmp_path / "nothing").exists()
+
+
+def test_nothing_is_lost_where_another_model_takes_over(public, handlers, serving, uploads, alien, tmp_path):
+    """As where a new model of the Hub serves a page whose visitors have taught the old one."""
+    file = tmp_path / "all.landmarks.safetensors"
+    digest = serving.current.classifier.features_digest
+    beside = tmp_path / f"all.{digest[:12]}.landmarks.safetensors"
+    alien.write(file)
+    assert public.addon is None
+    assert public.current.why == (
+        "It doesn't know Pink House, which was taught to another model and stays in all.landmarks.safetensors; "
+        f"what is taught now is kept in {beside.name}."
+    )
+    teaching = TeachHandlers(public, uploads)
+    work = collected(teaching, sent(uploads, YELLOW, 3))
+    taught(teaching, work, "Yellow House")
+    assert not work.problem
+    assert public.current.classifier.labels[3:] == ["Yellow House"]
+    assert AddOn.read(file).labels == ("Pink House",)
+    assert AddOn.read(beside).labels == teaching.known({}).addon.labels == ("Yellow House",)
+
+    back = TaughtFile(file)  # the old model answers again
+    assert back.read_for(alien.features)[0].labels == ("Pink House",)
+    back.change(lambda addon: None, alien.features)
+    assert AddOn.read(beside).labels == public.addon.labels == ("Yellow House",)
+
+    more = learned(handlers, sent(uploads, PINK, 2, "more"), "Hut")
+    public.change_taught(lambda addon: combined([addon, more]))  # one file is enough again
+    assert AddOn.read(file).labels == ("Yellow House", "Hut")
+    assert not beside.exists()
+    with pytest.raises(AddOnError, match="Another model answers by now"):
+        public.change_taught(lambda addon: alien)
+    assert AddOn.read(file).labels == ("Yellow House", "Hut")
 
 
 def test_add_ons_are_served_and_those_of_another_model_are_named(model, serving, handlers, uploads, alien):
