@@ -357,12 +357,12 @@ def test_a_file_that_cannot_be_used_ends_the_start(model, handlers, uploads, tmp
     wrong = {
         tmp_path / "nothing" / "mine": "nothing isn't a folder. Make it",
         tmp_path / "text" / "mine": "text isn't a folder",
-        tmp_path: "can't be read: Is a directory",
+        tmp_path: "is a folder; name a file",
         tmp_path / "text": "can't be read",
         read_only: "it is read-only",
     }
     for file, words in wrong.items():
-        with pytest.raises(AddOnError, match=f"^{file} .*{words}"):
+        with pytest.raises(AddOnError, match=f"^{file}.*{words}"):
             Serving(model, taught=TaughtFile(file))
     assert not (tmp_path / "nothing").exists()
 
