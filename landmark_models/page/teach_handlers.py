@@ -127,9 +127,9 @@ class TeachHandlers:
             work.problem = say("Give the landmark a name.")
             return kept
         try:
-            if work.lesson:
+            if work.lesson and work.lesson.addon.features == self._serving.current.classifier.features_digest:
                 kept = self._change(kept, lambda addon: _undone(addon, work))
-                work.lesson, work.before = None, None
+            work.lesson, work.before = None, None  # that of another model waits for it
             if not photos:
                 work.problem = say("Choose photos of the landmark.")
                 return kept
