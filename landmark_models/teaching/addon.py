@@ -28,7 +28,7 @@ from landmark_models.text import for_terminal, is_line, is_name, searchable
 SUFFIX = ".landmarks.safetensors"
 
 _FORMAT = "1"
-_COPIED = 64 * 2**20  # bytes; so much is read at once, and may be overwritten while it is in use
+_COPIED = 16 * 2**20  # bytes; so much is read at once, and may be overwritten while it is in use
 MAX_LABELS = 10_000_000
 _LARGEST = 60_000.0  # number in a vector; those of whitened features are around 1
 
