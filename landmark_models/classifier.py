@@ -35,9 +35,9 @@ from landmark_models.teaching import (
     combined,
     combined_by_dimensions,
     features_digest,
-    listed,
     same_dimensions,
 )
+from landmark_models.text import listed
 
 __all__ = ["Answer", "Engine", "LandmarkClassifier", "Prediction", "right_of_100"]
 

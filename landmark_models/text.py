@@ -3,6 +3,7 @@
 import html
 import re
 import unicodedata
+from collections.abc import Iterable
 
 _ORDER = re.compile(r"^\d+\.(?=\D)")  # `09.Golden_Gate_Bridge`, but not `3.14_Tower`
 
@@ -77,3 +78,10 @@ def searchable(text: str) -> str:
     return "".join(
         letter for letter in unicodedata.normalize("NFKD", text) if not unicodedata.combining(letter)
     ).casefold()
+
+
+def listed(labels: Iterable[str], most: int = 10) -> str:
+    """Labels in a sentence; of many, only the first."""
+    labels = list(labels)
+    more = f" and {len(labels) - most:,} more" if len(labels) > most else ""
+    return (", ".join(map(for_terminal, labels[:most])) or "nothing") + more

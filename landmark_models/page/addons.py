@@ -7,7 +7,8 @@ from collections import OrderedDict
 from weakref import WeakKeyDictionary
 
 from landmark_models.classifier import LandmarkClassifier
-from landmark_models.teaching import AddOn, AddOnError, listed
+from landmark_models.teaching import AddOn, AddOnError
+from landmark_models.text import listed
 
 MAX_BYTES = 500_000  # of an add-on; a landmark of the default model takes 2.6 kB
 MAX_TEXT = 4 * -(-MAX_BYTES // 3)  # characters of the same in base64

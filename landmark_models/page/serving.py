@@ -18,8 +18,9 @@ from landmark_models.classifier import LandmarkClassifier
 from landmark_models.errors import LandmarkError, ModelError
 from landmark_models.files import write_json
 from landmark_models.models.failures import endpoint, in_background
-from landmark_models.teaching import AddOn, AddOnError, listed
+from landmark_models.teaching import AddOn, AddOnError
 from landmark_models.teaching.taught_file import Change, TaughtFile
+from landmark_models.text import listed
 
 HUB_TIMEOUT = 10.0  # seconds that a start waits for the Hub
 CHECK_INTERVAL = 3 * 3600.0  # seconds between two checks for a newer model

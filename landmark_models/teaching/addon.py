@@ -8,22 +8,22 @@ fewer dimensions. The header has, as JSON, the labels, the digest of the feature
 import hashlib
 import json
 import os
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Mapping
 from dataclasses import dataclass, field, replace
 from pathlib import Path
-from typing import Annotated, Any
+from typing import Any
 
 import torch
-from pydantic import AfterValidator, Field, StringConstraints, TypeAdapter, ValidationError
-from pydantic_core import PydanticCustomError
+from pydantic import ValidationError
 from safetensors import SafetensorError, safe_open
 from safetensors.torch import load, save
 from torch import Tensor
 
-from landmark_models.errors import LandmarkError, reason
+from landmark_models.errors import reason
 from landmark_models.files import atomic_path
 from landmark_models.models.config import MAX_LABEL, is_text
-from landmark_models.text import for_terminal, is_line, is_name, searchable
+from landmark_models.teaching.facts import FACTS, AddOnError, Facts
+from landmark_models.text import for_terminal, is_name, listed, searchable
 
 SUFFIX = ".landmarks.safetensors"
 
@@ -31,55 +31,6 @@ _FORMAT = "1"
 _COPIED = 16 * 2**20  # bytes; so much is read at once, and may be overwritten while it is in use
 MAX_LABELS = 10_000_000
 _LARGEST = 60_000.0  # number in a vector; those of whitened features are around 1
-
-
-class AddOnError(LandmarkError):
-    """An add-on that can't be read, is damaged, or belongs to another model."""
-
-
-def _one_line(text: str) -> str:
-    if not is_line(text):
-        raise PydanticCustomError("line", "it holds control characters")
-    return text
-
-
-_Text = Annotated[str, StringConstraints(strip_whitespace=True, max_length=255), AfterValidator(_one_line)]
-
-
-@dataclass(frozen=True)
-class Facts:
-    """What a teacher says of a landmark; everything may be missing.
-
-    `name` is its proper name where that isn't the label, `place` e.g. "Bath, Somerset", `country` a name or an ISO
-    3166-1 code, latitude and longitude WGS 84 degrees, `tags` hashtags without the hash, the most specific first.
-    """
-
-    name: _Text = ""
-    place: _Text = ""
-    country: _Text = ""
-    latitude: Annotated[float | None, Field(ge=-90, le=90, allow_inf_nan=False)] = None
-    longitude: Annotated[float | None, Field(ge=-180, le=180, allow_inf_nan=False)] = None
-    tags: Annotated[tuple[_Text, ...], Field(max_length=20)] = ()
-
-    def stored(self) -> dict[str, Any]:
-        """Those that are known, for JSON."""
-        return {name: value for name, value in vars(self).items() if value not in ("", None, ())}
-
-    @classmethod
-    def checked(cls, **values: Any) -> "Facts":
-        """Facts from values that somebody gives.
-
-        Raises:
-            AddOnError: one is of another kind, too long or impossible.
-        """
-        try:
-            return _FACTS.validate_python({"": values})[""]
-        except ValidationError as error:
-            first = error.errors()[0]
-            raise AddOnError(f"The {first['loc'][1]} can't be stored: {first['msg']}.") from None
-
-
-_FACTS: TypeAdapter[dict[str, Facts]] = TypeAdapter(dict[str, Facts])
 
 
 @dataclass(frozen=True)
@@ -216,7 +167,7 @@ class AddOn:
         if header.get("format") != _FORMAT or not {"vectors", "counts"} <= tensors.keys():
             raise AddOnError(f"{name} isn't a file of taught landmarks, as `landmarks teach` writes it.")
         try:
-            labels, facts = json.loads(header["labels"]), _FACTS.validate_json(header["landmarks"])
+            labels, facts = json.loads(header["labels"]), FACTS.validate_json(header["landmarks"])
             vectors, counts, projection = tensors["vectors"], tensors["counts"], tensors.get("projection")
             _check(labels, facts, vectors, counts, projection)
             model = for_terminal(header.get("model", ""))[:MAX_LABEL]
@@ -224,68 +175,6 @@ class AddOn:
         except (KeyError, ValueError, RecursionError) as error:
             why = str(error).splitlines()[0] if isinstance(error, ValidationError) else str(error)
             raise AddOnError(f"{name} is damaged: {for_terminal(why[:200])}.") from None
-
-
-def combined(addons: Sequence[AddOn]) -> AddOn:
-    """Several add-ons as one; a label in several of them is one landmark, the mean of all its photos.
-
-    Of what is known of a landmark, the last add-on's counts.
-
-    Raises:
-        AddOnError: there is none, they were taught to different models, or their vectors are in different dimensions.
-    """
-    if not addons:
-        raise AddOnError("There is no add-on to combine.")
-    first, *others = addons
-    if not others:
-        return first
-    if any(other.features != first.features or other.width != first.width for other in others):
-        raise AddOnError("These add-ons were taught to different models, so they can't be combined.")
-    if not all(same_dimensions(first, other) for other in others):
-        raise AddOnError("These add-ons have different dimensions, so they stay separate files; use --with for each.")
-    positions: dict[str, int] = {}
-    rows = torch.tensor([positions.setdefault(label, len(positions)) for addon in addons for label in addon.labels])
-    counts = torch.cat([addon.counts for addon in addons]).long()
-    total = torch.zeros(len(positions), dtype=torch.long).index_add_(0, rows, counts)
-    share = counts / total[rows]
-    vectors = torch.zeros(len(positions), first.vectors.shape[1])
-    vectors.index_add_(0, rows, torch.cat([addon.vectors for addon in addons]).float() * share.unsqueeze(1))
-    facts: dict[str, Facts] = {}
-    for label, known in (item for addon in addons for item in addon.facts.items()):
-        facts[label] = replace(facts[label], **known.stored()) if label in facts else known
-    return replace(
-        first, labels=tuple(positions), counts=total.clamp_max(2**31 - 1).int(), vectors=vectors.half(), facts=facts
-    )
-
-
-def combined_by_dimensions(addons: Iterable[AddOn]) -> list[AddOn]:
-    """Several add-ons as a few: those in the same dimensions are combined. One that is given twice counts once."""
-    groups: list[list[AddOn]] = []
-    for addon in addons:
-        group = next((group for group in groups if same_dimensions(group[0], addon)), None)
-        if group is None:
-            groups.append(group := [])
-        if not any(_equal(addon, other) for other in group):
-            group.append(addon)
-    return [combined(group) for group in groups]
-
-
-def _equal(one: AddOn, other: AddOn) -> bool:
-    return (one.labels, one.facts) == (other.labels, other.facts) and torch.equal(one.vectors, other.vectors)
-
-
-def same_dimensions(one: AddOn, other: AddOn) -> bool:
-    """Whether the vectors of two add-ons can be averaged."""
-    if one.projection is None or other.projection is None:
-        return one.projection is other.projection and one.width == other.width
-    return torch.equal(one.projection, other.projection)
-
-
-def listed(labels: Iterable[str], most: int = 10) -> str:
-    """Labels in a sentence; of many, only the first."""
-    labels = list(labels)
-    more = f" and {len(labels) - most:,} more" if len(labels) > most else ""
-    return (", ".join(map(for_terminal, labels[:most])) or "nothing") + more
 
 
 def _check(labels: Any, facts: Mapping[str, Facts], vectors: Tensor, counts: Tensor, projection: Tensor | None) -> None:

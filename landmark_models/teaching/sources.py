@@ -8,7 +8,9 @@ from landmark_models.errors import ModelError
 from landmark_models.models import PREFIX, on_hub
 from landmark_models.models.folder import MAX_WEIGHTS_BYTES
 from landmark_models.models.repository import download, not_cached, sizes_of
-from landmark_models.teaching.addon import SUFFIX, AddOn, AddOnError, listed
+from landmark_models.teaching.addon import SUFFIX, AddOn
+from landmark_models.teaching.facts import AddOnError
+from landmark_models.text import listed
 
 TAG = "landmark-addon"  # of the repositories on the Hub that hold one
 

@@ -18,7 +18,8 @@ import torch
 from torch import Tensor
 
 from landmark_models.networks.served import Outputs, ServedNetwork
-from landmark_models.teaching.addon import AddOn, Facts
+from landmark_models.teaching.addon import AddOn
+from landmark_models.teaching.facts import Facts
 from landmark_models.teaching.search import Nearest, search_among, squared_lengths
 
 _CANDIDATES = 100  # of taught landmarks that get a score for a photo; the others are too far away

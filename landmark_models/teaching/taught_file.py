@@ -8,7 +8,9 @@ from pathlib import Path
 from filelock import FileLock, Timeout
 
 from landmark_models.errors import reason
-from landmark_models.teaching.addon import SUFFIX, AddOn, AddOnError, combined
+from landmark_models.teaching.addon import SUFFIX, AddOn
+from landmark_models.teaching.combining import combined
+from landmark_models.teaching.facts import AddOnError
 
 _LOCK_TIMEOUT = 10.0  # seconds
 
