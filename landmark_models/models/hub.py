@@ -107,15 +107,15 @@ def load(model: str | os.PathLike[str] = "default", *, cached_only: bool = False
 
 
 def _model_files(info: ModelInfo) -> list[str]:
-    """The files to load from a repository; a ModelError if one is missing or too large."""
+    """The files to load from a repository, the config last; a ModelError if one is missing or too large."""
     sizes = sizes_of(info)
-    limits = {STATISTICS_FILE: MAX_STATISTICS_BYTES, WEIGHTS_FILE: MAX_WEIGHTS_BYTES, CONFIG_FILE: MAX_CONFIG_BYTES}
+    limits = {CONFIG_FILE: MAX_CONFIG_BYTES, WEIGHTS_FILE: MAX_WEIGHTS_BYTES, STATISTICS_FILE: MAX_STATISTICS_BYTES}
     for name, limit in limits.items():
         if name not in sizes and name != STATISTICS_FILE:
             raise ModelError(f"{PREFIX}{info.id} has no {name}, so it isn't a model that can be loaded safely.")
         if sizes.get(name, 0) > limit:
             raise ModelError(f"The {name} of {PREFIX}{info.id} is larger than {limit / 1e6:.0f} MB.")
-    return [name for name in limits if name in sizes]
+    return [name for name in reversed(limits) if name in sizes]
 
 
 def examples(source: str, revision: str | None = None) -> list[Path]:
