@@ -139,7 +139,7 @@ def test_what_is_not_named_has_candidates_and_a_way_on(open_page, embedded_url):
     page = open_page(embedded_url, PHONE)
     page.get_by_role("button", name=CAPTION).click()
     page.locator("#card h2").filter(has_text="None that I know for sure").wait_for()
-    assert page.locator("#candidates button").first.is_visible()
+    page.locator("#candidates button").first.wait_for()
     assert page.locator("#details a[download]").count() == 0
     page.locator("#photo img[alt='A photo in which no landmark was recognised.']").wait_for()
     page.get_by_role("button", name="See all landmarks").click()
