@@ -176,6 +176,11 @@ class LandmarkClassifier:
         return features_digest(self.network, statistics, self.config["architecture"], self.pretrained_cfg)
 
     @property
+    def public_name(self) -> str:
+        """The MODEL as others can load it; empty for a folder on this machine."""
+        return self.source if self.source in models.EMBEDDED or self.revision else ""
+
+    @property
     def least_cosine(self) -> float:
         """The least whitened cosine with which a taught landmark counts as known."""
         if self.known_rule.score == "whitened_cosine":

@@ -14,7 +14,6 @@ from typing import NamedTuple
 import torch
 from torch import Tensor, nn
 
-from landmark_models import models
 from landmark_models.classifier import LandmarkClassifier
 from landmark_models.devices import available_cores, fast_precision
 from landmark_models.errors import PhotoError
@@ -95,10 +94,13 @@ def teach(
         progress: called with the number of photos that each step has used.
 
     Raises:
-        AddOnError: the model can't be taught, the label is no name, or no photo can be read.
+        AddOnError: the model can't be taught, the label isn't a name, there are facts of a landmark that the model knows
+            by itself, or no photo can be read.
     """
     _ = classifier.features_digest  # its error comes before any photo is read
     label = known_as(classifier, checked_label(label))
+    if facts and facts.stored() and label in classifier.own_labels:
+        raise AddOnError(f"The model knows {label} and where it is, so only photos of it can be taught.")
     features, used, unreadable = _features(classifier, photos, progress or (lambda count: None))
     if not used:
         why = f" {next(iter(unreadable.values()))}" if unreadable else ""
@@ -135,7 +137,7 @@ def mean_addon(classifier: LandmarkClassifier, label: str, whitened: Tensor, fac
         torch.tensor([len(whitened)], dtype=torch.int32),
         vector,
         {label: facts} if facts and facts.stored() else {},
-        model=classifier.source if classifier.source in models.EMBEDDED or classifier.revision else "",
+        model=classifier.public_name,
     )
 
 

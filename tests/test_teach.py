@@ -8,7 +8,7 @@ from PIL import Image
 import landmark_models
 from landmark_models import LandmarkClassifier
 from landmark_models.teach import teach
-from landmark_models.teaching import AddOnError
+from landmark_models.teaching import AddOnError, Facts
 
 YELLOW = MORE_COLORS["03.Yellow_Gate"]
 RED = COLORS["00.Red_Tower"]
@@ -96,6 +96,8 @@ def test_another_name_of_a_known_landmark_adds_to_it(classifier):
     some = photos(YELLOW, 1)
     assert teach(default, "Fontaine de la Rotonde", some).label == "Aix rotonde"
     assert teach(default, "TAJ MAHAL", some).label == "Taj Mahal"
+    with pytest.raises(AddOnError, match="The model knows Taj Mahal and where it is"):
+        teach(default, "Taj Mahal", some, Facts(place="Bath"))
     taught = default.with_taught(teach(default, "Café", some).addon)
     for spelling in ("Cafe\u0301", "cafe", "CAFÉ"):
         assert teach(taught, spelling, some).label == "Café"

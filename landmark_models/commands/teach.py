@@ -10,6 +10,7 @@ import typer
 
 from landmark_models.commands.options import Model
 from landmark_models.errors import LandmarkError
+from landmark_models.files import find_photos_below, left_out_line, why_left_out
 from landmark_models.text import for_terminal, label_of
 
 if TYPE_CHECKING:
@@ -112,35 +113,47 @@ def taught(
             typer.echo(for_terminal(f"{count:>7,}  {name}{where}"))
 
 
-def _chosen(name: str, photos: "Sequence[str]") -> list[tuple[str, list[str]]]:
-    """Landmarks with their photos: those given, or the ones in the folders of a folder."""
-    if photos:
-        return [(name, _files(photos))]
-    folder = Path(name)
-    if not folder.is_dir():
-        raise LandmarkError(f"Name photos of {for_terminal(name)!r}, or give a folder with a folder for each landmark.")
-    folders = sorted(path for path in folder.iterdir() if path.is_dir() and not path.name.startswith("."))
-    chosen = [(label_of(each.name), files) for each in folders if (files := _files([str(each)], allow_none=True))]
-    if not chosen:
-        raise LandmarkError(f"{folder} has no folder with photos; it needs one for each landmark.")
+def _chosen(name: str, sources: "Sequence[str]") -> list[tuple[str, list[str]]]:
+    """Landmarks with their photos: those given, or the ones in the folders of a folder. What is left out is printed."""
+    left_out: Counter[str] = Counter()
+    chosen = [(name, _photos(sources, left_out))] if sources else _folders(name, left_out)
+    if left_out:
+        print(for_terminal(left_out_line(left_out)), file=sys.stderr)
+    if not any(files for _, files in chosen):
+        where = ", ".join(sources) if sources else f"the folders in {name}, one for each landmark"
+        raise LandmarkError(f"There is no photo in {for_terminal(where)}.")
     return chosen
 
 
-def _files(sources: "Sequence[str]", allow_none: bool = False) -> list[str]:
-    """Photos, and those in folders and below; what is left out is printed."""
-    from landmark_models.files import find_photos_below, left_out_line
+def _folders(folder: str, left_out: "Counter[str]") -> list[tuple[str, list[str]]]:
+    """The folders with photos in a folder, by label."""
+    if not Path(folder).is_dir():
+        raise LandmarkError(
+            f"Name photos of {for_terminal(folder)!r}, or give a folder with a folder for each landmark."
+        )
+    chosen = []
+    for path in sorted(Path(folder).iterdir()):
+        if why := why_left_out(path.name, path.parent.name, path.is_dir()):
+            left_out[why] += 1
+        elif not path.is_dir():
+            left_out.update(["file beside the folders"] * (why is None))  # no word about what systems leave
+        elif files := _photos([str(path)], left_out):
+            chosen.append((label_of(path.name), files))
+        else:
+            left_out["folder without a photo"] += 1
+    return chosen
 
-    left_out: Counter[str] = Counter()
+
+def _photos(sources: "Sequence[str]", left_out: "Counter[str]") -> list[str]:
+    """Photos, and those in folders and below."""
     files: list[str] = []
     for source in sources:
-        if Path(source).is_dir():
-            files += sorted(entry.path for entry in find_photos_below(source, left_out=left_out) if not entry.error)
-        else:
+        if not Path(source).is_dir():
             files.append(source)
-    if left_out:
-        print(for_terminal(left_out_line(left_out)), file=sys.stderr)
-    if not files and not allow_none:
-        raise LandmarkError(f"There is no photo in {for_terminal(', '.join(sources))}.")
+            continue
+        found = sorted(find_photos_below(source, left_out=left_out))
+        files += [entry.path for entry in found if not entry.error]
+        left_out.update("folder or link that can't be read" for entry in found if entry.error)
     return files
 
 
@@ -223,7 +236,7 @@ def _print_lesson(lesson: "Lesson", files: "Sequence[str]", after: "AddOn") -> N
     lines += [f"Unlike the other photos: {files[index]}" for index in lesson.odd]
     lines += [f"Not used: {error}" for error in lesson.unreadable.values()]
     if total < FEW:
-        lines.append(f"That is few: from {FEW} photos on it gets useful, from 5 good.")
+        lines.append(f"That is few: use at least {FEW} photos, better 5 or more.")
     for number, line in enumerate(lines):
         typer.echo(for_terminal(f"  {line}" if number else line))
 

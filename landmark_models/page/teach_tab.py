@@ -42,23 +42,6 @@ class _Tab:
     loaded: gr.UploadButton
 
 
-def teach_tab(
-    serving: Serving,
-    handlers: TeachHandlers,
-    language: gr.Textbox,
-    tabs: gr.Tabs,
-    kept: gr.BrowserState,
-    take_along: gr.Button,
-    seen: gr.State,
-) -> dict[str, Any]:
-    """Lay out and connect the tab; the button `take_along`, of another tab, begins with the photo that is `seen`.
-
-    The event that lists what was taught by now is returned, for when the page opens.
-    """
-    tab = _lay_out()
-    return _connect(tab, serving, handlers, language, tabs, kept, take_along, seen)
-
-
 def _lay_out() -> _Tab:
     gr.Markdown(str(fixed(_INTRODUCTION)))
     with gr.Row():
@@ -88,8 +71,7 @@ def _lay_out() -> _Tab:
     return _Tab(name, place, country, uploaded, photos, teach, another, recognise, lesson, taught, loaded)
 
 
-def _connect(
-    tab: _Tab,
+def teach_tab(
     serving: Serving,
     handlers: TeachHandlers,
     language: gr.Textbox,
@@ -98,6 +80,11 @@ def _connect(
     take_along: gr.Button,
     seen: gr.State,
 ) -> dict[str, Any]:
+    """Lay out and connect the tab; the button `take_along`, of another tab, begins with the photo that is `seen`.
+
+    The event that lists what was taught by now is returned, for when the page opens.
+    """
+    tab = _lay_out()
     work = gr.State(Work())  # changed in place, so that no event writes it
     facts = [tab.name, tab.place, tab.country]
     working = [tab.photos, tab.lesson, tab.another, tab.recognise]  # as `shown` returns them

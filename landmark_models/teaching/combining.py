@@ -12,7 +12,7 @@ from landmark_models.teaching.facts import AddOnError, Facts
 def combined(addons: Sequence[AddOn]) -> AddOn:
     """Several add-ons as one; a label in several of them is one landmark, the mean of all its photos.
 
-    Of what is known of a landmark, the last add-on's counts.
+    What is known of a landmark is joined; where they differ, the last add-on counts.
 
     Raises:
         AddOnError: there is none, they were taught to different models, or their vectors are in different dimensions.

@@ -24,7 +24,7 @@ class Nearest(NamedTuple):
     indices: Tensor
 
 
-def search_among(vectors: Tensor, factors: Tensor | None = None) -> "ExactSearch | FaissSearch":
+def search_among(vectors: Tensor, factors: Tensor) -> "ExactSearch | FaissSearch":
     """The search for this many vectors: with faiss if there are over a million and it is installed, else exact.
 
     The arguments are those of `ExactSearch`.
@@ -40,13 +40,13 @@ def search_among(vectors: Tensor, factors: Tensor | None = None) -> "ExactSearch
 class ExactSearch:
     """Compares each query with all vectors, float16 or float32 `(C, K)`; they may be mapped from a file and stay there.
 
-    The cosines are multiplied by `factors`, float32 `(C,)`; without them, by the vectors' lengths. Those of float16
-    vectors are rounded to float16 at first, so the best ones are computed again.
+    The cosines are multiplied by `factors`, float32 `(C,)`. Those of float16 vectors are rounded to float16 at first,
+    so the best ones are computed again.
     """
 
-    def __init__(self, vectors: Tensor, factors: Tensor | None = None):
+    def __init__(self, vectors: Tensor, factors: Tensor):
         self.vectors = vectors
-        self.scale = torch.ones(len(vectors)) if factors is None else factors * squared_lengths(vectors).rsqrt()
+        self.scale = factors * squared_lengths(vectors).rsqrt()
 
     @torch.inference_mode()
     def nearest(self, queries: Tensor, k: int) -> Nearest:
@@ -77,7 +77,7 @@ class FaissSearch:
         ImportError: faiss isn't installed, or doesn't load on this system.
     """
 
-    def __init__(self, vectors: Tensor, factors: Tensor | None = None):
+    def __init__(self, vectors: Tensor, factors: Tensor):
         import faiss
 
         self._exact = ExactSearch(vectors, factors)

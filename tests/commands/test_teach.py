@@ -80,8 +80,13 @@ def test_a_landmark_is_taught_anew_and_a_bad_folder_stops_no_other(teachable, ta
     assert "taught from 4 photos." in invoke("teach", "café", gate, "--replace", *teaching).stdout
     (taught_photos / "05.Bad").mkdir()
     (taught_photos / "05.Bad" / "0.jpg").write_text("no photo")
+    (taught_photos / "06.Empty").mkdir()
+    (taught_photos / "beside.jpg").touch()
+    (taught_photos / "05.Bad" / "gone.jpg").symlink_to("nowhere.jpg")
     result = invoke("teach", taught_photos, *teaching)
     assert result.exit_code == 1
+    for left_out in ("folder without a photo", "file beside the folders", "folder or link that can't be read"):
+        assert f"1 x {left_out}" in result.stderr
     assert "Not taught: Bad can't be taught without a photo that can be read." in result.stderr
     assert "holds 3 landmarks" in invoke("taught").stdout
     assert "deleted" not in invoke("forget", "Cafe\u0301").stdout
@@ -106,7 +111,7 @@ def test_a_library_is_tagged_with_what_was_taught(teachable, taught_photos):
     ("arguments", "message"),
     [
         (["teach", "Nothing"], "Name photos of 'Nothing', or give a folder"),
-        (["teach", "."], "has no folder with photos"),
+        (["teach", "."], "There is no photo in the folders in ."),
         (["teach", "gate", "empty"], "There is no photo in empty"),
         (["teach", "gate", "missing.jpg"], "gate can't be taught without a photo that can be read. missing.jpg"),
         (["teach", ".", "--place", "Bath"], "are for one landmark, not a folder of several"),

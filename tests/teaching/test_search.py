@@ -35,17 +35,14 @@ def faiss():
     queries=st.integers(1, 3),
     k=st.sampled_from([1, 5, 200]),
     half=st.booleans(),
-    scaled=st.booleans(),
 )
-def test_the_exact_search_finds_what_a_comparison_with_all_finds(count, width, queries, k, half, scaled):
+def test_the_exact_search_finds_what_a_comparison_with_all_finds(count, width, queries, k, half):
     vectors = vectors_of(count, width)
     vectors = vectors.half() if half else vectors
-    factors = 0.5 + torch.rand(count, generator=torch.Generator().manual_seed(2)) if scaled else None
+    factors = 0.5 + torch.rand(count, generator=torch.Generator().manual_seed(2))
     asked = queries_near(vectors, list(range(min(queries, count))))
     found = ExactSearch(vectors, factors).nearest(asked, k)
-    exact = vectors.double()
-    if factors is not None:
-        exact = nn.functional.normalize(exact, dim=1) * factors.unsqueeze(1)
+    exact = nn.functional.normalize(vectors.double(), dim=1) * factors.unsqueeze(1)
     products = asked.double() @ exact.T
     assert found.cosines.shape == found.indices.shape == (len(asked), min(k, count))
     torch.testing.assert_close(found.cosines.double(), products.topk(min(k, count)).values, atol=1e-4, rtol=1e-4)
@@ -61,7 +58,7 @@ def test_faiss_finds_the_same_landmarks_with_the_same_cosines(width):
     assert exact.indices[:, 0].tolist() == rough.indices[:, 0].tolist() == [5, 17, 19_999]
     torch.testing.assert_close(rough.cosines[:, 0], exact.cosines[:, 0])
     assert (rough.cosines.diff(dim=1) <= 0).all()
-    few = FaissSearch(vectors[:50]).nearest(asked, 100)
+    few = FaissSearch(vectors[:50], torch.ones(50)).nearest(asked, 100)
     assert few.indices.shape == (3, 50)
     assert few.indices.sort(1).values.tolist() == [list(range(50))] * 3
 
@@ -69,15 +66,15 @@ def test_faiss_finds_the_same_landmarks_with_the_same_cosines(width):
 @pytest.mark.usefixtures("faiss")
 def test_over_a_million_are_searched_with_faiss(monkeypatch):
     monkeypatch.setattr(search, "MANY", 999)
-    assert isinstance(search_among(vectors_of(1000, 8).half()), FaissSearch)
-    assert isinstance(search_among(vectors_of(999, 8).half()), ExactSearch)
+    assert isinstance(search_among(vectors_of(1000, 8).half(), torch.ones(1000)), FaissSearch)
+    assert isinstance(search_among(vectors_of(999, 8).half(), torch.ones(999)), ExactSearch)
 
 
 def test_without_faiss_the_exact_search_takes_its_place_and_says_so(monkeypatch, caplog):
     monkeypatch.setattr(search, "MANY", 999)
     monkeypatch.setitem(sys.modules, "faiss", None)
     with caplog.at_level(logging.WARNING):
-        assert isinstance(search_among(vectors_of(1000, 8).half()), ExactSearch)
+        assert isinstance(search_among(vectors_of(1000, 8).half(), torch.ones(1000)), ExactSearch)
     assert "1,000 landmarks are compared one by one; the package faiss-cpu is faster" in caplog.text
 
 

@@ -16,7 +16,6 @@ import numpy as np
 import torch
 from torch import Tensor, nn
 
-from landmark_models import models
 from landmark_models.classifier import LandmarkClassifier
 from landmark_models.errors import LandmarkError, reason
 from landmark_models.teach import checked_label
@@ -82,7 +81,7 @@ def make_gallery(
         torch.from_numpy(counts[counts > 0].astype(np.int32)),
         torch.cat([(rows if projection is None else rows @ projection.float().T).half() for rows in means.rows()]),
         projection=projection,
-        model=classifier.source if classifier.source in models.EMBEDDED or classifier.revision else "",
+        model=classifier.public_name,
     )
     addon.write(output)
     means.file.unlink()

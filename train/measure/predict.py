@@ -95,7 +95,7 @@ def predict_logits(
     title: str = "predicting",
 ) -> Logits:
     """Logits of photos as they are served, after `change`, averaged over the views of `tta`."""
-    none, own = torch.empty(0), len(classifier.config["label_names"])  # of the network
+    none, own = torch.empty(0), len(classifier.own_labels)
     rows = [(none.view(0, len(classifier.labels)), none, none.view(0, own))]
     failures: dict[int, str] = {}
     for images, count in _batches(_Views(classifier, files, tta, change), title, failures, batch_size):
@@ -180,11 +180,10 @@ class Subject:
 
 def served_model(model: str | Path, addons: Sequence[AddOn] = ()) -> Subject:
     """A MODEL as it is served, with what it was taught, but computed by PyTorch on the best device."""
-    untaught = LandmarkClassifier.load(model, best_device(), "torch")
-    classifier = untaught.with_taught(*addons)
+    classifier = LandmarkClassifier.load(model, best_device(), "torch").with_taught(*addons)
     return Subject(
         classifier.labels,
-        len(untaught.labels),
+        len(classifier.own_labels),
         classifier.temperature,
         classifier.known_rule,
         classifier.device,
