@@ -94,8 +94,8 @@ def teach(
         progress: called with the number of photos that each step has used.
 
     Raises:
-        AddOnError: the model can't be taught, the label isn't a name, there are facts of a landmark that the model knows
-            by itself, or no photo can be read.
+        AddOnError: the model can't be taught, the label isn't a name, no photo can be read, or there are facts of a
+            landmark that the model knows by itself.
     """
     _ = classifier.features_digest  # its error comes before any photo is read
     label = known_as(classifier, checked_label(label))
