@@ -139,11 +139,6 @@ def _connect(
         **COMPUTING, **PAGE_ONLY,
     }  # fmt: skip
     asked = photo.upload(**answering)  # dropped, pasted, taken; `input` would fire when a camera is chosen, too
-    taken = parts.offered.select(take, [turns, language], outputs, **INSTANT)
-    example = taken.success(**answering)
-    for event in (asked, example):
-        # Otherwise "Error" would stay on the card after the photo of a pending answer was removed.
-        event.failure(gr.skip, None, card, **INSTANT)
     looking = where.input(
         look, [seen, where, turns, language, kept], photo, show_progress="minimal", **COMPUTING, **PAGE_ONLY
     )
@@ -151,10 +146,15 @@ def _connect(
     looking_again = picked.then(
         look_again, [seen, where, turns, language, kept], photo, show_progress="hidden", **COMPUTING, **PAGE_ONLY
     )
-    # Nobody waits any more for what is on its way; if it comes all the same, it isn't the last turn.
-    pending = [asked, example, looking, looking_again]
-    photo.clear(clear, [turns, language], outputs[1:], cancels=pending, **INSTANT)
+    # Nobody waits any more for what is on its way; if it comes all the same, it isn't the last turn. An example's own
+    # answer is left to that: cancelling takes a moment, in which the answer to the next example may have begun.
+    pending = [asked, looking, looking_again]
     parts.offered.select(None, cancels=pending)
+    example = parts.offered.select(take, [turns, language], outputs, **INSTANT).success(**answering)
+    photo.clear(clear, [turns, language], outputs[1:], cancels=[*pending, example], **INSTANT)
+    for event in (asked, example):
+        # Otherwise "Error" would stay on the card after the photo of a pending answer was removed.
+        event.failure(gr.skip, None, card, **INSTANT)
     parts.listed.click(lambda: gr.Tabs(selected="landmarks"), None, tabs, **INSTANT)
     kept.change(answer_again, [seen, turns, language, kept], outputs, show_progress="hidden", **COMPUTING, **PAGE_ONLY)
     return seen

@@ -8,6 +8,7 @@ from helpers.pages import DESK, PHONE, fits, give, shown, tab_to
 from helpers.photos import noisy_photo
 
 from landmark_models.page import handlers
+from landmark_models.page.examples import BUNDLED
 
 pytestmark = pytest.mark.browser
 
@@ -221,16 +222,25 @@ def test_the_last_photo_is_the_one_that_is_answered(page, photo, tmp_path, hold)
 
 
 def test_a_second_photo_given_before_the_first_is_answered_is_the_one_that_counts(open_page, url, photo, hold):
-    """Without the first one being removed: the later photo's answer comes first, and the earlier one's not at all."""
+    """Without the first one being removed: the later photo's answer comes first, and the earlier one's not at all.
+
+    Also when the server is slow to cancel the earlier one.
+    """
     page = open_page(url, DESK)
-    gate = hold("read_photo", photo)
+    cancelling = []
+    page.route("**/cancel", lambda route: route.continue_() if cancelling else cancelling.append(route))
+    first, second = hold("read_photo", photo), hold("read_photo", BUNDLED[-1].file)
     page.set_input_files("#photo input[type=file]", photo)
-    assert gate.reached.wait(30)
+    assert first.reached.wait(30)
     page.get_by_role("button", name=CAPTION).click()
     page.wait_for_function("document.querySelector('#photo img')?.src.endsWith('lion.jpg')")
+    assert second.reached.wait(30)
+    with cancelled(page):
+        cancelling[0].continue_()
+    second.finish(page)
     page.locator("#card h2").wait_for()
     name = page.locator("#card h2").inner_text()
-    gate.finish(page)
+    first.finish(page)
     assert page.locator("#card h2").inner_text() == name
     assert shown(page).get_attribute("src").endswith("lion.jpg")
 
