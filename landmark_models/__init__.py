@@ -22,9 +22,9 @@ __version__ = "0.1.0"
 
 # A module imports only from its own room and from those before it in this list.
 IMPORT_ORDER = (
-    "errors", "text", "atomic", "files", "devices", "imaging", "photo", "preprocess", "rejection", "networks",
-    "models", "teaching", "classifier", "explain", "tagging", "teach", "locations", "library", "page", "commands",
-    "__main__",
+    "errors", "text", "intervals", "atomic", "files", "devices", "imaging", "photo", "preprocess", "rejection",
+    "networks", "models", "teaching", "classifier", "explain", "tagging", "teach", "locations", "library", "page",
+    "commands", "__main__",
 )  # fmt: skip
 
 __all__ = [

@@ -21,6 +21,10 @@ class ModelError(LandmarkError):
     """A model that isn't available or can't be trusted."""
 
 
+class UnavailableError(ModelError):
+    """A model that the Hub doesn't send at the moment, and that isn't in the local cache."""
+
+
 def reason(error: BaseException) -> str:
     """Why something failed, without a path: the system's words for an `OSError`, otherwise the exception's text."""
     return getattr(error, "strerror", None) or str(error)

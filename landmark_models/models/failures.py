@@ -145,6 +145,8 @@ def describe_failure(what: str, error: BaseException) -> str:
     status = _status(cause)
     text = (str(cause).strip() or type(cause).__name__).replace("\n", " ")[:300]
     why = next((why for kind, why in _BY_TYPE.items() if isinstance(cause, kind)), None) or _BY_STATUS.get(status or 0)
+    if why is None and any(kind.__name__ == "TimeoutException" for kind in type(cause).__mro__):  # httpx's or httpx2's
+        why = _BY_TYPE[TimeoutError]
     if why is None and status is None and isinstance(cause, _HTTPError):
         why = "the Hub can't be reached at {endpoint} ({error}). Is the network up?"
     return f"{what}: {(why or '{error}').format(status=status, error=text, endpoint=endpoint())}"

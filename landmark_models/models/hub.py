@@ -1,41 +1,28 @@
-"""Load a model: an embedded one, a folder, a run, or a repository on the Hugging Face Hub; or choose the best there.
+"""Load a model: an embedded one, a folder, a run, or a repository on the Hugging Face Hub.
 
 model = load("hf-hub:owner/name@main")
-model = load(best("owner").model)
 """
 
 import os
 import re
-from collections import defaultdict
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 from functools import partial
 from pathlib import Path
 from typing import Any
 
-from huggingface_hub import HfApi, ModelInfo, get_session, hf_hub_download
+from huggingface_hub import HfApi, ModelInfo, hf_hub_download
 from torch import nn
 
 from landmark_models.errors import ModelError
 from landmark_models.models.config import CONFIG_FILE, MAX_CONFIG_BYTES, read_config
-from landmark_models.models.failures import describe_failure, endpoint, in_background, is_transient, with_retries
+from landmark_models.models.failures import in_background, with_retries
 from landmark_models.models.folder import MAX_WEIGHTS_BYTES, WEIGHTS_FILE, build, read_statistics
-from landmark_models.models.repository import (
-    PREFIX,
-    TIMEOUT,
-    describe,
-    download,
-    not_cached,
-    on_hub,
-    repo_id,
-    sizes_of,
-)
+from landmark_models.models.repository import PREFIX, TIMEOUT, download, not_cached, on_hub, repo_id, sizes_of
 from landmark_models.networks.statistics import MAX_STATISTICS_BYTES, STATISTICS_FILE, FeatureStatistics
 
 # The models that come with the package, by name.
 EMBEDDED = {name: Path(__file__).parents[1] / name for name in ("default", "compact")}
-TAG = "landmark-classification"  # of the models on the Hub that `best` compares
 
-_LIST_TIMEOUT = 60.0  # seconds that listing models may take, with all retries
 _MAX_EXAMPLES = 6
 _MAX_EXAMPLE_BYTES = 2**20
 
@@ -84,7 +71,7 @@ def load(model: str | os.PathLike[str] = "default", *, cached_only: bool = False
     source = os.fspath(model)
     if on_hub(source):
         source = PREFIX + source[len(PREFIX) :]
-        folder, note = download(source, _model_files, cached_only=cached_only)
+        folder, note = download(source, model_files, cached_only=cached_only)
         if not ((folder / CONFIG_FILE).is_file() and (folder / WEIGHTS_FILE).is_file()):
             raise not_cached(source, note)
         revision: str | None = folder.name
@@ -106,7 +93,7 @@ def load(model: str | os.PathLike[str] = "default", *, cached_only: bool = False
     return LoadedModel(network, config, source, weights, revision, note, statistics)
 
 
-def _model_files(info: ModelInfo) -> list[str]:
+def model_files(info: ModelInfo) -> list[str]:
     """The files to load from a repository, the config last; a ModelError if one is missing or too large."""
     sizes = sizes_of(info)
     limits = {CONFIG_FILE: MAX_CONFIG_BYTES, WEIGHTS_FILE: MAX_WEIGHTS_BYTES, STATISTICS_FILE: MAX_STATISTICS_BYTES}
@@ -138,70 +125,3 @@ def examples(source: str, revision: str | None = None) -> list[Path]:
         return in_background(partial(with_retries, fetch)).result(TIMEOUT)
     except Exception:  # the page works without them
         return []
-
-
-@dataclass(frozen=True)
-class Best:
-    """The model that `best` chose: a MODEL with its commit, its test figures, and how many models were compared.
-
-    `skipped` maps the name of each model that wasn't compared to the reason.
-    """
-
-    model: str
-    test: dict[str, Any]
-    compared: int
-    skipped: dict[str, str] = field(default_factory=dict)
-
-
-def best(namespace: str) -> Best:
-    """The best landmark model of a user or an organisation on the Hub.
-
-    Among the models with the tag `landmark-classification`, it is the one whose test top-1 has the highest lower bound
-    of its 95% interval, as `train.evaluate` wrote it into the config. Ties go to the smaller weights file, then to the
-    first name. Only figures on the same test photos (the same digest) are compared. If models were tested on several
-    sets, those tested on the most common set are; of equally common sets, the one with the most photos counts. Models
-    without test figures or `model.safetensors` are skipped, and so are those the token can't read, e.g. gated ones.
-    Private models count if the token can read them.
-
-    Raises:
-        ModelError: the Hub can't be reached, or no model there can be compared.
-    """
-    try:
-        # The listing's own retries take half a minute where the Hub can't be reached at all.
-        reach = partial(get_session().head, endpoint(), timeout=TIMEOUT)
-        in_background(partial(with_retries, reach)).result(1.1 * TIMEOUT)
-        listing = in_background(partial(with_retries, lambda: list(HfApi().list_models(author=namespace, filter=TAG))))
-        names = sorted(model.id for model in listing.result(_LIST_TIMEOUT))
-    except Exception as error:
-        raise ModelError(describe_failure(f"The models of {namespace} can't be listed", error)) from None
-    skipped: dict[str, str] = {}
-    sets: dict[str, list[tuple[float, int, str, str, dict[str, Any]]]] = defaultdict(list)
-    for name in names:
-        try:
-            test, size, commit = with_retries(partial(_candidate, name))
-            sets[test["digest"]].append((-test["top1_ci95"][0], size, name, commit, test))
-        except ModelError as error:
-            skipped[name] = str(error)
-        except Exception as error:
-            skipped[name] = describe_failure(f"{PREFIX}{name} can't be read", error)
-            if is_transient(error):  # choosing among the others would be choosing by chance
-                raise ModelError(f"The best of {namespace} can't be chosen. {skipped[name]}") from None
-    if not sets:
-        reasons = "; ".join(skipped.values()) or f"none there has the tag {TAG}"
-        raise ModelError(f"There is no model of {namespace} to choose: {reasons}")
-    digest = min(sets, key=lambda digest: (-len(sets[digest]), -sets[digest][0][-1]["n"], digest))
-    for other in sets.keys() - {digest}:
-        skipped |= {name: "It was tested on other photos than most." for _, _, name, _, _ in sets[other]}
-    _, _, name, commit, test = min(sets[digest], key=lambda candidate: candidate[:3])
-    return Best(f"{PREFIX}{name}@{commit}", test, len(sets[digest]), skipped)
-
-
-def _candidate(name: str) -> tuple[dict[str, Any], int, str]:
-    """The test figures of a model on the Hub, the size of its weights in bytes, and its commit."""
-    info = describe(name)
-    _model_files(info)
-    config = read_config(Path(hf_hub_download(name, CONFIG_FILE, revision=info.sha)), f"{PREFIX}{name}")
-    test = config["landmark"].get("test")
-    if not test or not isinstance(test.get("digest"), str):
-        raise ModelError(f"{PREFIX}{name} has no test figures.")
-    return test, sizes_of(info)[WEIGHTS_FILE], str(info.sha)

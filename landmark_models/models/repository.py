@@ -9,7 +9,7 @@ from huggingface_hub import HfApi, ModelInfo, constants, hf_hub_download, snapsh
 from huggingface_hub.errors import LocalEntryNotFoundError, RevisionNotFoundError
 from huggingface_hub.file_download import repo_folder_name
 
-from landmark_models.errors import ModelError
+from landmark_models.errors import ModelError, UnavailableError
 from landmark_models.models.failures import describe_failure, in_background, is_local, is_transient, with_retries
 
 PREFIX = "hf-hub:"
@@ -44,7 +44,8 @@ def download(source: str, choose: Choose, *, cached_only: bool = False) -> tuple
         cached_only: make no request.
 
     Raises:
-        ModelError: the repository doesn't exist, can't be downloaded, or is refused.
+        ModelError: the repository doesn't exist, can't be downloaded, or is refused; an UnavailableError where the same
+            may succeed later.
     """
     name, _, revision = source[len(PREFIX) :].partition("@")
     revision = revision or "main"
@@ -67,9 +68,9 @@ def download(source: str, choose: Choose, *, cached_only: bool = False) -> tuple
         raise ModelError(describe_failure(f"{source} can't be downloaded", error)) from None
 
 
-def not_cached(source: str, failure: str) -> ModelError:
+def not_cached(source: str, failure: str) -> UnavailableError:
     """The error for a copy that isn't there, where `failure` says why a copy is wanted."""
-    return ModelError(f"{source} is not in the local cache. {failure}")
+    return UnavailableError(f"{source} is not in the local cache. {failure}")
 
 
 def describe(name: str, revision: str | None = None) -> ModelInfo:

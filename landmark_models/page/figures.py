@@ -1,16 +1,14 @@
 """What is measured of the model that serves, in the page's languages; without a figure in its config, no number."""
 
 from collections.abc import Iterator
-from math import sqrt
 from pathlib import Path
 from typing import Any
 
 from landmark_models import models
+from landmark_models.intervals import wilson
 from landmark_models.page.languages import Language, deferred, in_language
 from landmark_models.page.serving import Served
 from landmark_models.text import for_markdown
-
-_Z = 1.959964  # of the normal distribution's central 95%
 
 
 def model_name(source: str) -> str:
@@ -97,13 +95,6 @@ def _counted(say: Language, text: str, count: int, n: int) -> Iterator[tuple[str
 def _row(say: Language, text: str, n: int, share: float, interval: tuple[float, float]) -> tuple[str, str, str]:
     low, high = (say.percent(bound, 1) for bound in interval)
     return text, say.number(n), say("{share} ({low} to {high})", share=say.percent(share, 1), low=low, high=high)
-
-
-def wilson(count: int, n: int) -> tuple[float, float]:
-    """The 95% interval of a share of which `count` of `n` were observed (Wilson 1927)."""
-    share, z2 = count / n, _Z**2
-    middle, half = share + z2 / (2 * n), _Z * sqrt(share * (1 - share) / n + z2 / (4 * n * n))
-    return max(0.0, (middle - half) / (1 + z2 / n)), min(1.0, (middle + half) / (1 + z2 / n))
 
 
 def how_well_known(landmark: dict[str, Any], label: str, language: str) -> str:

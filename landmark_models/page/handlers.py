@@ -197,12 +197,13 @@ class Handlers:
         return search(classifier.labels, query, taught={label: each.facts for label, each in taught.items()})
 
     def health(self) -> dict[str, Any]:
-        """What a load balancer asks for: that the page answers, and with which model."""
-        classifier = self.current.classifier
+        """What a load balancer asks for: that the page answers, with which model, and why with this one."""
+        classifier, why = self.current
         return {
             "status": "ok",
             "model": model_name(classifier.source),
             "revision": classifier.revision,
+            "why": why,
             "landmarks": len(classifier.labels),
             "version": __version__,
         }

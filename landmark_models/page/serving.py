@@ -1,7 +1,6 @@
 """Which model answers: the requested one, a namespace's best, the last good copy of either, or the embedded one."""
 
 import json
-import math
 import threading
 from collections.abc import Sequence
 from concurrent.futures import Future
@@ -11,13 +10,13 @@ from typing import NamedTuple
 
 import torch
 from huggingface_hub import cached_assets_path
-from PIL import Image
 
 from landmark_models import models
 from landmark_models.classifier import LandmarkClassifier
 from landmark_models.errors import LandmarkError, ModelError
 from landmark_models.files import write_json
 from landmark_models.models.failures import endpoint, in_background
+from landmark_models.page.choice import Choice, cannot_serve, choose_best, choose_model, tested
 from landmark_models.teaching import AddOn, AddOnError
 from landmark_models.teaching.taught_file import Change, TaughtFile
 from landmark_models.text import listed
@@ -37,9 +36,10 @@ class Served(NamedTuple):
 class Serving:
     """Always has a classifier, and says why it is this one.
 
-    A model on the Hub is loaded in the background. If that takes longer than `HUB_TIMEOUT` or fails, the last copy that
-    answered serves, else the embedded model. The Hub is checked again every few hours; a new model takes over once it
-    has answered a photo. A model on this machine is there or isn't, so nothing stands in for it.
+    A model on the Hub is loaded in the background, one at a time; of a namespace, the best that loads and answers a
+    photo. If that takes longer than `HUB_TIMEOUT` or fails, the last copy that answered serves, else the embedded
+    model. The Hub is checked again every few hours; a new model takes over once it has answered a photo. A model on
+    this machine is there or isn't, so nothing stands in for it.
 
     Args:
         model: a MODEL; without it, the `namespace` decides.
@@ -163,46 +163,42 @@ class Serving:
             sentence += f"; what is taught now is kept in {self._taught.beside(self._features).name}"
         return own, [f"{sentence}."]
 
-    def _watch(self, late: "Future[tuple[models.LoadedModel, str]] | None", succeeded: bool) -> None:
+    def _watch(self, late: Future[Choice] | None, succeeded: bool) -> None:
         """Adopt the model that the start did not wait for, then check the Hub again and again."""
         if late:
             succeeded = self._adopt(late)
         while not self._closed.wait(CHECK_INTERVAL if succeeded else RETRY_INTERVAL):
             succeeded = self._adopt(in_background(self._load))
 
-    def _load(self) -> tuple[models.LoadedModel, str]:
-        """Load the model that should serve; the text says why it should."""
+    def _load(self) -> Choice:
+        """Load the model that should serve."""
         if self._model:
-            loaded = models.load(self._model)
-            return loaded, loaded.note
+            return choose_model(self._model)
         assert self._namespace, "what is on the Hub has a name there"
-        best = models.best(self._namespace)
-        loaded = models.load(best.model)
-        why = f"It is the only model of {self._namespace} with test figures."
-        if best.compared > 1:
-            why = f"It is the best of {best.compared} models of {self._namespace} on the same test photos."
-        return loaded, f"{why} {loaded.note}".strip()
+        current = self._current.classifier.revision if self._current else None
+        has_served = current is not None or self._request in _record()
+        return choose_best(self._namespace, current, has_served)
 
-    def _adopt(self, loading: "Future[tuple[models.LoadedModel, str]]") -> bool:
+    def _adopt(self, loading: Future[Choice]) -> bool:
         """Let a loaded model serve once it has answered a photo; False where the current one stays."""
         try:
-            loaded, why = loading.result()
+            loaded, why, as_requested = loading.result()
             current = self._current
             if current and loaded.revision and loaded.revision == current.classifier.revision:
                 classifier = current.classifier
             else:
-                classifier = _tested(LandmarkClassifier(loaded, self._device))
+                classifier = tested(LandmarkClassifier(loaded, self._device))
         except LandmarkError as error:
             self._fall_back(str(error))
             return False
         except Exception as error:  # whatever a stranger's model raises as it is moved to a device or computes
-            self._fall_back(_cannot_serve(self._request, error))
+            self._fall_back(cannot_serve(self._request, error))
             return False
         with self._lock:
             self._serve(classifier, why)
         if loaded.revision:
             _remember(self._request, f"{loaded.source.partition('@')[0]}@{loaded.revision}")
-        return not loaded.note
+        return as_requested
 
     def _fall_back(self, why: str) -> None:
         """Keep the current model; at the start take the last copy that answered, else the embedded model."""
@@ -220,7 +216,7 @@ class Serving:
         if not isinstance(model, str) or not models.on_hub(model):
             return None
         try:
-            return _tested(LandmarkClassifier(models.load(model, cached_only=True), self._device))
+            return tested(LandmarkClassifier(models.load(model, cached_only=True), self._device))
         except Exception:  # the copy is gone or damaged; the embedded model is neither
             return None
 
@@ -228,11 +224,11 @@ class Serving:
 def _local(model: str, device: str | torch.device) -> LandmarkClassifier:
     loaded = models.load(model)
     try:
-        return _tested(LandmarkClassifier(loaded, device))
+        return tested(LandmarkClassifier(loaded, device))
     except LandmarkError:
         raise
     except Exception as error:  # whatever a model raises as it is moved to a device or computes
-        raise ModelError(_cannot_serve(model, error)) from None
+        raise ModelError(cannot_serve(model, error)) from None
 
 
 def _check_fits(taught: TaughtFile, classifier: LandmarkClassifier) -> None:
@@ -253,23 +249,11 @@ def _unknown(addon: AddOn) -> str:
     return f"It doesn't know {listed(addon.labels, 3)}, which was taught to {addon.model or 'another model'}"
 
 
-def _cannot_serve(model: str, error: Exception) -> str:
-    return f"{model} can't serve: {str(error)[:300] or type(error).__name__}."
-
-
 def _embedded(device: str | torch.device) -> LandmarkClassifier:
     try:
         return LandmarkClassifier.load(device=device)
     except Exception:  # the device fails, not the model
         return LandmarkClassifier.load()
-
-
-def _tested(classifier: LandmarkClassifier) -> LandmarkClassifier:
-    """The classifier, once it has answered a photo with finite scores."""
-    scores = [candidate.score for candidate in classifier.predict(Image.radial_gradient("L").convert("RGB"))]
-    if not all(map(math.isfinite, scores)):
-        raise ModelError(f"{classifier.source} answers a photo with scores that are not finite numbers.")
-    return classifier
 
 
 def _record_file() -> Path:

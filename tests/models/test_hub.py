@@ -1,4 +1,3 @@
-import json
 import shutil
 import time
 from pathlib import Path
@@ -7,8 +6,7 @@ import huggingface_hub.constants
 import pytest
 import timm
 import torch
-from helpers.model_folders import describe, figures, files
-from safetensors.torch import load_file, save_file
+from helpers.model_folders import files, shift
 
 from landmark_models import ModelError, models
 from landmark_models.models import failures, hub
@@ -21,13 +19,6 @@ def folder(run, tmp_path):
     folder = shutil.copytree(run.model, tmp_path / "model")
     (folder / "README.md").write_text("---\ntags: [landmark-classification]\n---\n")
     return folder
-
-
-def shift(folder, amount: float = 1.0):
-    """Other weights: the first tensor with something added."""
-    state = load_file(folder / "model.safetensors")
-    name = sorted(state)[0]
-    save_file(state | {name: state[name] + amount}, folder / "model.safetensors", {"format": "pt"})
 
 
 def test_a_revision_stays_the_same_model(hub_server, owner, folder):
@@ -226,118 +217,3 @@ def test_the_examples_of_a_model_come_with_it(hub_server, owner, folder):
     assert [file.name for file in found] == [f"{index}.jpg" for index in range(6)]
     hub_server.down()
     assert models.examples(f"hf-hub:{owner}/net", commit) == []
-
-
-class TestBest:
-    @pytest.fixture
-    def put(self, hub_server, owner, folder):
-        def put(name, test=None, tags=("landmark-classification",), without=(), extra=b""):
-            describe(folder, test=test) if test else None
-            content = files(folder) | {"README.md": f"---\ntags: {list(tags)}\n---\n".encode()}
-            content["model.safetensors"] += extra
-            if test is None:
-                config = json.loads(content["config.json"])
-                config["landmark"].pop("test", None)
-                content["config.json"] = json.dumps(config).encode()
-            return hub_server.commit(f"{owner}/{name}", {n: c for n, c in content.items() if n not in without})
-
-        return put
-
-    def test_the_highest_lower_bound_wins(self, put, owner, hub_server):
-        put("a", figures(0.90))
-        commit = put("b", figures(0.92))
-        put("c", {**figures(0.93), "top1_ci95": [0.80, 0.99]})  # fewer photos say less
-        hub_server.page_size = 1
-        try:
-            best = models.best(owner)
-        finally:
-            hub_server.page_size = 1000
-        assert best.model == f"hf-hub:{owner}/b@{commit}"
-        assert best.compared == 3
-        assert best.test["top1"] == 0.92
-        assert models.load(best.model).revision == commit
-
-    def test_a_tie_goes_to_the_smaller_file_then_to_the_name(self, put, owner):
-        put("c", figures(0.9))
-        put("b", figures(0.9))
-        put("a", figures(0.9), extra=b" ")
-        assert models.best(owner).model.startswith(f"hf-hub:{owner}/b@")
-
-    def test_figures_on_other_photos_do_not_compare(self, put, owner):
-        put("a", figures(0.94, digest="easy"))
-        put("b", figures(0.80))
-        put("c", figures(0.85))
-        best = models.best(owner)
-        assert best.model.startswith(f"hf-hub:{owner}/c@")
-        assert "other photos" in best.skipped[f"{owner}/a"]
-        put("d", figures(0.5, n=200, digest="easy"))
-        put("a", figures(0.94, n=200, digest="easy"))  # two each: the set with more photos
-        assert models.best(owner).model.startswith(f"hf-hub:{owner}/a@")
-
-    def test_what_cannot_be_compared_is_skipped_with_a_reason(self, put, owner, hub_server, monkeypatch):
-        put("good", figures(0.5))
-        put("no-figures")
-        put("no-weights", figures(0.9), without=["model.safetensors"])
-        put("no-digest", {key: value for key, value in figures(0.9).items() if key != "digest"})
-        put("gated", figures(0.9))
-        put("hidden", figures(0.9))
-        put("untagged", figures(0.9), tags=["image-classification"])
-        put("impossible", {**figures(0.9), "top1_ci95": [0.99, 0.1]})
-        put("no-number", {**figures(0.9), "top1_ci95": [float("nan"), 0.95]})
-        hub_server.set_gated(f"{owner}/gated")
-        hub_server.repo(f"{owner}/hidden").private = True
-        monkeypatch.setenv("HF_TOKEN", "hf_bob")
-        best = models.best(owner)
-        assert best.model.startswith(f"hf-hub:{owner}/good@")
-        assert best.compared == 1
-        names = {name.split("/")[1]: reason for name, reason in best.skipped.items()}
-        assert names.keys() == {"no-figures", "no-weights", "no-digest", "gated", "impossible", "no-number"}
-        assert "no test figures" in names["no-figures"]
-        assert "gated" in names["gated"]
-        assert "impossible figures" in names["impossible"]
-        hub_server.grant(f"{owner}/gated", "bob")
-        assert models.best(owner).model.startswith(f"hf-hub:{owner}/gated@")
-        monkeypatch.setenv("HF_TOKEN", "hf_alice")
-        hub_server.set_gated(f"{owner}/gated", False)
-        put("hidden", figures(0.95))
-        assert models.best(owner).model.startswith(f"hf-hub:{owner}/hidden@")
-
-    @pytest.mark.parametrize("fault", [{"status": 429, "retry_after": 0}, {"status": 503}, {"cut_after": 0}], ids=str)
-    def test_a_transient_failure_is_retried_and_does_not_make_another_the_best(self, fault, put, owner, hub_server):
-        commit = put("better", figures(0.94))
-        put("worse", figures(0.5))
-        for where in ("/api/models?", f"/api/models/{owner}/better", "config.json"):
-            hub_server.fail(where, **fault)
-        assert models.best(owner).model == f"hf-hub:{owner}/better@{commit}"
-        hub_server.fail(f"/api/models/{owner}/better", times=100, **fault)
-        with pytest.raises(ModelError, match=f"best of {owner} can't be chosen"):
-            models.best(owner)
-
-    @pytest.mark.parametrize("status", [401, 403, 404, 409])
-    def test_a_refused_model_is_skipped_and_a_refused_list_is_an_error(self, status, put, owner, hub_server):
-        put("a", figures(0.94))
-        put("b", figures(0.5))
-        hub_server.fail(f"/api/models/{owner}/a", status=status, times=100)
-        best = models.best(owner)
-        assert best.model.startswith(f"hf-hub:{owner}/b@")
-        assert best.skipped.keys() == {f"{owner}/a"}
-        hub_server.fail("/api/models?", status=status, times=100)
-        with pytest.raises(ModelError, match="can't be listed"):
-            models.best(owner)
-
-    def test_a_hub_that_never_answers_is_not_waited_for(self, put, owner, hub_server, monkeypatch):
-        put("a", figures(0.94))
-        hub_server.fail("/api/models?", delay=5)
-        monkeypatch.setattr(hub, "_LIST_TIMEOUT", 0.1)
-        with pytest.raises(ModelError, match="the Hub does not answer"):
-            models.best(owner)
-
-    def test_a_namespace_without_models_is_an_error(self, put, owner, hub_server):
-        with pytest.raises(ModelError, match=r"no model of .* has the tag landmark-classification"):
-            models.best("nobody")
-        put("no-figures")
-        with pytest.raises(ModelError, match="no-figures has no test figures"):
-            models.best(owner)
-        hub_server.down()
-        with pytest.raises(ModelError, match="can't be listed: the Hub can't be reached"):
-            models.best(owner)

@@ -80,7 +80,7 @@ def test_a_load_balancer_learns_which_model_answers(url, sure):
     answer = httpx.get(f"{url}health")
     assert answer.status_code == 200
     assert answer.json() == {
-        "status": "ok", "model": sure.name, "revision": None, "landmarks": 3, "version": __version__,
+        "status": "ok", "model": sure.name, "revision": None, "why": "", "landmarks": 3, "version": __version__,
     }  # fmt: skip
     assert httpx.head(f"{url}health").status_code == 200
 

@@ -3,7 +3,7 @@
 import pytest
 
 from landmark_models import LandmarkClassifier
-from landmark_models.page.figures import figures_table, how_well_known, is_calibrated, trust, which_model, wilson
+from landmark_models.page.figures import figures_table, how_well_known, is_calibrated, trust, which_model
 from landmark_models.page.serving import Served
 
 TEST = {"data": "photos60", "n": 848, "top1": 0.9, "top1_ci95": [0.88, 0.92]}
@@ -47,13 +47,6 @@ def test_without_figures_there_is_no_number():
 def test_markup_in_a_name_is_text():
     table = figures_table({"test": TEST | {"data": "<b>it's | [a](trap)"}}, "en")
     assert r"&lt;b&gt;it's \| \[a\](trap)" in table
-
-
-@pytest.mark.parametrize(("count", "n"), [(0, 9), (9, 9), (8, 140), (755, 759)])
-def test_the_interval_is_the_one_of_evaluate(count, n):
-    from scipy.stats import binomtest
-
-    assert wilson(count, n) == pytest.approx(binomtest(count, n).proportion_ci(method="wilson"))
 
 
 def test_how_well_a_landmark_is_known_is_counted_in_photos():

@@ -1,14 +1,16 @@
 import json
+import math
 import shutil
 import threading
 import time
 
 import pytest
 import torch
-from helpers.model_folders import describe, figures, files
-from safetensors.torch import load_file, save_file
+from helpers.model_folders import describe, figures, files, shift
+from safetensors.torch import load_file, save, save_file
 
 from landmark_models import LandmarkClassifier, ModelError, models
+from landmark_models.files import sha256
 from landmark_models.page import serving
 from landmark_models.page.serving import Serving
 from landmark_models.teaching import AddOn, AddOnError
@@ -71,7 +73,72 @@ def test_a_model_has_precedence_over_a_namespace(serve, hub_server, owner, folde
     assert (served.current.classifier.revision, served.current.why) == (commit, "")
     served = serve(None, owner)
     assert served.current.classifier.revision == better
-    assert served.current.why == f"It is the best of 2 models of {owner} on the same test photos."
+    assert served.current.why == f"It is the best of 2 models of {owner} by accuracy on the same test photos."
+
+
+def damaged(folder) -> dict[str, bytes]:
+    return files(folder) | {"model.safetensors": b"damaged"}
+
+
+def with_nan(folder) -> dict[str, bytes]:
+    """A model that loads, and answers with scores that are no numbers."""
+    state = load_file(folder / "model.safetensors")
+    nan = {name: tensor * torch.nan if tensor.is_floating_point() else tensor for name, tensor in state.items()}
+    return files(folder) | {"model.safetensors": save(nan, {"format": "pt"})}
+
+
+@pytest.mark.parametrize(("broken", "words"), [(damaged, "don't fit"), (with_nan, "not finite numbers")])
+def test_the_next_best_serves_where_the_best_cannot_until_it_can(
+    broken, words, serve, hub_server, owner, folder, monkeypatch
+):
+    monkeypatch.setattr(serving, "RETRY_INTERVAL", 0.05)
+    second = hub_server.commit(f"{owner}/second", files(folder))
+    describe(folder, test=figures(0.92))
+    hub_server.commit(f"{owner}/first", broken(folder))
+    served = serve(None, owner)
+    assert served.current.classifier.revision == second
+    assert served.current.why.startswith(
+        f"It is number 2 of 2 models of {owner} by accuracy on the same test photos; those before it can't serve. "
+    )
+    assert words in served.current.why
+    first = hub_server.commit(f"{owner}/first", files(folder))
+    wait_for(lambda: served.current.classifier.revision == first)
+    assert served.current.why == f"It is the best of 2 models of {owner} by accuracy on the same test photos."
+
+
+def test_where_no_model_of_a_namespace_can_serve_the_reasons_are_given(serve, hub_server, owner, folder):
+    for name in ("a", "b"):
+        hub_server.commit(f"{owner}/{name}", damaged(folder))
+    served = serve(None, owner)
+    assert served.current.classifier.source == "default"
+    assert f"No model of {owner} can serve. " in served.current.why
+    assert all(f"{owner}/{name}" in served.current.why for name in ("a", "b"))
+
+
+def test_what_served_goes_on_while_the_hub_does_not_send_a_better_one(serve, hub_server, owner, folder, monkeypatch):
+    monkeypatch.setattr(serving, "CHECK_INTERVAL", 0.05)
+    monkeypatch.setattr(serving, "RETRY_INTERVAL", 0.05)
+    hub_server.commit(f"{owner}/third", files(folder))
+    describe(folder, test=figures(0.92))
+    second = hub_server.commit(f"{owner}/second", files(folder))
+    served = serve(None, owner)
+    assert served.current.classifier.revision == second
+    shift(folder)
+    hub_server.fail(sha256(folder / "model.safetensors"), status=503, times=math.inf)
+    hub_server.commit(f"{owner}/second", files(folder))
+    wait_for(lambda: "(503). Try again later. So this one continues to serve." in served.current.why)
+    assert served.current.classifier.revision == second
+
+
+def test_the_next_best_serves_where_nothing_has_and_the_hub_does_not_send_the_best(serve, hub_server, owner, folder):
+    second = hub_server.commit(f"{owner}/second", files(folder))
+    describe(folder, test=figures(0.92))
+    shift(folder)
+    hub_server.fail(sha256(folder / "model.safetensors"), status=503, times=math.inf)
+    hub_server.commit(f"{owner}/first", files(folder))
+    served = serve(None, owner)
+    assert served.current.classifier.revision == second
+    assert "temporarily unavailable (503)" in served.current.why
 
 
 def test_the_hub_down_then_up_then_going_down(serve, hub_server, owner, folder, monkeypatch):
