@@ -121,10 +121,12 @@ class ServedNetwork(nn.Module):
     def logits(self, body: Tensor) -> Tensor:
         """The output of `body`, float32, to logits `(B, classes)`, temperature applied."""
         plain = self.plain_logits(body) / self.temperature
-        if not self.has_statistics:
-            return plain
-        length = torch.linalg.vector_norm((body - self.mean) @ self.whitening, dim=1, keepdim=True)
-        return plain * (self.distance / length.clamp_min(_LEAST_DISTANCE * self.distance))
+        return plain * self.factors(body).unsqueeze(1) if self.has_statistics else plain
+
+    def factors(self, body: Tensor) -> Tensor:
+        """Features `(B, D)` to what makes the network's own logits cosines times `scale`, `(B,)`."""
+        length = torch.linalg.vector_norm((body - self.mean) @ self.whitening, dim=1)
+        return self.distance / length.clamp_min(_LEAST_DISTANCE * self.distance)
 
     def score(self, name: str, body: Tensor, logits: Tensor) -> Tensor:
         """A score of `LOGIT_SCORES` or `FEATURE_SCORES`, `(B,)`, from the outputs of `body` and `logits`."""
@@ -138,7 +140,8 @@ class ServedNetwork(nn.Module):
             return (offset @ self.class_means.T).amax(1) / length
         weight, linear = self.classifier.weight, self.classifier(body)
         best, named = linear.max(1)
-        boundaries = torch.cdist(weight, weight)[named].clamp_min(_TINY)
+        # By a product: the other way has no form in ONNX.
+        boundaries = torch.cdist(weight[named], weight, compute_mode="use_mm_for_euclid_dist").clamp_min(_TINY)
         return ((best.unsqueeze(1) - linear) / boundaries).sum(1) / (linear.shape[1] - 1) / length
 
     def head(self, body: Tensor) -> Outputs:

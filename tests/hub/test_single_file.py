@@ -161,7 +161,7 @@ def test_mistakes_give_sentences_and_cost_no_time(run, data, tmp_path, monkeypat
         photo.write_bytes(b"no photo")
     with pytest.raises(LandmarkError, match="None of the 33 photos"):
         export(str(run.path), Format.torchscript, tmp_path / "model.pt", data)
-    monkeypatch.setattr(single_file, "find_spec", lambda name: None)
+    monkeypatch.setattr("train.hub.onnx_graph.find_spec", lambda name: None)
     with pytest.raises(LandmarkError, match="pip install onnx onnxruntime onnxscript"):
         export(str(run.path), Format.onnx, tmp_path / "model.onnx")
     assert not list(tmp_path.glob("model*"))

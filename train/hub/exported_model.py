@@ -1,6 +1,7 @@
 """Files of `train.export`, used as `ExportedModel("model.onnx").predict(photo)`, and evaluated."""
 
 import json
+import re
 import time
 import warnings
 from collections.abc import Callable, Sequence
@@ -125,7 +126,8 @@ def photo_tensor(photo: str | Path) -> Tensor:
 
 def first_line(error: Exception) -> str:
     """The beginning of what another library's exception says, for a sentence of ours."""
-    return (str(error).strip() or type(error).__name__).splitlines()[0][:200]
+    line = (str(error).strip() or type(error).__name__).splitlines()[0]
+    return re.sub(r"\x1b\[[\d;]*m", "", line)[:200]  # without colours
 
 
 def _load_torchscript(file: Path) -> tuple[_Forward, str | bytes]:

@@ -7,7 +7,6 @@ import tempfile
 import warnings
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
-from importlib.util import find_spec
 from pathlib import Path
 from typing import Any
 
@@ -27,6 +26,7 @@ from train.data import photos_below
 from train.hub import Format
 from train.hub.exported_model import INFO, first_line, photo_tensor
 from train.hub.exported_module import Exported
+from train.hub.onnx_graph import check_packages, program_of
 
 TOLERANCE = 1e-4  # of probabilities, between the file in a fresh process and the module here
 _PHOTOS = 50  # to check a file on; one in as many may get another answer than from the serving path
@@ -62,9 +62,7 @@ def export(model: str, kind: Format, output: Path, photos: Path | None = None) -
     if output.is_dir():
         raise LandmarkError(f"The output {output} is a folder; name a file.")
     if kind is Format.onnx:
-        for package in ("onnx", "onnxruntime", "onnxscript"):
-            if find_spec(package) is None:
-                raise LandmarkError(f"ONNX needs {package}; run `pip install onnx onnxruntime onnxscript`.")
+        check_packages()
     with tempfile.TemporaryDirectory() as folder:
         chosen = _sample(photos) if photos else _synthetic_photos(Path(folder))
         classifier = LandmarkClassifier.load(model, engine="torch")
@@ -107,17 +105,7 @@ def _write_pt2(module: Exported, example: Tensor, file: Path, info: str) -> None
 
 
 def _write_onnx(module: Exported, example: Tensor, file: Path, info: str) -> None:
-    program = torch.onnx.export(
-        module,
-        (example,),
-        dynamic_shapes=_FREE,
-        dynamo=True,
-        external_data=False,
-        verbose=False,
-        input_names=["photos"],
-        output_names=["probabilities", "known"],
-    )
-    assert program is not None
+    program = program_of(module, example, _FREE, ["probabilities", "known"])
     program.model.metadata_props[INFO] = info
     program.save(file)
 
