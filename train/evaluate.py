@@ -35,7 +35,8 @@ def command(
         ),
     ],
     data: Annotated[
-        Path, typer.Option(help="Folder with train/, val/, test/ of CLASS/*, or of bare CLASS/*; or torch/NAME.")
+        Path,
+        typer.Option(help="Folder with train/, val/, test/ of CLASS/*, or of bare CLASS/*; hf:owner/name; torch/NAME."),
     ],
     output: Annotated[Path, typer.Option(help="Folder for metrics.json and the report; created if needed.")],
     split: Annotated[str, typer.Option(help="train, val, test, or all for bare class folders.")] = "test",

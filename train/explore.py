@@ -27,9 +27,8 @@ def explore(data: str | Path, output: str | Path, recipe: "Recipe", samples: int
     Raises:
         LandmarkError: the data or the recipe can't be used, no photo can be read, or the output can't be written.
     """
-    from train.data import DataError, check_output, find_splits
+    from train.data import DataError, check_output, data_folder, data_name, find_splits
     from train.data.scan import scan
-    from train.data.torchvision_sets import data_folder
     from train.draw.exploration import (
         MANY_CLASSES,
         classes_section,
@@ -40,7 +39,7 @@ def explore(data: str | Path, output: str | Path, recipe: "Recipe", samples: int
     from train.draw.output import write_page
     from train.engine.preview import pretrained_cfg, preview_sections
 
-    data, output = data_folder(data), Path(output)
+    name, data, output = data_name(data), data_folder(data), Path(output)
     splits = find_splits(data, Counter())
     check_output(output, data)
     cfg = pretrained_cfg(recipe, len({label for photos in splits.values() for label in photos.labels}))
@@ -54,7 +53,7 @@ def explore(data: str | Path, output: str | Path, recipe: "Recipe", samples: int
         write_page(
             output / "index.html",
             "exploration.html.j2",
-            title=f'The photos in "{data.resolve().name}"',
+            title=f'The photos in "{name}"',
             classes=classes_section(splits, output),
             findings=findings_section(found, data, output),
             sizes=sizes_section(readable, recipe.image_size, output),
@@ -69,7 +68,10 @@ def explore(data: str | Path, output: str | Path, recipe: "Recipe", samples: int
 
 def command(
     data: Annotated[
-        Path, typer.Argument(help="Folder with train/, val/, test/ of CLASS/*, or of bare CLASS/*; or torch/NAME.")
+        Path,
+        typer.Argument(
+            help="Folder with train/, val/, test/ of CLASS/*, or of bare CLASS/*; hf:owner/name; torch/NAME."
+        ),
     ],
     output: Annotated[Path, typer.Option(help="Folder for index.html and its pictures; created if needed.")],
     recipe: Annotated[

@@ -14,7 +14,8 @@ from landmark_models.errors import run_command
 def command(
     model: Annotated[str, typer.Argument(help="default, a model or run folder, or hf-hub:owner/name\\[@revision].")],
     data: Annotated[
-        Path, typer.Option(help="DATA: a folder with train/ of CLASS/*, or of bare CLASS/*; or torch/NAME.")
+        Path,
+        typer.Option(help="DATA: a folder with train/ of CLASS/*, or of bare CLASS/*; hf:owner/name; torch/NAME."),
     ],
     output: Annotated[Path, typer.Option(help="The add-on to write, NAME.landmarks.safetensors.")],
     split: Annotated[str, typer.Option(help="train, val or test; bare class folders are train.")] = "train",

@@ -18,7 +18,8 @@ RecipeFile = Annotated[Path, Argument(help="A YAML recipe, e.g. train/recipes/de
 Data = Annotated[
     Path,
     Option(
-        help="DATA: a folder with train/ (and val/) of CLASS/*, or of bare CLASS/*; or torch/NAME, e.g. torch/cifar10."
+        help="DATA: a folder with train/ (and val/) of CLASS/*, or of bare CLASS/*; a dataset of the Hub, "
+        "hf:owner/name\\[@revision]\\[:config]; or torch/NAME, e.g. torch/cifar10."
     ),
 ]
 Output = Annotated[Path, Option(help="The run folder to create, or with --resume to continue.")]

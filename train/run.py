@@ -66,16 +66,21 @@ class RunFolder:
         if self.path.is_dir() and any(entry.suffix != PART for entry in self.path.iterdir()):
             raise LandmarkError(f"The run folder {self.path} is not empty; choose another --output or remove it first.")
 
-    def refuse_different(self, recipe: Recipe, labels: Sequence[str], sizes: dict[str, int]) -> None:
+    def refuse_different(
+        self, recipe: Recipe, labels: Sequence[str], sizes: dict[str, int], dataset: str | None
+    ) -> None:
         """Raise a LandmarkError that names the differences if the run was started with another recipe or other photos.
 
-        `sizes` are the bytes of each photo by its path in the data folder.
+        `sizes` are the bytes of each photo by its path in the data folder; `dataset` is where it is on the Hub.
         """
         before, now = asdict(Recipe.read(self.recipe)), asdict(recipe)
         changed = [name for name in now if before[name] != now[name] and name not in _HARMLESS_KNOBS]
         differences = [f"{name} was {before[name]} and is now {now[name]}" for name in changed]
         if split := self.split():
-            differences += _differences(split["bytes"], sizes)
+            if split.get("dataset") != dataset:
+                differences.append(f"--data was {split.get('dataset', 'a folder')} and is now {dataset or 'a folder'}")
+            else:
+                differences += _differences(split["bytes"], sizes)
             if not differences and split["labels"] != list(labels):
                 differences.append("the class folders have other names")
         if differences:
@@ -85,7 +90,10 @@ class RunFolder:
             )
 
     def split(self) -> dict[str, Any] | None:
-        """`split.json`, or None: labels, paths of `train` and `val`, their `bytes`, reasons for what is `left_out`."""
+        """`split.json`, or None: labels, paths of `train` and `val`, their `bytes`, reasons for what is `left_out`.
+
+        If the photos are from the Hub, it also has the `dataset`, with its commit.
+        """
         return _read_json(self._split) if self._split.is_file() else None
 
     @contextmanager
@@ -110,7 +118,7 @@ class RunFolder:
         """Create the folder and record what is trained, on which photos and with what; or record that it is resumed.
 
         `split` and `environment` are the contents of the files of these names. `origin` has `weights_from`, `method`
-        and, with a teacher, `teacher`, in words; it is repeated in the model's config.
+        and, with a teacher, `teacher`, in words, and a `dataset` of the Hub; it is repeated in the model's config.
 
         Raises:
             LandmarkError: the run to resume started from other weights, with another teacher, or by another method.

@@ -6,14 +6,14 @@ from pathlib import Path
 import pytest
 
 from train.data import PhotoCache, find_photos
+from train.data.location import data_folder
 from train.data.scratch import remove_abandoned, scratch_folder
-from train.data.torchvision_sets import data_folder
 
 KEEP_ONE = """
 import sys, time
 from pathlib import Path
 from train.data.scratch import remove_abandoned, scratch_folder
-from train.data.torchvision_sets import data_folder
+from train.data.location import data_folder
 with scratch_folder(Path(sys.argv[1]), ".making-") as folder:
     (folder / "half").write_text("of it")
     print(folder, flush=True)

@@ -6,7 +6,8 @@ from PIL import Image
 from torchvision import datasets
 
 from train.data import DataError, PhotoCache, find_photos, train_and_val
-from train.data.torchvision_sets import SETS, data_folder
+from train.data.location import data_folder
+from train.data.torchvision_sets import SETS
 from train.engine.training import fit
 from train.measure.evaluation import evaluate
 from train.recipe import Recipe

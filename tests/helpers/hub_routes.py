@@ -176,8 +176,8 @@ def content_answer(call: Call, blob: Blob, headers: dict[str, str]) -> Answer:
 Route = Callable[..., Answer]
 ROUTES: list[tuple[str, re.Pattern[str], Route]] = []
 PARTS = {
-    "{type}": r"(?P<type>model|space)s",
-    "{prefix}": r"(?:/(?P<type>space)s)?",
+    "{type}": r"(?P<type>model|dataset|space)s",
+    "{prefix}": r"(?:/(?P<type>dataset|space)s)?",
     "{repo}": r"(?P<repo>[^/]+/[^/]+)",
     "{rev}": r"(?P<rev>[^/]+)",
     "{path}": r"(?P<path>.+)",

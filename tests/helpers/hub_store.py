@@ -12,7 +12,7 @@ from typing import Any
 
 import yaml  # the client needs it too, so it is always there
 
-LFS_SUFFIXES = (".safetensors", ".png", ".jpg", ".bin")
+LFS_SUFFIXES = (".safetensors", ".png", ".jpg", ".bin", ".parquet")
 LFS_SIZE = 10 * 2**20
 FRONT_MATTER = re.compile(r"\s*---[\r\n]+([\S\s]*?)[\r\n]+---(?:[\r\n]|$)")
 
@@ -67,7 +67,7 @@ class Commit:
 
 @dataclass
 class Repo:
-    """A model or a Space; `tags` name commits, and a test may set them."""
+    """A model, a dataset or a Space; `tags` name commits, and a test may set them."""
 
     id: str
     type: str

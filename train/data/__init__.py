@@ -15,12 +15,14 @@ if TYPE_CHECKING:
         check_output,
         find_photos,
         find_splits,
-        split_name,
         train_and_val,
     )
+    from train.data.hub_datasets import dataset_of
     from train.data.left_out import print_left_out
     from train.data.loading import AugmentedPhotos, EpochSampler, ServedPhotos, channel_statistics
+    from train.data.location import data_folder, data_name
     from train.data.photos import Photos, split_off
+    from train.data.splits import split_name
     from train.data.unlabelled import find_unlabelled, photos_below
 
 __all__ = [
@@ -32,6 +34,9 @@ __all__ = [
     "ServedPhotos",
     "channel_statistics",
     "check_output",
+    "data_folder",
+    "data_name",
+    "dataset_of",
     "find_photos",
     "find_splits",
     "find_unlabelled",
@@ -50,10 +55,14 @@ _MODULES = {
     "Photos": "photos",
     "ServedPhotos": "loading",
     "channel_statistics": "loading",
+    "data_folder": "location",
+    "data_name": "location",
+    "dataset_of": "hub_datasets",
     "find_unlabelled": "unlabelled",
     "photos_below": "unlabelled",
     "print_left_out": "left_out",
     "read_exclusions": "exclusions",
+    "split_name": "splits",
     "split_off": "photos",
 }  # all others: folders
 

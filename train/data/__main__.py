@@ -37,7 +37,10 @@ def download(
 @app.command()
 def scan(
     data: Annotated[
-        Path, typer.Argument(help="Folder with train/, val/, test/ of CLASS/*, or of bare CLASS/*; or torch/NAME.")
+        Path,
+        typer.Argument(
+            help="Folder with train/, val/, test/ of CLASS/*, or of bare CLASS/*; hf:owner/name; torch/NAME."
+        ),
     ],
     model: Annotated[str, typer.Option(help="MODEL whose features tell which photos look mislabelled.")] = "default",
     min_side: Annotated[int, typer.Option(min=1, help="A photo whose shorter side is below this is tiny, px.")] = 64,

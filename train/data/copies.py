@@ -13,8 +13,8 @@ from landmark_models.errors import PhotoError
 from landmark_models.files import sha256
 from landmark_models.imaging.containers import open_container
 from train.data.duplicates import Picture
-from train.data.folders import SPLITS
 from train.data.photos import Photos
+from train.data.splits import SPLITS
 
 KINDS = {
     "unreadable": "can't be read",

@@ -8,7 +8,7 @@ from pathlib import Path
 from landmark_models.errors import reason
 from train.data import DataError
 from train.data.labels import nfc
-from train.data.torchvision_sets import data_folder
+from train.data.location import data_folder
 
 
 def read_exclusions(file: str | Path, data: str | Path | None = None) -> frozenset[str]:

@@ -1,7 +1,7 @@
 """Which photos there are, of which class, in which split.
 
 DATA is a folder with any of `train/`, `val/` (or `valid/`, `validation/`) and `test/`, each of `CLASS/*`, or a folder
-of bare `CLASS/*`; or it is `torch/NAME`, one of torchvision's own datasets.
+of bare `CLASS/*`; or it is a dataset with a name: `hf:owner/name` or `torch/NAME`.
 """
 
 import os
@@ -12,19 +12,14 @@ from pathlib import Path
 from landmark_models.errors import reason
 from landmark_models.files import find_photos_below, left_out_line, why_left_out
 from train.data import DataError
+from train.data.hub_datasets import left_out_of
 from train.data.labels import find_alike, label_folders, match_folders
 from train.data.left_out import some
+from train.data.location import data_folder
 from train.data.photos import Photos, is_listed, split_off
-from train.data.torchvision_sets import data_folder
+from train.data.splits import SPLIT_NAMES, SPLITS, split_name
 
-SPLITS = ("train", "val", "test")
 _NOT_SPLITS = ("training", "testing", "tests", "eval", "evaluation", "dev")
-_NAMES = {"train": "train", "val": "val", "valid": "val", "validation": "val", "test": "test"}
-
-
-def split_name(name: str) -> str:
-    """The split that a folder or an option names, without regard to case: `valid` and `Validation` are `val`."""
-    return _NAMES.get(name.lower(), name)
 
 
 def split_folders(root: Path) -> dict[str, Path]:
@@ -58,7 +53,7 @@ def find_photos(
     below it, without hidden ones and those in folders of the system.
 
     Args:
-        data: the folder, or `torch/NAME`. Links are followed once.
+        data: the folder, `hf:owner/name` or `torch/NAME`. Links are followed once.
         split: `train`, `val`, `test`, or `all` for a folder of bare classes.
         labels: the labels that targets index; by default those of the folder, sorted by folder name.
         left_out: counts what is left out, in the words of `left_out_line`.
@@ -133,8 +128,9 @@ def _find_classes(
     """The photos in the class folders of `top`, which is a split or, without splits, DATA itself."""
     if splits and (others := [folder.name for folder in _subfolders(root) if folder not in (*splits.values(), top)]):
         left_out[f"folder beside the splits ({some(others)})"] = len(others)
+    left_out |= left_out_of(root, split_name(top.name))
     folders = _subfolders(top, left_out)
-    if not splits and (nested := next((f for f in folders if any((f / name).is_dir() for name in _NAMES)), None)):
+    if not splits and (nested := next((f for f in folders if any((f / name).is_dir() for name in SPLIT_NAMES)), None)):
         raise DataError(f"The folder {nested} has splits, so it isn't a class but a data folder: pass it as DATA.")
     by_label = label_folders(folders) if labels is None else match_folders(folders, labels)
     tops = [os.path.realpath(folder) for folder in splits.values() or [root]]

@@ -25,10 +25,11 @@ from landmark_models.text import percent
 from train.data import DataError
 from train.data.copies import KINDS, Collection, Description, Finding, find_copies
 from train.data.duplicates import find_pairs, groups
-from train.data.folders import SPLITS, find_splits
+from train.data.folders import find_splits
+from train.data.location import data_folder
 from train.data.mislabelled import suspects
 from train.data.photos import Photos
-from train.data.torchvision_sets import data_folder
+from train.data.splits import SPLITS
 
 __all__ = ["KINDS", "Finding", "Scan", "scan"]
 

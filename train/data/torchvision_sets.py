@@ -11,7 +11,6 @@ from train.data import DataError
 from train.data.cache import default_cache_folder
 from train.data.scratch import locked, remove_abandoned, scratch_folder
 
-_PREFIX = "torch"
 _SCRATCH = ".fetching-"
 _TRAIN_OR_NOT: dict[str, dict[str, Any]] = {"train": {"train": True}, "test": {"train": False}}
 _TWO: dict[str, dict[str, Any]] = {name: {"split": name} for name in ("train", "test")}
@@ -32,21 +31,18 @@ SETS = {
 }
 
 
-def data_folder(data: str | Path) -> Path:
-    """The folder of DATA; for `torch/NAME` the one that torchvision's dataset is downloaded and unpacked to.
+def torchvision_folder(name: str) -> Path:
+    """The folder that a dataset of torchvision's is downloaded and unpacked to, without regard to the name's case.
 
     Raises:
-        DataError: the folder or dataset doesn't exist, or the dataset can't be downloaded.
+        DataError: there is no such dataset, or it can't be downloaded.
     """
-    folder = Path(data)
-    if folder.is_dir():
-        return folder
-    if len(folder.parts) != 2 or folder.parts[0] != _PREFIX:
-        raise DataError(f"There is no data folder {folder}.")
-    name = folder.parts[1].lower()
-    if name not in SETS:
-        raise DataError(f"{folder} is neither a folder nor a torchvision dataset; the datasets are: {', '.join(SETS)}.")
-    target = default_cache_folder() / _PREFIX / name
+    if name.lower() not in SETS:
+        raise DataError(
+            f"torch/{name} is neither a folder nor a torchvision dataset; the datasets are: {', '.join(SETS)}."
+        )
+    name = name.lower()
+    target = default_cache_folder() / "torch" / name
     remove_abandoned(target.parent, _SCRATCH)
     return target if target.is_dir() else _fetch(name, target)
 

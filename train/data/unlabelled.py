@@ -8,7 +8,7 @@ from landmark_models.files import find_photos_below
 from train.data import DataError
 from train.data.folders import split_folders
 from train.data.left_out import print_left_out, some
-from train.data.torchvision_sets import data_folder
+from train.data.location import data_folder
 
 
 def photos_below(folder: str | Path) -> list[Path]:

@@ -23,6 +23,7 @@ from train.data import (
     ServedPhotos,
     channel_statistics,
     check_output,
+    dataset_of,
     find_unlabelled,
     print_left_out,
     read_exclusions,
@@ -47,10 +48,16 @@ class TrainingPhotos:
     def labels(self) -> list[str]:
         return list(self.train.labels)
 
+    @property
+    def dataset(self) -> str | None:
+        """The dataset of the Hub, with its commit, that these photos are from."""
+        return dataset_of(self.train.root)
+
     def as_split(self) -> dict[str, Any]:
         """The content of `split.json`."""
         train, val = self.train.paths, self.val.paths
-        return {"labels": self.labels, "train": train, "val": val, "left_out": self.left_out, "bytes": self.sizes}
+        split = {"labels": self.labels, "train": train, "val": val, "left_out": self.left_out, "bytes": self.sizes}
+        return split | ({"dataset": self.dataset} if self.dataset else {})
 
     def decoded(self, short_side: int, strict: bool, accelerator: Accelerator) -> tuple["TrainingPhotos", PhotoCache]:
         """Decode these photos into the cache; returns those that can be read, and the cache. Others are reported.
@@ -129,7 +136,7 @@ def find_training_photos(
         if begun and begun["labels"] != list(train.labels):  # then no photo of some labels could be read
             labels = train.excluding(begun["left_out"]).present_labels()
             train, val = train.of_labels(labels), val.of_labels(labels)
-        run.refuse_different(recipe, train.labels, sizes)
+        run.refuse_different(recipe, train.labels, sizes, dataset_of(train.root))
         if begun:  # as it was drawn then
             photos = train.joined(val)
             return TrainingPhotos(photos.only(begun["train"]), photos.only(begun["val"]), begun["left_out"], sizes)

@@ -147,6 +147,8 @@ def prepare(
     origin = {"weights_from": weights_from(recipe, weights), "method": CACHED_FEATURES if probe else EPOCHS}
     cfg = network.pretrained_cfg
     sides = [recipe.image_size, required_side(cfg)]
+    if photos.dataset:
+        origin["dataset"] = photos.dataset
     if teacher:
         origin["teacher"] = teacher.name
         sides.append(teacher.side)

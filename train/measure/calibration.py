@@ -17,7 +17,7 @@ from landmark_models.errors import LandmarkError
 from landmark_models.files import write_json
 from landmark_models.models.folder import CONFIG_FILE
 from landmark_models.rejection import LOGIT_SCORES, KnownRule
-from train.data import DataError, Photos, find_photos, print_left_out
+from train.data import DataError, Photos, data_name, find_photos, print_left_out
 from train.measure.predict import Logits, predict_scores
 from train.measure.rejection import choose_rule, find_negatives, is_near, kind_of, score_words
 from train.measure.reuse import note_rule_photos
@@ -153,9 +153,10 @@ def _choose_rule(
         classifier.served.temperature = temperature
         if validation_from is not None:
             scores, right, elsewhere = _scores_elsewhere(classifier, validation_from)
-            folder = Path(validation_from).resolve()
-            own = folder.name == chosen_on["data"]  # a folder of this name isn't the validation split
-            chosen_on = {"data": f"{folder.parent.name}/{folder.name}" if own else folder.name, "n": len(right)}
+            name = data_name(validation_from)
+            own = name == chosen_on["data"]  # a folder of this name isn't the validation split
+            folder = Path(validation_from).resolve().parent.name
+            chosen_on = {"data": f"{folder}/{name}" if own else name, "n": len(right)}
         if negatives is not None:
             files = find_negatives(negatives)
             others, readable, _ = _scores(classifier, files, negatives, "negatives")

@@ -14,7 +14,17 @@ from landmark_models.devices import device_name
 from landmark_models.errors import reason
 from landmark_models.files import sha256, write_json
 from landmark_models.models.folder import CONFIG_FILE
-from train.data import DataError, Photos, check_output, find_photos, print_left_out, read_exclusions, split_name
+from train.data import (
+    DataError,
+    Photos,
+    check_output,
+    data_name,
+    dataset_of,
+    find_photos,
+    print_left_out,
+    read_exclusions,
+    split_name,
+)
 from train.draw.report import draw_confusion, write_report
 from train.measure import TTA, Kind
 from train.measure.calibration import BINS, calibration_figures
@@ -28,7 +38,8 @@ from train.measure.taught import apart, read_addons
 from train.run import RunFolder
 
 _RECORDED = (  # in the model's own config
-    "data", "digest", "n", "excluded", "top1", "top1_ci95", "top3", "top3_ci95", "top5", "top5_ci95", "macro_f1", "ece",
+    "data", "dataset", "digest", "n", "excluded",
+    "top1", "top1_ci95", "top3", "top3_ci95", "top5", "top5_ci95", "macro_f1", "ece",
 )  # fmt: skip
 
 
@@ -64,7 +75,9 @@ def evaluate(
     chosen, excluded = _choose_photos(data, split, subject.labels, exclude)
     check_output(output, data)
     sources = read_sources(chosen.root)
-    about = {"model": str(model), "data": Path(data).resolve().name, "split": split, "digest": _digest(chosen)}
+    about = {"model": str(model), "data": data_name(data), "split": split, "digest": _digest(chosen)}
+    if dataset := dataset_of(chosen.root):
+        about["dataset"] = dataset
     own = own_run(model)
     run = _recording_run(own, about, output, kind, plain=tta is None and not taught)
     used, warning = _used(own, chosen, split)

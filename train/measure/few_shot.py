@@ -17,7 +17,7 @@ from landmark_models.files import write_json
 from landmark_models.networks.served import Outputs
 from landmark_models.teach import mean_addon, whitened_photos
 from landmark_models.teaching import AddOn
-from train.data import DataError, Photos, check_output, find_photos, print_left_out
+from train.data import DataError, Photos, check_output, data_name, find_photos, print_left_out
 from train.measure import TTA
 from train.measure.calibration import photos_elsewhere
 from train.measure.figures import share
@@ -73,8 +73,8 @@ def few_shot(
     ]
     metrics = {
         "model": str(model),
-        "data": Path(data).resolve().name,
-        "elsewhere": None if elsewhere is None else Path(elsewhere).resolve().name,
+        "data": data_name(data),
+        "elsewhere": None if elsewhere is None else data_name(elsewhere),
         "negatives": None if negatives is None else Path(negatives).resolve().name,
         "known": len(classifier.labels),
         "unknown": list(train.labels[len(classifier.labels) :]),
