@@ -23,6 +23,8 @@ os.environ |= {
     "LANDMARK_CACHE": f"{_caches.name}/photos",
     "HF_HOME": f"{_caches.name}/hub",
     "HF_HUB_OFFLINE": "1",
+    "HF_DATASETS_OFFLINE": "0",  # `datasets` reads it once; huggingface_hub, by which it asks, is told each time
+    "HF_UPDATE_DOWNLOAD_COUNTS": "0",
     "LANDMARK_ENGINE": "torch",  # converting takes seconds; tests of the other engine ask for it
     "GRADIO_ANALYTICS_ENABLED": "False",
     "GRADIO_TEMP_DIR": f"{_caches.name}/gradio",

@@ -89,7 +89,7 @@ def _open(repo_id: str, commit: str, config: str, cache: str) -> tuple[Mapping[s
         builder = load_dataset_builder(path, config or None, revision=commit, cache_dir=cache)
     except ValueError:
         configs = get_dataset_config_names(path, revision=commit)
-        if config in configs:
+        if config in configs or (not config and len(configs) == 1):
             raise
         raise DataError(
             f"hf:{repo_id} has {'no configuration ' + repr(config) if config else 'several configurations'}: choose "
