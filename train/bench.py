@@ -8,6 +8,7 @@ python -m train.bench tag holiday.jpg
 python -m train.bench engine
 python -m train.bench teach
 python -m train.bench dimensions --data photos/ --others negatives/
+python -m train.bench web --photos photos/test
 """
 
 import statistics
@@ -219,6 +220,32 @@ def dimensions_command(
         f"Taught from the training photos of {data.name} to {model}; correct photos of those that can be read, in %, "
         "with 95% intervals, when only these landmarks can be answered."
     )
+
+
+@app.command("web")
+def web_command(
+    photos: Annotated[Path, typer.Option(help="Folder of photos, searched recursively.")],
+    model: ModelOption = "default",
+    n: Annotated[int, typer.Option("--n", min=1, help="Photos, spread over the folder.")] = 200,
+) -> None:
+    """How the page that runs in the browser answers in Chromium, and how fast, against the Python classifier."""
+    from landmark_models.devices import available_cores
+    from train.benchmarks import quantiles
+    from train.benchmarks.web import measure
+
+    result = measure(model, photos, n)
+    differences = sorted(result.differences)
+    within = sum(difference <= 0.02 for difference in differences)
+    median, late = quantiles(result.seconds)
+    print(f"{result.n} photos, {result.failed} that Chromium can't read; the page compared with Python's classifier:")
+    print(f"  the same first answer for {result.same_answer}, the same known-or-not for {result.same_known};")
+    print(
+        f"  the largest difference of a score: median {statistics.median(differences):.4f}, "
+        f"worst {differences[-1]:.4f}; at most 0.02 for {within}."
+    )
+    print(f"First answer: {result.cold:.1f} s on the first visit, {result.warm:.1f} s on the second, over loopback.")
+    print(f"Then {1000 * median:.0f} ms for a photo (median), {1000 * late:.0f} ms (95th percentile).")
+    print(f"{model}, {result.engine} in Chromium {result.browser}, on {available_cores()} cores.")
 
 
 def _versions(*packages: str) -> str:

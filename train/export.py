@@ -1,6 +1,7 @@
 """One file for other runtimes: a photo as a uint8 tensor in, probabilities out; TorchScript, ONNX or torch.export.
 
 python -m train.export runs/first --format onnx --output first.onnx --photos photos/test
+python -m train.export runs/first --web site
 """
 
 from pathlib import Path
@@ -8,7 +9,7 @@ from typing import Annotated
 
 import typer
 
-from landmark_models.errors import run_command
+from landmark_models.errors import LandmarkError, run_command
 from train.hub import Format
 
 
@@ -23,8 +24,24 @@ def command(
     photos: Annotated[
         Path | None, typer.Option(help="Folder of photos to check the file on, searched recursively; else synthetic.")
     ] = None,
+    web: Annotated[
+        Path | None,
+        typer.Option(help="Folder for a page that runs the model in the browser, on any server; instead of a file."),
+    ] = None,
 ) -> None:
     """Write a model into one file that maps a photo, a uint8 tensor, to probabilities, and check the file."""
+    if web:
+        if output or photos:
+            raise LandmarkError("--web takes a folder of its own; leave out --output and --photos.")
+
+        from train.hub.web_page import write_page
+
+        written = write_page(model, web)
+        print(f"{web}: a page with {written.name}, {written.model_bytes / 1e6:.1f} MB.")
+        print(f"A visitor's browser loads {written.first_visit / 1e6:.1f} MB at first, and keeps it.")
+        print(f"To look at it: python -m http.server --directory {web}")
+        return
+
     from train.hub.single_file import TOLERANCE, export
 
     file = output or Path("checkpoints", f"transfer_exported{kind.suffix}")

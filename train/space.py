@@ -2,6 +2,7 @@
 
 python -m train.space you/which-landmark --model hf-hub:you/landmarks
 python -m train.space you/which-landmark --namespace you
+python -m train.space you/landmark-page --static --model default
 """
 
 from typing import Annotated
@@ -17,12 +18,28 @@ def command(
     namespace: Annotated[
         str | None, typer.Option(help="Without a model: whose best model on the Hub it serves; else the embedded one.")
     ] = None,
+    static: Annotated[
+        bool,
+        typer.Option(
+            "--static",
+            help="Run the model in the visitor's browser: no server, free for every account. --model may be any MODEL.",
+        ),
+    ] = False,
     private: Annotated[bool, typer.Option("--private", help="Create the Space as private.")] = False,
     hardware: Annotated[
         str, typer.Option(help="Of a new Space: zero-a10g (ZeroGPU) is free, cpu-basic and others need a paid plan.")
     ] = "zero-a10g",
 ) -> None:
     """Put the page on the Hugging Face Hub as a Space. Log in with `hf auth login`, or set HF_TOKEN."""
+    if static:
+        if not model:
+            raise LandmarkError("A static Space takes its model along: name it with --model.")
+
+        from train.hub.static_space import publish_static_space
+
+        publish_static_space(repo_id, model, private)
+        return
+
     from landmark_models.models import on_hub
 
     if model and not on_hub(model):

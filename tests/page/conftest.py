@@ -1,14 +1,13 @@
 """Pages that serve small models, clients of their API, and a browser to open them in."""
 
 import contextlib
-import shutil
 from pathlib import Path
 
 import pytest
 from gradio_client import Client
+from helpers.browsers import opened_browser
 from helpers.model_folders import renamed
 from helpers.pages import DESK, PHONE
-from helpers.programs import absent
 
 from landmark_models.page.examples import BUNDLED
 from landmark_models.page.fetching import guard_fetching
@@ -76,23 +75,10 @@ def uploads(tmp_path) -> Path:
     return tmp_path / "uploads"
 
 
-CHROMIUM = shutil.which("chromium") or shutil.which("chromium-browser") or shutil.which("google-chrome")
-CHROMIUM_ARGUMENTS = [
-    "--no-sandbox", "--disable-gpu", "--disable-background-networking", "--disable-component-update",
-    "--use-fake-device-for-media-stream", "--use-fake-ui-for-media-stream",
-]  # fmt: skip
-
-
-@pytest.fixture(scope="module")  # while it is there, asyncio.run can't be used
+@pytest.fixture(scope="module")
 def browser():
-    if CHROMIUM is None:
-        absent("Chromium")
-    from playwright.sync_api import sync_playwright
-
-    with sync_playwright() as playwright:
-        browser = playwright.chromium.launch(executable_path=CHROMIUM, args=CHROMIUM_ARGUMENTS)
+    with opened_browser() as browser:
         yield browser
-        browser.close()
 
 
 @pytest.fixture

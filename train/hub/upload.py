@@ -57,6 +57,7 @@ def publish(
     *,
     private: bool = False,
     space_hardware: str | None = None,
+    static_space: bool = False,
     message: str = "Publish",
     replace: Sequence[str] = (),
 ) -> Published:
@@ -64,15 +65,16 @@ def publish(
 
     The repository is created if it is missing; nothing is committed if nothing has changed. With `private`, it is
     created as private; a public one is refused, not made private. With `space_hardware` it is a Gradio Space, created
-    on this hardware; without it, a model. Files of the repository that match a pattern of `replace` are deleted if the
-    folder no longer has them. The token is huggingface_hub's own (`HF_TOKEN`, `hf auth login`).
+    on this hardware, with `static_space` a Space of files alone; otherwise a model. Files of the repository that match
+    a pattern of `replace` are deleted if the folder no longer has them. The token is huggingface_hub's own (`HF_TOKEN`,
+    `hf auth login`).
 
     Raises:
         LandmarkError: the Hub refuses, can't be reached, or holds something else afterwards.
     """
     api = HfApi()
-    before = reserve(repo_id, private=private, space_hardware=space_hardware)
-    kind = "space" if space_hardware else "model"
+    before = reserve(repo_id, private=private, space_hardware=space_hardware, static_space=static_space)
+    kind = "space" if space_hardware or static_space else "model"
     upload = partial(
         api.upload_folder,
         repo_id=repo_id,
@@ -93,7 +95,7 @@ def publish(
         raise LandmarkError(describe_failure(what, error)) from None
     if damaged:
         raise LandmarkError(f"{', '.join(damaged)} arrived damaged at {repo_id}; publish it again.")
-    url = f"{api.endpoint}/{'spaces/' if space_hardware else ''}{repo_id}"
+    url = f"{api.endpoint}/{'spaces/' if kind == 'space' else ''}{repo_id}"
     return Published(url, commit.oid, commit.oid != before)
 
 
@@ -103,27 +105,32 @@ def check(repo_id: str, *, private: bool = False) -> None:
     Raises:
         LandmarkError: as `reserve`.
     """
-    _open(repo_id, private, None, create=False)
+    _open(repo_id, private, None, static_space=False, create=False)
 
 
-def reserve(repo_id: str, *, private: bool = False, space_hardware: str | None = None) -> str:
+def reserve(
+    repo_id: str, *, private: bool = False, space_hardware: str | None = None, static_space: bool = False
+) -> str:
     """Create a repository on the Hub if it is missing, check that it can be written, and return its newest commit.
 
     Raises:
-        LandmarkError: the Hub refuses or can't be reached, or the repository is public despite `private`.
+        LandmarkError: the Hub refuses or can't be reached, or the repository is public despite `private`, or it is a
+            Space of another kind than a static one that is asked for.
     """
-    return _open(repo_id, private, space_hardware, create=True)
+    return _open(repo_id, private, space_hardware, static_space, create=True)
 
 
-def _open(repo_id: str, private: bool, space_hardware: str | None, create: bool) -> str:
+def _open(repo_id: str, private: bool, space_hardware: str | None, static_space: bool, create: bool) -> str:
     """The newest commit of a repository that can be written; "" where it is missing and not to be created."""
     if repo_id.count("/") != 1:
         raise LandmarkError(f"{repo_id!r} isn't the name of a repository: use owner/name.")
-    api, kind = HfApi(), "space" if space_hardware else "model"
+    api, kind = HfApi(), "space" if space_hardware or static_space else "model"
     describe = partial(api.repo_info, repo_id, repo_type=kind, timeout=_TIMEOUT)
     create_repo = partial(api.create_repo, repo_id, repo_type=kind, private=private or None, exist_ok=True)
     if space_hardware:
         create_repo = partial(create_repo, space_sdk="gradio", space_hardware=space_hardware)
+    elif static_space:
+        create_repo = partial(create_repo, space_sdk="static")
     try:
         try:
             info = with_retries(describe)
@@ -136,6 +143,8 @@ def _open(repo_id: str, private: bool, space_hardware: str | None, create: bool)
         with_retries(partial(api.auth_check, repo_id, repo_type=kind, write=True))
     except Exception as error:
         raise LandmarkError(_refusal(repo_id, error, bool(space_hardware))) from None
+    if static_space and (sdk := getattr(info, "sdk", None)) != "static":
+        raise LandmarkError(f"{repo_id} is a Space of another kind ({sdk}); choose another name.")
     if private and not info.private:
         raise LandmarkError(f"{repo_id} exists and is public: make it private on its page, or choose another name.")
     return str(info.sha)

@@ -1,0 +1,60 @@
+"""The page that runs in the visitor's browser, as a static Space on the Hugging Face Hub."""
+
+import tempfile
+from pathlib import Path
+
+from huggingface_hub import RepoCard, SpaceCardData
+
+from landmark_models import models
+from train.hub import upload
+from train.hub.web_page import REPLACED, write_page
+
+_TEMPLATE = Path(__file__).with_name("templates") / "static_space_card.md"
+# With them, the Space's own address may use several threads: https://huggingface.co/docs/hub/spaces-config-reference
+_HEADERS = {
+    "cross-origin-embedder-policy": "require-corp",
+    "cross-origin-opener-policy": "same-origin",
+    "cross-origin-resource-policy": "cross-origin",
+}
+
+
+def write_static_space(folder: Path, model: str) -> None:
+    """Write into a new folder what a static Space needs: the page for a MODEL, and a card.
+
+    Raises:
+        LandmarkError: as `write_page`.
+    """
+    written = write_page(model, folder)
+    repository = models.repo_id(model) if models.on_hub(model) else ""
+    data = SpaceCardData(
+        title="Which landmark is this?",
+        emoji="🗼",
+        colorFrom="indigo",
+        colorTo="blue",
+        sdk="static",
+        app_file="index.html",
+        license="apache-2.0",
+        short_description="Names the landmark in your photo, in your browser",
+        models=[repository] if repository else None,
+        tags=["landmark-classification", "image-classification", "onnx"],
+        custom_headers=_HEADERS,
+    )
+    name = f"[{repository}](https://huggingface.co/{repository})" if repository else written.name
+    megabytes = round(written.first_visit / 1e6)
+    card = RepoCard.from_template(data, str(_TEMPLATE), title=data.title, model=name, megabytes=megabytes)
+    (folder / "README.md").write_text(str(card), encoding="utf-8")
+
+
+def publish_static_space(repo_id: str, model: str, private: bool = False) -> None:
+    """Create or update a static Space with the page for a MODEL, and print where it is.
+
+    Raises:
+        LandmarkError: the page can't be written, the Hub refuses, or it can't be reached.
+    """
+    with tempfile.TemporaryDirectory() as scratch:
+        folder = Path(scratch) / "space"
+        write_static_space(folder, model)
+        done = upload.publish(
+            folder, repo_id, private=private, static_space=True, message="Update the page", replace=REPLACED
+        )
+    print(f"{'The page is at' if done.changed else 'Nothing has changed at'} {done.url}.")
