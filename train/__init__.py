@@ -1,7 +1,7 @@
 """How a model is made: `python -m train` lists the commands, README.md explains them.
 
 The modules of this folder are what one can run; its rooms hold how it works. A module imports only from its own room
-and from what stands before it here.
+and from what stands before it here. A room's `__main__` is a command, too.
 """
 
 IMPORT_ORDER = (

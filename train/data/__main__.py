@@ -1,4 +1,4 @@
-"""The commands `python -m train.data download`, `scan` and `halves`."""
+"""The commands `python -m train.data download`, `scan`, `halves` and `upload`."""
 
 import json
 from collections import Counter
@@ -7,13 +7,13 @@ from typing import TYPE_CHECKING, Annotated
 
 import typer
 
-from landmark_models.errors import run_command
+from landmark_models.errors import LandmarkError, run_command
 
 if TYPE_CHECKING:
     from train.data.scan import Scan
 
 app = typer.Typer(
-    help="Download photos to train on, check them, and split those to measure with.",
+    help="Download photos to train on, check them, split those to measure with, and publish them as a dataset.",
     no_args_is_help=True,
     add_completion=False,
 )
@@ -78,6 +78,32 @@ def halves(
 
     counts = write_halves(folder, output, seed)
     print(f"{output}: " + ", ".join(f"{counts.get(half, 0)} photos in {half}/" for half in HALVES))
+
+
+@app.command()
+def upload(
+    folder: Annotated[Path, typer.Argument(help="Folder with train/, val/, test/ of CLASS/*, or of bare CLASS/*.")],
+    repo_id: Annotated[str, typer.Option(help="Where to publish it on the Hub: owner/name.")],
+    private: Annotated[bool, typer.Option("--private", help="Create the repository as private.")] = False,
+    licence: Annotated[
+        str, typer.Option("--license", help="Licence of the photos, as the Hub abbreviates it, e.g. cc-by-sa-4.0.")
+    ] = "unknown",
+    dry_run: Annotated[bool, typer.Option("--dry-run", help="Write what would be uploaded; upload nothing.")] = False,
+    output: Annotated[
+        Path | None, typer.Option(help="New folder for the dry run.", show_default="FOLDER-upload")
+    ] = None,
+) -> None:
+    """Publish photos as a dataset on the Hugging Face Hub, with splits, labels and a card: --data hf:owner/name.
+
+    Log in with `hf auth login`, or set HF_TOKEN. Files are published as they are, with what cameras wrote into them.
+    """
+    if output and not dry_run:
+        raise LandmarkError("--output is where --dry-run writes; add --dry-run, or leave it out.")
+
+    from train.hub.dataset import upload_dataset
+
+    target = (output or folder.with_name(f"{folder.name}-upload")) if dry_run else None
+    upload_dataset(folder, repo_id, private=private, licence=licence, dry_run=target)
 
 
 def _print_tables(result: "Scan") -> None:

@@ -56,6 +56,7 @@ def publish(
     repo_id: str,
     *,
     private: bool = False,
+    repo_type: str = "model",
     space_hardware: str | None = None,
     static_space: bool = False,
     message: str = "Publish",
@@ -65,16 +66,18 @@ def publish(
 
     The repository is created if it is missing; nothing is committed if nothing has changed. With `private`, it is
     created as private; a public one is refused, not made private. With `space_hardware` it is a Gradio Space, created
-    on this hardware, with `static_space` a Space of files alone; otherwise a model. Files of the repository that match
-    a pattern of `replace` are deleted if the folder no longer has them. The token is huggingface_hub's own (`HF_TOKEN`,
-    `hf auth login`).
+    on this hardware, with `static_space` a Space of files alone; otherwise a model, or what `repo_type` says. Files of
+    the repository that match a pattern of `replace` are deleted if the folder no longer has them. The token is
+    huggingface_hub's own (`HF_TOKEN`, `hf auth login`).
 
     Raises:
         LandmarkError: the Hub refuses, can't be reached, or holds something else afterwards.
     """
     api = HfApi()
-    before = reserve(repo_id, private=private, space_hardware=space_hardware, static_space=static_space)
-    kind = "space" if space_hardware or static_space else "model"
+    kind = "space" if space_hardware or static_space else repo_type
+    before = reserve(
+        repo_id, private=private, repo_type=repo_type, space_hardware=space_hardware, static_space=static_space
+    )
     upload = partial(
         api.upload_folder,
         repo_id=repo_id,
@@ -95,21 +98,26 @@ def publish(
         raise LandmarkError(describe_failure(what, error)) from None
     if damaged:
         raise LandmarkError(f"{', '.join(damaged)} arrived damaged at {repo_id}; publish it again.")
-    url = f"{api.endpoint}/{'spaces/' if kind == 'space' else ''}{repo_id}"
+    url = f"{api.endpoint}/{'' if kind == 'model' else kind + 's/'}{repo_id}"
     return Published(url, commit.oid, commit.oid != before)
 
 
-def check(repo_id: str, *, private: bool = False) -> None:
-    """Check, without creating it, that a model repository can be written if it is there, and that someone is logged in.
+def check(repo_id: str, *, private: bool = False, repo_type: str = "model") -> None:
+    """Check, without creating it, that a repository can be written if it is there, and that someone is logged in.
 
     Raises:
         LandmarkError: as `reserve`.
     """
-    _open(repo_id, private, None, static_space=False, create=False)
+    _open(repo_id, private, repo_type, None, static_space=False, create=False)
 
 
 def reserve(
-    repo_id: str, *, private: bool = False, space_hardware: str | None = None, static_space: bool = False
+    repo_id: str,
+    *,
+    private: bool = False,
+    repo_type: str = "model",
+    space_hardware: str | None = None,
+    static_space: bool = False,
 ) -> str:
     """Create a repository on the Hub if it is missing, check that it can be written, and return its newest commit.
 
@@ -117,14 +125,16 @@ def reserve(
         LandmarkError: the Hub refuses or can't be reached, or the repository is public despite `private`, or it is a
             Space of another kind than a static one that is asked for.
     """
-    return _open(repo_id, private, space_hardware, static_space, create=True)
+    return _open(repo_id, private, repo_type, space_hardware, static_space, create=True)
 
 
-def _open(repo_id: str, private: bool, space_hardware: str | None, static_space: bool, create: bool) -> str:
+def _open(
+    repo_id: str, private: bool, repo_type: str, space_hardware: str | None, static_space: bool, create: bool
+) -> str:
     """The newest commit of a repository that can be written; "" where it is missing and not to be created."""
     if repo_id.count("/") != 1:
         raise LandmarkError(f"{repo_id!r} isn't the name of a repository: use owner/name.")
-    api, kind = HfApi(), "space" if space_hardware or static_space else "model"
+    api, kind = HfApi(), "space" if space_hardware or static_space else repo_type
     describe = partial(api.repo_info, repo_id, repo_type=kind, timeout=_TIMEOUT)
     create_repo = partial(api.create_repo, repo_id, repo_type=kind, private=private or None, exist_ok=True)
     if space_hardware:

@@ -1,0 +1,217 @@
+"""Make an image dataset on the Hugging Face Hub from photos in class folders: Parquet, with splits, labels and a card.
+
+python -m train.data upload photos --repo-id you/landmarks
+"""
+
+import re
+from collections import Counter
+from collections.abc import Iterator, Mapping, Sequence
+from concurrent.futures import ThreadPoolExecutor
+from dataclasses import dataclass
+from itertools import islice
+from pathlib import Path
+from typing import Any
+
+from huggingface_hub import DatasetCardData
+from tqdm.auto import tqdm
+
+from landmark_models.devices import available_cores
+from landmark_models.errors import LandmarkError, PhotoError, reason
+from landmark_models.files import left_out_line
+from landmark_models.photo import read_photo
+from train.data import DataError, Photos, data_name, find_splits, print_left_out
+from train.hub import upload
+from train.hub.card import card_template, save_card
+
+_SHARD = 500 * 2**20  # bytes of photos in a Parquet file
+_ROW_GROUP = 100  # rows, which a viewer reads at a time
+_SIDE = 64  # px; photos are decoded at about this size, to see whether they can be
+_NAMES = {"train": "train", "val": "validation", "test": "test"}  # of the splits, on the Hub
+_MOST = 200  # classes that the card lists
+_SIZES = {10**3: "n<1K", 10**4: "1K<n<10K", 10**5: "10K<n<100K", 10**6: "100K<n<1M", 10**7: "1M<n<10M"}
+
+
+@dataclass(frozen=True)
+class _Checked:
+    """The photos of a split that can be read, and how many of them say where they were taken."""
+
+    photos: Photos
+    bytes: list[int]  # of each file
+    with_position: int
+
+
+def upload_dataset(
+    data: str | Path, repo_id: str, *, private: bool = False, licence: str = "unknown", dry_run: Path | None = None
+) -> None:
+    """Upload the photos of DATA as a dataset, check that it arrived, and print where it is.
+
+    The files are kept as they are, with what a camera has written into them; it prints how many say where they were
+    taken. Photos that can't be read are left out. With `dry_run`, what would be uploaded is written into that folder,
+    and nothing is.
+
+    Raises:
+        LandmarkError: DATA can't be used, has no readable photo, or the Hub refuses or can't be reached.
+    """
+    left_out: Counter[str] = Counter()
+    found = find_splits(data, left_out)
+    if not dry_run:
+        upload.check(repo_id, private=private, repo_type="dataset")
+    splits = {_NAMES[split]: _check(photos, left_out) for split, photos in found.items()}
+    splits = {name: part for name, part in splits.items() if len(part.photos)}
+    if not splits:
+        raise DataError(f"None of the photos in {data} can be read.")
+    print_left_out(data, left_out)
+    if positions := sum(part.with_position for part in splits.values()):
+        print(f"Note: {positions} photos say where they were taken (EXIF); whoever may read the dataset can see that.")
+    with upload.staging(dry_run) as scratch:
+        folder = scratch / "dataset"
+        try:
+            _write(splits, folder)
+            save_card(folder, _card(splits, folder, repo_id, data_name(data), licence, left_out, positions))
+        except OSError as error:
+            raise LandmarkError(f"{folder} can't be written: {reason(error)}.") from None
+        if dry_run:
+            print(f"{dry_run} holds what would be uploaded; nothing was.")
+            return
+        done = upload.publish(
+            folder, repo_id, private=private, repo_type="dataset", message="Upload photos", replace=["data/*"]
+        )
+    what = "Published" if done.changed else "Nothing has changed since it was published:"
+    print(f"{what} {done.url} at revision {done.revision[:12]}; it arrived intact.")
+    print(f"Train on it: --data hf:{repo_id}")
+
+
+def _check(photos: Photos, left_out: Counter[str]) -> _Checked:
+    """Decode each photo of a split; `left_out` counts those that can't be read, and they are printed."""
+    positions, failures = 0, set()
+    with ThreadPoolExecutor(available_cores()) as pool:  # Pillow releases the GIL
+        for path, result in tqdm(
+            zip(photos.paths, pool.map(_has_position, photos.files()), strict=True),
+            "checking",
+            len(photos),
+            unit="photo",
+        ):
+            if isinstance(result, str):
+                tqdm.write(f"Left out: {result}")
+                failures.add(path)
+            else:
+                positions += result
+    if failures:
+        left_out["photo that can't be read"] += len(failures)
+    readable = photos.excluding(failures)
+    return _Checked(readable, [file.stat().st_size for file in readable.files()], positions)
+
+
+def _has_position(file: Path) -> bool | str:
+    """Whether a photo says where it was taken, or why it can't be read."""
+    try:
+        return read_photo(file, _SIDE).position is not None
+    except PhotoError as error:
+        return str(error)
+
+
+def _labels(splits: Mapping[str, _Checked]) -> list[str]:
+    """The labels that have a photo in any split, in their order."""
+    photos = [part.photos for part in splits.values()]
+    present = {label for part in photos for label in part.present_labels()}
+    return [label for label in photos[0].labels if label in present]
+
+
+def _features(labels: Sequence[str]) -> Any:
+    from datasets import ClassLabel, Features, Image
+
+    return Features({"image": Image(), "label": ClassLabel(names=list(labels))})
+
+
+def _write(splits: Mapping[str, _Checked], folder: Path) -> None:
+    """Write `data/SPLIT-NUMBER-of-COUNT.parquet`, each of at most about `_SHARD` bytes."""
+    import pyarrow as pa
+    import pyarrow.parquet as pq
+
+    (folder / "data").mkdir(parents=True)
+    labels = _labels(splits)
+    schema = _features(labels).arrow_schema
+    with tqdm(total=sum(len(part.photos) for part in splits.values()), desc="writing", unit="photo") as bar:
+        for name, part in splits.items():
+            shards = list(_shards(part.bytes))
+            rows = _rows(part.photos.of_labels(labels))
+            for number, count in enumerate(shards):
+                file = folder / "data" / f"{name}-{number:05}-of-{len(shards):05}.parquet"
+                with pq.ParquetWriter(file, schema, write_page_index=True) as writer:
+                    while group := list(islice(rows, min(_ROW_GROUP, count))):
+                        writer.write_table(pa.Table.from_pylist(group, schema))
+                        bar.update(len(group))
+                        count -= len(group)
+
+
+def _shards(sizes: Sequence[int]) -> Iterator[int]:
+    """How many photos go into each file."""
+    count = total = 0
+    for size in sizes:
+        if count and total + size > _SHARD:
+            yield count
+            count = total = 0
+        count, total = count + 1, total + size
+    yield count
+
+
+def _rows(photos: Photos) -> Iterator[dict[str, Any]]:
+    for file, target in zip(photos.files(), photos.targets, strict=True):
+        yield {"image": {"bytes": file.read_bytes(), "path": file.name}, "label": target}
+
+
+def _card(
+    splits: Mapping[str, _Checked],
+    folder: Path,
+    repo_id: str,
+    name: str,
+    licence: str,
+    left_out: Counter[str],
+    positions: int,
+) -> str:
+    from datasets import DatasetInfo, SplitDict, SplitInfo
+
+    labels = _labels(splits)
+    counts = {
+        split: Counter(part.photos.labels[target] for target in part.photos.targets) for split, part in splits.items()
+    }
+    total = sum(count.total() for count in counts.values())
+    info = DatasetInfo(
+        features=_features(labels),
+        splits=SplitDict(
+            {split: SplitInfo(split, sum(part.bytes), len(part.photos)) for split, part in splits.items()}
+        ),
+        download_size=sum(file.stat().st_size for file in (folder / "data").iterdir()),
+        dataset_size=sum(sum(part.bytes) for part in splits.values()),
+    )
+    data = DatasetCardData(
+        license=licence,
+        task_categories=["image-classification"],
+        size_categories=[next((words for limit, words in _SIZES.items() if total < limit), "10M<n<100M")],
+        pretty_name=repo_id.split("/")[-1],
+        tags=["landmark-classification"],
+        configs=[
+            {
+                "config_name": "default",
+                "data_files": [{"split": split, "path": f"data/{split}-*"} for split in splits],
+            }
+        ],
+        dataset_info=info._to_yaml_dict(),
+    )
+    reasons: Counter[str] = Counter()
+    for why, count in left_out.items():
+        reasons[re.sub(r" \(.*\)$", "", why)] += count  # without the owner's names for files and folders
+    return str(
+        card_template("dataset_card.md").render(
+            card_data=data.to_yaml(),
+            repo_id=repo_id,
+            name=repo_id.split("/")[-1],
+            total=total,
+            counts=counts,
+            labels=labels,
+            most=_MOST,
+            left_out=left_out_line(reasons),
+            positions=positions,
+            licence=licence,
+        )
+    )
