@@ -1,4 +1,3 @@
-import json
 import os
 import shutil
 import subprocess
@@ -7,7 +6,7 @@ import sys
 import numpy as np
 import pytest
 from helpers.programs import invoke
-from helpers.runs import launch, tiny
+from helpers.runs import tiny
 
 from landmark_models import LandmarkClassifier, LandmarkError
 from train import distill, fit, publish, space
@@ -82,18 +81,6 @@ def test_a_test_split_that_can_not_be_measured_is_known_before_training(hub_serv
     result = invoke(fit.command, tmp_path / "recipe.yaml", *options)
     assert "has no photo in a class folder" in str(result.exception)
     assert not (tmp_path / "run").exists()
-
-
-@pytest.mark.slow
-def test_training_publishes_at_its_end(hub_server, owner, data, tmp_path, monkeypatch):
-    monkeypatch.setenv("HF_HUB_OFFLINE", "0")
-    result = launch(tiny(epochs=1), data, tmp_path / "run", 2, "--push-to-hub", f"{owner}/net", "--private")
-    assert result.returncode == 0, result.stderr
-    assert hub_server.repo(f"{owner}/net").private
-    assert len(hub_server.commits(f"{owner}/net")) == 2  # of two processes one published
-    config = json.loads(hub_server.files(f"{owner}/net")["config.json"])
-    assert config["landmark"]["test"]["n"] == 9
-    assert "--push-to-hub" not in hub_server.files(f"{owner}/net")["README.md"].decode()
 
 
 @pytest.mark.slow

@@ -1,7 +1,6 @@
 """The command `python app.py`."""
 
 import os
-import socket
 import subprocess
 import sys
 import time
@@ -9,6 +8,7 @@ import urllib.request
 from pathlib import Path
 
 import pytest
+from helpers.programs import free_port
 
 
 def test_on_zero_gpu_what_computes_is_wrapped(tmp_path):
@@ -20,11 +20,6 @@ def test_on_zero_gpu_what_computes_is_wrapped(tmp_path):
     start, lent = result.stdout.splitlines()
     assert start == "Serving the embedded model."
     assert lent == "predict tag explain teach answer look answer_many learn"
-
-
-def free_port() -> int:
-    with socket.create_server(("127.0.0.1", 0)) as listener:
-        return listener.getsockname()[1]
 
 
 @pytest.mark.slow
