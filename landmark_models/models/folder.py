@@ -21,8 +21,8 @@ from landmark_models.rejection import KnownRule, is_number
 from landmark_models.text import for_terminal
 
 __all__ = [
-    "CONFIG_FILE", "MAX_WEIGHTS_BYTES", "STATISTICS_FILE", "WEIGHTS_FILE", "build", "read_config", "read_statistics",
-    "save",
+    "CONFIG_FILE", "MAX_WEIGHTS_BYTES", "STATISTICS_FILE", "WEIGHTS_FILE", "build", "for_every_loader", "read_config",
+    "read_statistics", "save",
 ]  # fmt: skip
 
 WEIGHTS_FILE = "model.safetensors"
@@ -33,7 +33,7 @@ MAX_NUMBERS = 10**9  # in all its parameters and buffers
 MAX_MODULES = 50_000
 MAX_ARGUMENT = 2**16  # any number among its model_args, e.g. a width
 
-_ADDED_ARGUMENTS = frozenset(["num_classes", "in_chans", "global_pool"])  # timm adds them to every model_args
+_ADDED_ARGUMENTS = frozenset(["in_chans", "global_pool"])  # timm adds them to every model_args
 _RESERVED_ARGUMENTS = frozenset(inspect.signature(timm.create_model).parameters)
 
 
@@ -71,7 +71,11 @@ def save(
     save_file(tensors, weights, metadata={"format": "pt"})
     described = {"label_names": labels, "label_descriptions": {label: label for label in labels}}
     save_config_for_hf(network, config, {**described, "landmark": landmark}, model_args)
-    _drop_added_arguments(config, model_args)
+    content = json.loads(config.read_text(encoding="utf-8"))
+    added = _ADDED_ARGUMENTS - model_args.keys()
+    arguments = content.get("model_args", {})
+    content["model_args"] = {name: value for name, value in arguments.items() if name not in added}
+    config.write_text(json.dumps(for_every_loader(content), indent=1), encoding="utf-8")
     if statistics:
         statistics.write(folder / STATISTICS_FILE)
     else:
@@ -80,13 +84,15 @@ def save(
     config.replace(folder / CONFIG_FILE)
 
 
-def _drop_added_arguments(config: Path, model_args: dict[str, Any]) -> None:
-    """Remove from a config's `model_args` what timm added: what builds the network would pass `num_classes` twice."""
-    content = json.loads(config.read_text(encoding="utf-8"))
-    added = _ADDED_ARGUMENTS - (model_args.keys() - {"num_classes"})
-    kept = {name: value for name, value in content.pop("model_args", {}).items() if name not in added}
-    content |= {"model_args": kept} if kept else {}
-    config.write_text(json.dumps(content, indent=1), encoding="utf-8")
+def for_every_loader(config: dict[str, Any]) -> dict[str, Any]:
+    """A config that transformers can read too.
+
+    It passes `num_classes` itself, as timm does, so that mustn't be among the `model_args`; and it would compute in
+    the type of stored weights, which is float16 for many models.
+    """
+    arguments = {name: value for name, value in config.get("model_args", {}).items() if name != "num_classes"}
+    others = {name: value for name, value in config.items() if name != "model_args"}
+    return others | ({"model_args": arguments} if arguments else {}) | {"dtype": "float32"}
 
 
 def build(config: dict[str, Any], weights: Path, source: str) -> nn.Module:
