@@ -1,4 +1,4 @@
-"""Tell which landmark is in a photo. `LandmarkClassifier.load().predict("photo.jpg")`.
+"""Tell which landmark is in a photo. `LandmarkClassifier.from_pretrained().predict("photo.jpg")`.
 
 Importing the package is cheap. A public name brings its module, and with it PyTorch, when it is first used; our
 architectures are registered with timm as soon as both packages are imported, in whichever order.
@@ -13,7 +13,8 @@ if TYPE_CHECKING:
     from collections.abc import Sequence
     from importlib.machinery import ModuleSpec
 
-    from landmark_models.classifier import Answer, LandmarkClassifier, Prediction
+    from landmark_models.answer import Answer, Prediction
+    from landmark_models.classifier import LandmarkClassifier
     from landmark_models.errors import LandmarkError, ModelError, PhotoError
     from landmark_models.locations import predict_landmarks, suggest_locations
     from landmark_models.photo import open_photo, photo_position
@@ -23,8 +24,8 @@ __version__ = "0.1.0"
 # A module imports only from its own room and from those before it in this list.
 IMPORT_ORDER = (
     "errors", "text", "intervals", "atomic", "files", "devices", "imaging", "photo", "preprocess", "rejection",
-    "networks", "models", "teaching", "classifier", "explain", "tagging", "teach", "locations", "library", "page",
-    "commands", "__main__",
+    "networks", "models", "teaching", "answer", "classifier", "explain", "tagging", "teach", "locations", "library",
+    "page", "commands", "__main__",
 )  # fmt: skip
 
 __all__ = [
@@ -33,7 +34,8 @@ __all__ = [
 ]  # fmt: skip
 
 _MODULES = {
-    "classifier": ("Answer", "LandmarkClassifier", "Prediction"),
+    "answer": ("Answer", "Prediction"),
+    "classifier": ("LandmarkClassifier",),
     "errors": ("LandmarkError", "ModelError", "PhotoError"),
     "locations": ("predict_landmarks", "suggest_locations"),
     "photo": ("open_photo", "photo_position"),

@@ -1,28 +1,28 @@
 """Photos in, ranked landmarks out.
 
-classifier = LandmarkClassifier.load()
+classifier = LandmarkClassifier.from_pretrained("you/landmarks")  # without a name, the embedded model
 answer = classifier.predict("holiday.jpg", top_k=3)  # [Prediction(label='Taj Mahal', score=0.97), ...]
 answer.known  # False where the photo shows none of the model's landmarks
+classifier("holiday.jpg")  # [{'label': 'Taj Mahal', 'score': 0.97}, ...]
 """
 
 import copy
 import os
-from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+from collections.abc import Iterable, Iterator, Sequence
 from concurrent.futures import ThreadPoolExecutor
-from dataclasses import dataclass
 from functools import cached_property
 from itertools import islice
-from types import MappingProxyType
-from typing import Any, Literal, get_args
+from typing import Any
 
 import torch
 from PIL import Image
 from torch import Tensor
 
 from landmark_models import models
+from landmark_models.answer import Answer, Prediction, right_of_100, verdict_of
 from landmark_models.devices import available_cores
 from landmark_models.errors import LandmarkError, ModelError, PhotoError
-from landmark_models.networks.openvino_engine import openvino_body
+from landmark_models.networks.engines import Engine, converted_body
 from landmark_models.networks.served import Outputs, ServedNetwork
 from landmark_models.photo import Photo, open_photo, read_photo
 from landmark_models.preprocess import required_side, serving_transform
@@ -30,7 +30,6 @@ from landmark_models.rejection import KnownRule, is_number
 from landmark_models.teaching import (
     AddOn,
     AddOnError,
-    Taught,
     TaughtLandmarks,
     combined,
     combined_by_dimensions,
@@ -39,35 +38,8 @@ from landmark_models.teaching import (
 )
 from landmark_models.text import listed
 
-__all__ = ["Answer", "Engine", "LandmarkClassifier", "Prediction", "right_of_100"]
-
-Engine = Literal["auto", "cached", "torch"]
-_ENGINES = get_args(Engine)
 _BAR = 0.4  # cosine
 _ONE_PHOTO = (str, bytes, bytearray, memoryview, os.PathLike, Image.Image)  # what can be iterated over, and mustn't be
-
-
-@dataclass(frozen=True)
-class Prediction:
-    """One candidate: a label of the model, and its probability in 0..1."""
-
-    label: str
-    score: float
-
-
-class Answer(list[Prediction]):
-    """The candidates for a photo, most likely first, and whether it shows any landmark the model knows.
-
-    `verdict` says the latter in words, with the measured accuracy of such answers if there is one. `position` is the
-    photo's own, as `photo_position` gives it. `taught` has an entry for each candidate that was taught, by label.
-    """
-
-    position: tuple[float, float] | None = None
-    taught: Mapping[str, Taught] = MappingProxyType({})
-
-    def __init__(self, candidates: Iterable[Prediction], known: bool = True, verdict: str = ""):
-        super().__init__(candidates)
-        self.known, self.verdict = known, verdict
 
 
 class LandmarkClassifier:
@@ -103,13 +75,38 @@ class LandmarkClassifier:
         self.min_side = required_side(model.pretrained_cfg)
         self.transform = serving_transform(model.pretrained_cfg)
         self.taught: TaughtLandmarks | None = None
-        self._body: Callable[[Tensor], Tensor] | None = self._converted(model, engine)
+        self._body = converted_body(
+            self.served,
+            engine,
+            device=self.device,
+            architecture=self.config["architecture"],
+            pretrained_cfg=self.pretrained_cfg,
+            weights=model.weights,
+        )
+
+    @classmethod
+    def from_pretrained(
+        cls,
+        model: str | os.PathLike[str] = "default",
+        *,
+        revision: str | None = None,
+        device: str | torch.device = "cpu",
+        engine: Engine = "auto",
+    ) -> "LandmarkClassifier":
+        """Load `owner/name` from the Hub, at a branch, tag or commit, or whatever else a MODEL may be.
+
+        A folder of that name comes first.
+
+        Raises:
+            ModelError: as for `load`; or there is a `revision`, but the model isn't on the Hub or has one already.
+        """
+        return cls.load(models.with_revision(model, revision), device, engine)
 
     @classmethod
     def load(
         cls, model: str | os.PathLike[str] = "default", device: str | torch.device = "cpu", engine: Engine = "auto"
     ) -> "LandmarkClassifier":
-        """Load a MODEL: `default`, `compact`, a model or run folder, or `hf-hub:owner/name[@revision]`.
+        """Load a MODEL as commands name it: `default`, `compact`, a folder, or `hf-hub:owner/name[@revision]`.
 
         Raises:
             ModelError: it does not exist, can't be downloaded, or its files don't fit together.
@@ -190,16 +187,6 @@ class LandmarkClassifier:
             block = block.get(name) if isinstance(block, dict) else None
         return float(block) if is_number(block) else _BAR
 
-    def _converted(self, model: models.LoadedModel, engine: Engine) -> Callable[[Tensor], Tensor] | None:
-        """The network's body run by OpenVINO; None if PyTorch runs it."""
-        choice = os.environ.get("LANDMARK_ENGINE", "auto") if engine == "auto" else engine
-        if choice not in _ENGINES:
-            raise LandmarkError(f"The engine {choice!r} must be one of {', '.join(_ENGINES)}; see LANDMARK_ENGINE.")
-        if self.device.type != "cpu" or choice == "torch":
-            return None
-        architecture, convert = self.config["architecture"], choice == "auto"
-        return openvino_body(_Body(self.served), self.pretrained_cfg, model.weights, architecture, convert=convert)
-
     @property
     def right_of_100(self) -> int | None:
         """How many of 100 answers that name a landmark are right, as `evaluate` measured; None if it didn't.
@@ -216,8 +203,31 @@ class LandmarkClassifier:
         return "openvino" if self._body else "torch"
 
     def __repr__(self) -> str:
-        facts = f"{self.config['architecture']}, {len(self.labels)} labels, {self.engine} on {self.device}"
-        return f"<LandmarkClassifier {self.source}: {facts}>"
+        facts = [self.config["architecture"], f"{len(self.labels):,} labels", f"{self.engine} on {self.device}"]
+        if self.taught:
+            facts[1] += f", {len(self.labels) - len(self.own_labels):,} of them taught"
+        if (right := self.right_of_100) is not None:
+            facts.append(f"{right} of 100 answers right")
+        source = f"{self.source.partition('@')[0]}@{self.revision[:12]}" if self.revision else self.source
+        return f"<LandmarkClassifier {source}: {', '.join(facts)}>"
+
+    def __call__(self, photos: Photo | list[Any] | tuple[Any, ...], top_k: int = 5) -> list[Any]:
+        """The `top_k` most likely landmarks as `[{"label", "score"}, ...]`, as a pipeline of transformers gives them.
+
+        For a list of photos, a list of those. Whether a photo shows any landmark that is known, `predict` says.
+
+        Raises:
+            PhotoError: a photo can't be read.
+            ValueError: `top_k` is below 1.
+        """
+        if not isinstance(photos, list | tuple):
+            return [dict(vars(candidate)) for candidate in self.predict(photos, top_k)]
+        answers = []
+        for answer in self.predict_many(photos, top_k):
+            if isinstance(answer, PhotoError):
+                raise answer
+            answers.append([dict(vars(candidate)) for candidate in answer])
+        return answers
 
     @property
     def temperature(self) -> float:
@@ -337,39 +347,10 @@ class LandmarkClassifier:
         if self.taught:
             labels = (candidate.label for candidate in answer)
             answer.taught = {label: taught for label in labels if (taught := self.taught.get(label))}
-        answer.verdict = self._verdict(answer)
-        return answer
-
-    def _verdict(self, answer: Answer) -> str:
-        """Whether the photo shows any of the landmarks, in words, with the measured accuracy of such answers."""
-        landmarks = f"of the {len(self.labels):,} landmarks known here"
-        if not answer.known:
-            return f"None {landmarks}"
-        best = answer[0].label
-        if taught := answer.taught.get(best):
-            return f"Best match {landmarks}; taught from {taught.photos:,} photo{'s' * (taught.photos != 1)}"
         # The figure doesn't hold for a label of the model's that was taught more photos.
-        right = None if self.taught and best in self.taught else self.right_of_100
-        return f"Best match {landmarks}" + ("" if right is None else f"; {right} of 100 such answers were right")
-
-
-class _Body(torch.nn.Module):
-    """The part of a served network that another engine can run, as a module."""
-
-    def __init__(self, served: ServedNetwork):
-        super().__init__()
-        self.served = served
-
-    def forward(self, images: Tensor) -> Tensor:
-        return self.served.body(images)
-
-
-def right_of_100(named: dict[str, int]) -> int:
-    """How many of 100 named photos are named correctly, estimated from the counts `right` and `named`.
-
-    This is Laplace's estimate, so it is never 100: no mistake in a few hundred doesn't mean that there never is one.
-    """
-    return 100 * (named["right"] + 1) // (named["named"] + 2)
+        right = None if self.taught and answer[0].label in self.taught else self.right_of_100
+        answer.verdict = verdict_of(answer, len(self.labels), right)
+        return answer
 
 
 def _check_counts(**counts: int) -> None:

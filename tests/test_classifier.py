@@ -5,8 +5,8 @@ import torch
 from helpers.photos import noisy_photo, with_gps
 from PIL import Image
 
-from landmark_models import LandmarkClassifier, LandmarkError, PhotoError, Prediction, open_photo
-from landmark_models.classifier import right_of_100
+from landmark_models import LandmarkClassifier, LandmarkError, ModelError, PhotoError, Prediction, open_photo
+from landmark_models.answer import right_of_100
 from landmark_models.preprocess import required_side, serving_transform
 
 
@@ -24,8 +24,36 @@ def test_predictions_are_ranked_probabilities(classifier, photo):
     assert sum(scores) == pytest.approx(1)
 
 
-def test_its_repr_says_which_model_it_is(classifier, run):
-    assert repr(classifier).startswith(f"<LandmarkClassifier {run.path}: landmark_net, 3 labels, ")
+def test_its_repr_says_which_model_it_is(classifier, run, evaluated):
+    assert repr(classifier) == f"<LandmarkClassifier {run.path}: landmark_net, 3 labels, torch on cpu>"
+    measured = LandmarkClassifier.from_pretrained(evaluated.path)
+    assert f", {measured.right_of_100} of 100 answers right>" in repr(measured)
+
+
+def test_it_is_called_as_a_pipeline_of_transformers_is(classifier, photo):
+    answer = classifier.predict(photo)
+    expected = [{"label": candidate.label, "score": candidate.score} for candidate in answer]
+    assert classifier(photo) == classifier(photo.read_bytes()) == expected
+    assert classifier(photo, top_k=1) == expected[:1]
+    several = classifier([photo, Image.open(photo)], top_k=2)
+    assert [[candidate["label"] for candidate in one] for one in several] == [[c["label"] for c in expected[:2]]] * 2
+    assert classifier([]) == []
+    with pytest.raises(PhotoError):
+        classifier([photo, b"no photo"])
+    with pytest.raises(ValueError, match="top_k=0"):
+        classifier(photo, top_k=0)
+
+
+def test_from_pretrained_takes_folders_and_refuses_a_revision_for_them(run, monkeypatch, photo):
+    monkeypatch.chdir(run.path.parent)
+    (run.path.parent / "alice").mkdir()
+    (run.path.parent / "alice" / "landmarks").symlink_to(run.model)
+    by_name = LandmarkClassifier.from_pretrained("alice/landmarks")
+    assert by_name(photo) == LandmarkClassifier.load(run.path)(photo)
+    with pytest.raises(ModelError, match=r"alice/landmarks can't be loaded at the revision v1: it isn't on the Hub"):
+        LandmarkClassifier.from_pretrained("alice/landmarks", revision="v1")
+    with pytest.raises(ModelError, match="the revision v1: it has one already"):
+        LandmarkClassifier.from_pretrained("bob/landmarks@v2", revision="v1")
 
 
 def test_top_k_is_at_most_what_the_model_knows_and_at_least_one(classifier, photo):

@@ -23,7 +23,8 @@ from numpy.typing import NDArray
 from tqdm.auto import tqdm
 
 from landmark_models import models
-from landmark_models.classifier import Answer, LandmarkClassifier
+from landmark_models.answer import Answer
+from landmark_models.classifier import LandmarkClassifier
 from landmark_models.devices import fast_precision, own_cores
 from landmark_models.errors import LandmarkError
 from landmark_models.files import Entry, left_out_line

@@ -5,7 +5,7 @@ from collections.abc import Mapping, Sequence
 from pathlib import Path
 
 from landmark_models import models
-from landmark_models.classifier import Answer, Prediction
+from landmark_models.answer import Answer, Prediction
 from landmark_models.errors import LandmarkError
 from landmark_models.files import Entry, sha256
 from landmark_models.library.decoding import Decoded

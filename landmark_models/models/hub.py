@@ -93,6 +93,23 @@ def load(model: str | os.PathLike[str] = "default", *, cached_only: bool = False
     return LoadedModel(network, config, source, weights, revision, note, statistics)
 
 
+def with_revision(model: str | os.PathLike[str], revision: str | None = None) -> str:
+    """The MODEL that Python code means, which may write `owner/name` for one on the Hub, and its revision apart.
+
+    Raises:
+        ModelError: there is a revision, but the model isn't on the Hub or has one already.
+    """
+    source = os.fspath(model)
+    if re.fullmatch(r"[\w.-]+/[\w.-]+(@.+)?", source) and not Path(source).exists():
+        source = f"{PREFIX}{source}"
+    if not revision:
+        return source
+    if not on_hub(source) or "@" in source:
+        why = "it has one already" if on_hub(source) else "it isn't on the Hub"
+        raise ModelError(f"{source} can't be loaded at the revision {revision}: {why}.")
+    return f"{source}@{revision}"
+
+
 def model_files(info: ModelInfo) -> list[str]:
     """The files to load from a repository, the config last; a ModelError if one is missing or too large."""
     sizes = sizes_of(info)

@@ -9,7 +9,7 @@ from collections.abc import Mapping
 from dataclasses import dataclass, field
 from typing import Any
 
-from landmark_models.classifier import Answer, Prediction
+from landmark_models.answer import Answer, Prediction
 from landmark_models.tagging.gazetteer import Landmark, entry_of
 from landmark_models.tagging.hashtags import hashtag
 from landmark_models.tagging.xmp import sidecar

@@ -6,9 +6,9 @@ import huggingface_hub.constants
 import pytest
 import timm
 import torch
-from helpers.model_folders import files, shift
+from helpers.model_folders import describe, files, shift
 
-from landmark_models import ModelError, models
+from landmark_models import LandmarkClassifier, ModelError, models
 from landmark_models.models import failures, hub
 
 PHOTOS = torch.rand(2, 3, 32, 32, generator=torch.Generator().manual_seed(0))
@@ -34,6 +34,21 @@ def test_a_revision_stays_the_same_model(hub_server, owner, folder):
     for nothing in ("never", "0123456", first[:6]):
         with pytest.raises(ModelError, match="no such revision"):
             models.load(f"hf-hub:{owner}/net@{nothing}")
+
+
+def test_python_code_may_name_a_model_as_other_libraries_do(hub_server, owner, folder):
+    first = hub_server.commit(f"{owner}/net", files(folder))
+    hub_server.repo(f"{owner}/net").tags["v1"] = first
+    describe(folder, temperature=3.0)
+    second = hub_server.commit(f"{owner}/net", files(folder))
+    newest = LandmarkClassifier.from_pretrained(f"{owner}/net")
+    assert (newest.revision, newest.temperature) == (second, 3.0)
+    assert f"<LandmarkClassifier hf-hub:{owner}/net@{second[:12]}: " in repr(newest)
+    for name, revision in ((f"{owner}/net", first), (f"{owner}/net@{first}", None), (f"hf-hub:{owner}/net", "v1")):
+        older = LandmarkClassifier.from_pretrained(name, revision=revision)
+        assert (older.revision, older.temperature) == (first, 1.0)
+    with pytest.raises(ModelError, match=f"hf-hub:{owner}/none can't be downloaded"):
+        LandmarkClassifier.from_pretrained(f"{owner}/none")
 
 
 def test_a_shortened_commit_is_that_commit_also_without_the_hub(hub_server, owner, folder):

@@ -6,7 +6,7 @@ from pathlib import Path
 import pytest
 from helpers.pages import Reader
 
-from landmark_models.classifier import Prediction
+from landmark_models.answer import Prediction
 from landmark_models.page.cards import Knows
 from landmark_models.page.languages import LANGUAGES
 from landmark_models.page.many_handlers import Answers, Photos

@@ -13,7 +13,7 @@ import torch
 from torch import Tensor
 from tqdm.auto import tqdm
 
-from landmark_models.classifier import Answer, Prediction
+from landmark_models.answer import Answer, Prediction
 from landmark_models.errors import LandmarkError, ModelError, PhotoError
 from landmark_models.files import PART
 from landmark_models.photo import open_photo
