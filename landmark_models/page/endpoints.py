@@ -7,7 +7,7 @@ from typing import Any
 
 import gradio as gr
 from gradio.exceptions import InvalidPathError
-from gradio.utils import get_upload_folder
+from gradio.utils import get_function_description, get_upload_folder
 from gradio_client import handle_file
 from starlette.middleware import Middleware
 from starlette.requests import Request
@@ -97,6 +97,12 @@ async def _received(value: Any) -> Any:
     return {"path": path, "orig_name": Path(path).name, "meta": {"_type": "gradio.FileData"}}
 
 
+def _describe(component: Any, meaning: str) -> None:
+    """Say in the schema of the API what a parameter means, which gradio itself says over MCP alone."""
+    schema = {**component.api_info(), "description": meaning}
+    component.api_info = lambda: schema
+
+
 def _takes_list(component: Any) -> bool:
     return isinstance(component, gr.File) and component.file_count != "single"
 
@@ -137,7 +143,15 @@ def add_api(handlers: Handlers) -> None:
     hidden: dict[str, Any] = {"visible": False}
 
     def add(name: str, handler: Callable[..., Any], inputs: list[gr.Component], *outputs: gr.Component) -> None:
+        _, meanings, _ = get_function_description(handler)
+        for component, meaning in zip(inputs, meanings.values(), strict=True):
+            _describe(component, meaning)
         gr.Button(**hidden).click(handler, inputs, list(outputs), api_name=name, **COMPUTING)
+
+    def text(label: str, example: str, **options: Any) -> gr.Textbox:
+        box = gr.Textbox(label=label, **hidden, **options)
+        box.example_payload = lambda: example  # type: ignore[method-assign]
+        return box
 
     def picture(label: str) -> gr.Image:
         return gr.Image(label=label, format="jpeg", **hidden)
@@ -149,14 +163,13 @@ def add_api(handlers: Handlers) -> None:
     photos = gr.File(label="Photos", file_count="multiple", **hidden)
     photos.api_info = lambda: {"type": "array", "items": _PHOTO}  # type: ignore[method-assign]
     photos.example_payload = lambda: [handle_file(_SAMPLE_PHOTO)]  # type: ignore[method-assign]
-    addon = gr.Textbox("", label="Add-on", **hidden)
-    name = gr.Textbox(label="Name", **hidden)
-    place, country = (gr.Textbox("", label=label, **hidden) for label in ("Place", "Country"))
-    query = gr.Textbox("", label="Query", **hidden)
+    addon, taught = (text("Add-on", "", value="") for _ in range(2))
+    lesson = [text("Name", "Town Hall"), text("Place", "Bath", value=""), text("Country", "GB", value=""), taught]
+    query = text("Query", "India", value="")
     candidates = gr.Label(label="Candidates", **hidden)
     known = gr.Checkbox(label="Known", **hidden)
     add("predict", handlers.predict, [photo, top_k, addon], candidates, picture("Photo"), known)
     add("explain", handlers.explain, [photo, addon], picture("Explanation"))
     add("tag", handlers.tag, [photo, addon], gr.JSON(label="Tags", **hidden))
-    add("teach", handlers.teach, [photos, name, place, country, addon], gr.JSON(label="Lesson", **hidden))
+    add("teach", handlers.teach, [photos, *lesson], gr.JSON(label="Lesson", **hidden))
     add("landmarks", handlers.landmarks, [query], gr.JSON(label="Landmarks", **hidden))

@@ -73,7 +73,7 @@ def test_endpoints_are_described_and_their_parameters_and_results_labelled(clien
     }
     photo, top_k, _ = endpoints["/predict"]["parameters"]
     assert photo["example_input"]["orig_name"] == "tower.jpg"
-    assert (top_k["type"], top_k["parameter_default"]) == ({"type": "integer"}, 5)
+    assert (top_k["type"]["type"], top_k["parameter_default"]) == ("integer", 5)
 
 
 def test_a_load_balancer_learns_which_model_answers(url, sure):
@@ -203,3 +203,22 @@ def test_the_page_says_which_model_serves_while_the_hub_is_up_or_down(hub_server
     finally:
         page.close(verbose=False)
         serving.close()
+
+
+def test_an_agent_without_mcp_reads_what_each_parameter_means_and_calls_by_name(url, photo):
+    """As the Hub's `agents.md` of a Space tells it to."""
+    endpoints = httpx.get(f"{url}gradio_api/info").json()["named_endpoints"]
+    for endpoint in endpoints.values():
+        assert all(parameter["type"]["description"] for parameter in endpoint["parameters"]), endpoint
+    examples = {each["parameter_name"]: each["example_input"] for each in endpoints["/teach"]["parameters"]}
+    assert (examples["name"], examples["addon"]) == ("Town Hall", "")
+    schema = httpx.get(f"{url}gradio_api/openapi.json").json()["paths"]["/gradio_api/call/v2/predict"]
+    properties = schema["post"]["requestBody"]["content"]["application/json"]["schema"]["properties"]
+    assert properties["top_k"]["description"] == "how many candidates, 1 to 10."
+
+    path = httpx.post(f"{url}gradio_api/upload", files={"files": ("photo.jpg", photo.read_bytes())}).json()[0]
+    upload = {"path": path, "meta": {"_type": "gradio.FileData"}, "orig_name": "photo.jpg"}
+    event = httpx.post(f"{url}gradio_api/call/v2/tag", json={"photo": upload}).json()["event_id"]
+    answer = httpx.get(f"{url}gradio_api/call/tag/{event}", timeout=30).text
+    assert "event: complete" in answer
+    assert '"Red Tower"' in answer
