@@ -25,7 +25,8 @@ def command(
     repo_id: Annotated[str, typer.Option(help="Where to publish it on the Hub: owner/name.")],
     private: Annotated[bool, typer.Option("--private", help="Create the repository as private.")] = False,
     space: Annotated[
-        str | None, typer.Option(help="Also create, or update, a Space with the page that serves it: owner/name.")
+        str | None,
+        typer.Option(help="Also create a Space on ZeroGPU with the page that serves it, or update one: owner/name."),
     ] = None,
     examples: Annotated[
         Path | None, typer.Option(help="Folder of photos to show, with credits.csv of the columns file and credit.")

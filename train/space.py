@@ -1,8 +1,8 @@
 """Put the page on the Hugging Face Hub as a Space.
 
-python -m train.space you/which-landmark --model hf-hub:you/landmarks
-python -m train.space you/which-landmark --namespace you
 python -m train.space you/landmark-page --static --model default
+python -m train.space you/which-landmark --zero-gpu --model hf-hub:you/landmarks
+python -m train.space you/which-landmark --namespace you
 """
 
 from typing import Annotated
@@ -25,12 +25,29 @@ def command(
             help="Run the model in the visitor's browser: no server, free for every account. --model may be any MODEL.",
         ),
     ] = False,
-    private: Annotated[bool, typer.Option("--private", help="Create the Space as private.")] = False,
+    zero_gpu: Annotated[
+        bool,
+        typer.Option(
+            "--zero-gpu",
+            help="Run a new Space on ZeroGPU: free for two Spaces of a personal account with a verified email address, "
+            "30 days after it was made; more, and those of an organization, need a paid plan.",
+        ),
+    ] = False,
     hardware: Annotated[
-        str, typer.Option(help="Of a new Space: zero-a10g (ZeroGPU) is free, cpu-basic and others need a paid plan.")
-    ] = "zero-a10g",
+        str | None,
+        typer.Option(
+            help="Run a new Space on other hardware, e.g. cpu-basic: needs a paid plan (PRO, Team, Enterprise)."
+        ),
+    ] = None,
+    private: Annotated[bool, typer.Option("--private", help="Create the Space as private.")] = False,
 ) -> None:
-    """Put the page on the Hugging Face Hub as a Space. Log in with `hf auth login`, or set HF_TOKEN."""
+    """Put the page on the Hugging Face Hub as a Space, or update it there.
+
+    A new one needs one of --static, --zero-gpu and --hardware; another keeps its own. Log in with `hf auth login`, or
+    set HF_TOKEN.
+    """
+    if static + zero_gpu + bool(hardware) > 1:
+        raise LandmarkError("A Space runs on one thing: give only one of --static, --zero-gpu and --hardware.")
     if static:
         if not model:
             raise LandmarkError("A static Space takes its model along: name it with --model.")
@@ -46,8 +63,9 @@ def command(
         raise LandmarkError(f"A Space serves a model from the Hub, hf-hub:owner/name, not {model}; publish it first.")
 
     from train.hub.spaces import publish_space
+    from train.hub.upload import ZERO_GPU
 
-    publish_space(repo_id, model or None, namespace or None, private, hardware)
+    publish_space(repo_id, model or None, namespace or None, private, ZERO_GPU if zero_gpu else hardware)
 
 
 if __name__ == "__main__":

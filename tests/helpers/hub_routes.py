@@ -132,6 +132,9 @@ def describe(repo: Repo, commit: Commit, blobs: bool = False) -> dict[str, Any]:
         "cardData": card,
         "model-index": about.get("model-index"),
         "sdk": repo.sdk,
+        "runtime": {"stage": "RUNNING", "hardware": {"current": None, "requested": repo.hardware}}
+        if repo.sdk
+        else None,
         "usedStorage": sum(blob.size for blob in commit.files.values()),
         "siblings": siblings,
     }
@@ -367,6 +370,14 @@ def refs(call: Call, repo: Repo) -> Answer:
 def auth_check(call: Call, repo: Repo, write: str | None = None) -> Answer:
     (call.store.check_write if write else call.store.check_read)(call.user, repo)
     return Answer({})
+
+
+@route("POST", "/oauth/token")
+def lend_token(call: Call) -> Answer:
+    """To a CI whose identity is that of a trusted publisher, here `alice's workflow`."""
+    if call.json["subject_token"] != "alice's workflow":
+        return Answer({"error": "invalid_grant"}, 400)
+    return Answer({"access_token": "hf_alice", "token_type": "bearer", "expires_in": 3600})
 
 
 @route("GET POST DELETE", "/api/{type}/{repo}/variables")

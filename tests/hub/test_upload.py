@@ -165,14 +165,12 @@ def test_a_public_repository_is_not_taken_for_a_private_one(hub_server, owner, f
 def test_a_free_account_creates_a_space_on_zero_gpu_alone_and_updates_any(hub_server, owner):
     reserve(f"{owner}/page", space_hardware=ZERO_GPU)
     assert hub_server.repo(f"{owner}/page", "space").hardware == ZERO_GPU
-    with pytest.raises(
-        LandmarkError, match=r"paid plan \(402\)\. A free account can host two Gradio Spaces on ZeroGPU"
-    ):
+    with pytest.raises(LandmarkError, match=r"paid plan \(402\)\. .* can host two Spaces on ZeroGPU"):
         reserve(f"{owner}/other", space_hardware="cpu-basic")
     hub_server.create(f"{owner}/older", "space", sdk="gradio")  # before that took a plan
     reserve(f"{owner}/older", space_hardware="cpu-basic")
     hub_server.fail("/api/repos/create", status=403)
-    with pytest.raises(LandmarkError, match=r"\(403\).* A free account can host two"):
+    with pytest.raises(LandmarkError, match=r"\(403\).* can host two"):
         reserve(f"{owner}/third", space_hardware=ZERO_GPU)
     hub_server.store.paying.add("alice")
     reserve(f"{owner}/other", space_hardware="cpu-basic")

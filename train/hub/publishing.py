@@ -65,7 +65,7 @@ def publish(
             raise LandmarkError(f"{why}; train and evaluate it again.") from None
         if dry_run:
             if space:
-                write_space(scratch / "space", model=model)
+                write_space(scratch / "space", space, model=model)
             print(f"{dry_run} holds what would be uploaded; nothing was.")
             return
         done = upload.publish(staged, repo_id, private=private, message="Publish the model", replace=_REPLACED)
@@ -73,7 +73,7 @@ def publish(
     what = "Published" if done.changed else "Nothing has changed since it was published:"
     print(f"{what} {done.url} at revision {done.revision[:12]}; it arrived intact and answers as the run does.")
     if space:
-        publish_space(space, model=model, private=private)
+        publish_space(space, model=model, private=private, hardware=upload.ZERO_GPU)
 
 
 def check_publishable(repo_id: str | None, private: bool, data: Path) -> None:

@@ -18,9 +18,11 @@ from landmark_models.files import sha256
 from landmark_models.models.failures import describe_failure, with_retries
 
 ZERO_GPU = "zero-a10g"  # the Hub's name for it, whatever GPU is behind it
-_PLANS = (
-    "A free account can host two Gradio Spaces on ZeroGPU once its email address is verified and it is 30 days old; "
-    "other hardware, and any Gradio Space of an organization, needs a paid plan."
+# https://huggingface.co/docs/hub/spaces-overview and spaces-zerogpu, in August 2026
+PLANS = (
+    "A static Space (--static) is free for every account. A free personal account can host two Spaces on ZeroGPU "
+    "(--zero-gpu) once its email address is verified and it is 30 days old. Other hardware (--hardware), even "
+    "cpu-basic, needs PRO; ZeroGPU and other hardware in an organization need Team or Enterprise."
 )
 _TIMEOUT = 10.0  # seconds within which the Hub must answer a question
 
@@ -166,7 +168,7 @@ def _refusal(repo_id: str, error: Exception, is_space: bool) -> str:
         sentence = f"{repo_id} can't be created: the Hub asks for a paid plan (402)."
     else:
         sentence = describe_failure(f"{repo_id} can't be written on the Hub", error)
-    return f"{sentence} {_PLANS}" if is_space and status in (402, 403) else sentence
+    return f"{sentence} {PLANS}" if is_space and status in (402, 403) else sentence
 
 
 def _damaged(folder: Path, repo_id: str, kind: str, revision: str) -> list[str]:
