@@ -69,6 +69,16 @@ def test_inputs_and_operators_are_those_that_browsers_have(teachable, tmp_path):
     assert not any(node.domain for node in content.graph.node)
 
 
+def test_a_file_is_the_same_each_time_and_does_not_say_where_the_code_lies(teachable, tmp_path):
+    model = models.load(teachable.path)
+    for name in ("first.onnx", "second.onnx"):
+        write_onnx(model, tmp_path / name)
+    content = (tmp_path / "first.onnx").read_bytes()
+    assert content == (tmp_path / "second.onnx").read_bytes()
+    assert b".py" not in content
+    assert b"site-packages" not in content
+
+
 def test_float16_halves_the_file_and_hardly_changes_the_answer(teachable, tmp_path):
     model = models.load(teachable.path)
     images = images_for(model)

@@ -191,6 +191,12 @@ def test_a_file_without_labels_is_not_ours(tmp_path, run):
             ExportedModel(file)
 
 
+def test_onnx_does_not_say_where_the_code_lies(files):
+    content = file_of(files[0], Format.onnx).read_bytes()
+    assert b"site-packages" not in content
+    assert str(Path(single_file.__file__).parents[2]).encode() not in content
+
+
 def test_onnx_says_its_labels_and_sizes_to_any_reader(files):
     import onnx
 

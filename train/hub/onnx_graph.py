@@ -113,6 +113,16 @@ def program_of(module: nn.Module, example: Tensor, free: dict[str, Any], names: 
     return program
 
 
+def save_program(program: Any, file: Path, **facts: str) -> None:
+    """Write an ONNX program with these facts as its metadata, and without where its code lies on this machine."""
+    from onnx_ir.passes.common import ClearMetadataAndDocStringPass
+
+    ClearMetadataAndDocStringPass()(program.model)
+    program.model.metadata_props.clear()
+    program.model.metadata_props.update(facts)
+    program.save(file)
+
+
 def write_onnx(model: LoadedModel, file: Path, *, half: bool = False) -> None:
     """Write a model as ONNX: `pixel_values`, float32 `(batch, 3, H, W)`, to the outputs of `Graph`, all float32.
 
@@ -132,7 +142,7 @@ def write_onnx(model: LoadedModel, file: Path, *, half: bool = False) -> None:
         program.optimize()
         file.parent.mkdir(parents=True, exist_ok=True)
         with atomic_path(file) as scratch:
-            program.save(scratch)
+            save_program(program, scratch)
     except OSError as error:
         raise LandmarkError(f"{file} can't be written: {reason(error)}.") from None
     except Exception as error:  # whatever the exporter raises on a network that it can't follow

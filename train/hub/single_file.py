@@ -26,7 +26,7 @@ from train.data import photos_below
 from train.hub import Format
 from train.hub.exported_model import INFO, first_line, photo_tensor
 from train.hub.exported_module import Exported
-from train.hub.onnx_graph import check_packages, program_of
+from train.hub.onnx_graph import check_packages, program_of, save_program
 
 TOLERANCE = 1e-4  # of probabilities, between the file in a fresh process and the module here
 _PHOTOS = 50  # to check a file on; one in as many may get another answer than from the serving path
@@ -106,8 +106,7 @@ def _write_pt2(module: Exported, example: Tensor, file: Path, info: str) -> None
 
 def _write_onnx(module: Exported, example: Tensor, file: Path, info: str) -> None:
     program = program_of(module, example, _FREE, ["probabilities", "known"])
-    program.model.metadata_props[INFO] = info
-    program.save(file)
+    save_program(program, file, **{INFO: info})
 
 
 def in_fresh_process(file: Path, photos: Sequence[Path]) -> Iterator[dict[str, Any]]:
