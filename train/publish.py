@@ -40,6 +40,10 @@ def command(
     allow_unevaluated: Annotated[
         bool, typer.Option("--allow-unevaluated", help="Publish without test figures; the card says so.")
     ] = False,
+    new_version_of: Annotated[
+        str | None,
+        typer.Option(help="Older model of yours on the Hub, owner/name, whose page is to point to this one."),
+    ] = None,
     measured: Annotated[
         Path | None,
         typer.Option(help="For taught landmarks: the metrics.json of `train.evaluate --with` this file, for the card."),
@@ -62,8 +66,10 @@ def command(
     if target and not output and target.is_dir() and {entry.name for entry in target.iterdir()} <= written:
         shutil.rmtree(target)  # the last dry run's
     if is_addon:
-        if space or examples or allow_unevaluated:
-            raise LandmarkError("--space, --examples and --allow-unevaluated are for runs, not for taught landmarks.")
+        if space or examples or allow_unevaluated or new_version_of:
+            raise LandmarkError(
+                "--space, --examples, --allow-unevaluated and --new-version-of are for runs, not for taught landmarks."
+            )
 
         from train.hub.addons import publish_addon
 
@@ -85,6 +91,7 @@ def command(
         licence=licence,
         base_model=base_model,
         allow_unevaluated=allow_unevaluated,
+        new_version_of=new_version_of,
         dry_run=target,
     )
 

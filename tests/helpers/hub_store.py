@@ -12,6 +12,8 @@ from typing import Any
 
 import yaml  # the client needs it too, so it is always there
 
+from helpers.hub_cards import mistakes
+
 LFS_SUFFIXES = (".safetensors", ".png", ".jpg", ".bin", ".parquet")
 LFS_SIZE = 10 * 2**20
 FRONT_MATTER = re.compile(r"\s*---[\r\n]+([\S\s]*?)[\r\n]+---(?:[\r\n]|$)")
@@ -202,4 +204,6 @@ def read_card(readme: str) -> dict[str, Any] | None:
         raise HubError("Invalid", f"bad YAML: {error}") from error
     if not isinstance(card, dict):
         raise HubError("Invalid", "the metadata should be a mapping")
+    if wrong := list(mistakes(card)):
+        raise HubError("Invalid", "; ".join(wrong))
     return card

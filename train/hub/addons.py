@@ -87,6 +87,8 @@ def _card(addon: AddOn, repo_id: str, licence: str, base_model: str | None, figu
         library_name="landmark-models",
         pipeline_tag="image-classification",
         base_model=base_model,
+        base_model_relation="adapter" if base_model else None,
+        metrics=["accuracy"] if figures else None,
         tags=[TAG, "image-classification"],
     )
     return str(

@@ -8,17 +8,19 @@ from pathlib import Path, PureWindowsPath
 from typing import Any
 
 import timm
-from huggingface_hub import EvalResult, ModelCard, ModelCardData
+from huggingface_hub import ModelCard
 from jinja2 import Environment, FileSystemLoader, StrictUndefined
 
 from landmark_models import models
 from landmark_models.networks.served import parameter_count
 from landmark_models.text import for_markdown
+from train.hub.metadata import ONNX_FILE, hub_dataset, model_metadata
 from train.measure.rejection import score_words
 from train.run import CACHED_FEATURES, OWN_PHOTO, RunFolder
 
 _PRECISIONS = {"no": "float32", "bf16": "bfloat16", "fp16": "float16"}
 _TEMPLATES = Path(__file__).with_name("templates")
+_PUBLIC = ("train/recipes/", "hf-hub:", "hf:", "torch/")  # how words of a command begin that aren't its owner's paths
 _HARDEST = 6  # landmarks to name as the hardest
 
 
@@ -35,35 +37,44 @@ def write_card(
     """Write `folder/README.md` for the model of a run whose other files are in the folder already.
 
     The card shows only pictures that are in it, and each of the `examples`: its `file` in the folder, `alt` text,
-    the model's `answer`, and `credit`. If a run has no test figures, its card says so. `base_model` is by default the
-    one that the run recorded.
+    the model's `answer`, and `credit`. If a run has no test figures, its card says so. `base_model` is as in
+    `model_metadata`.
     """
     landmark, test = model.landmark, run.measured() if model.landmark.get("test") else None
     environment, architecture = run.environment(), model.config["architecture"]
-    origin = landmark.get("weights_from", "")
-    if origin.endswith(" on the Hub"):
-        base_model = base_model or origin.removesuffix(" on the Hub")
     command = _command(environment["command"], run.path.resolve().name)
-    name = repo_id.split("/")[-1]
+    trained_on = hub_dataset(landmark)
     split = run.split() or {}
     train = split.get("train", [])
     unlabelled = sum(Path(path).is_absolute() for path in train)  # the data's own photos are relative to its folder
     content = card_template("model_card.md").render(
-        card_data=_metadata(name, test, _ranks(model.labels), licence, base_model),
+        card_data=model_metadata(
+            repo_id,
+            folder,
+            landmark,
+            test,
+            _ranks(model.labels),
+            examples=examples,
+            licence=licence,
+            base_model=base_model,
+        ),
         repo_id=repo_id,
-        name=name,
+        name=repo_id.split("/")[-1],
         architecture=architecture,
         own_architecture=timm.model_entrypoint(architecture).__module__.startswith("landmark_models"),
         parameters=parameter_count(model.network),
         input_px=model.pretrained_cfg["input_size"][-1],
         labels=model.labels,
         ranks=_ranks(model.labels),
-        origin=origin,
+        origin=landmark.get("weights_from", ""),
         landmark=landmark,
         test=test,
-        data=test["data"] if test else _option(command, "--data"),
+        trained_on=trained_on,
+        data=trained_on.name if trained_on else test["data"] if test else _option(command, "--data"),
         hardest=_hardest(test["per_class"]) if test else "",
         rejection=_rejection(test) if test else [],
+        scaled=model.statistics is not None,
+        javascript=(folder / ONNX_FILE).is_file(),
         pictures={file.relative_to(folder).as_posix() for file in folder.rglob("*.png")},
         examples=examples,
         split=split,
@@ -134,22 +145,6 @@ def _photos(count: int, more: str = "") -> str:
     return f"1 {more}photo was" if count == 1 else f"{count} {more}photos were"
 
 
-def _metadata(
-    name: str, test: dict[str, Any] | None, ranks: Sequence[int], licence: str, base_model: str | None
-) -> str:
-    """The card's front matter, as YAML."""
-    data = ModelCardData(
-        license=licence,
-        library_name="timm",
-        pipeline_tag="image-classification",
-        base_model=base_model,
-        tags=[models.TAG, "image-classification", "timm"],
-        model_name=name if test else None,
-        eval_results=_results(test, ranks) if test else None,
-    )
-    return str(data.to_yaml())
-
-
 def card_template(name: str) -> Any:
     """A card's template, by its name; a figure that it needs and doesn't get is an error, not a gap."""
     environment = Environment(
@@ -170,26 +165,6 @@ def _rejection(test: dict[str, Any]) -> list[tuple[str, dict[str, Any]]]:
     return parts + [(words, measured[group]) for words, group in groups.items() if group in measured]
 
 
-def _results(test: dict[str, Any], ranks: Sequence[int]) -> list[EvalResult]:
-    """The test figures as the Hub reads them; the digest of the photos is the data's revision."""
-
-    def result(metric: str, name: str, key: str, **arguments: Any) -> EvalResult:
-        return EvalResult(
-            task_type="image-classification",
-            dataset_type=re.sub(r"[^a-z0-9]+", "-", test["data"].lower()).strip("-") or "photos",
-            dataset_name=test["data"],
-            dataset_split="test",
-            dataset_revision=test["digest"],
-            metric_type=metric,
-            metric_name=name,
-            metric_value=test[key],
-            metric_args={"n": test["n"], **arguments},
-        )
-
-    top = [result("accuracy", f"top-{k}", f"top{k}", k=k, ci95=test[f"top{k}_ci95"]) for k in ranks]
-    return [*top, result("f1", "macro F1", "macro_f1", average="macro")]
-
-
 def _hardest(per_class: dict[str, dict[str, Any]]) -> str:
     """The labels with the lowest F1, with it and their number of test photos."""
     ranked = sorted(per_class.items(), key=lambda item: (item[1]["f1"], item[0]))[:_HARDEST]
@@ -207,7 +182,7 @@ def _command(command: str, run: str) -> list[str]:
         if word == "--private" or (kept and kept[-1] == "--push-to-hub"):
             kept = [part for part in kept if part != "--push-to-hub"]
         else:
-            kept.append(word if word.startswith(("train/recipes/", "hf-hub:")) else PureWindowsPath(word).name or word)
+            kept.append(word if word.startswith(_PUBLIC) else PureWindowsPath(word).name or word)
     return ["accelerate", "launch", "-m", f"train.{script.removesuffix('.py')}", *kept]
 
 

@@ -37,6 +37,7 @@ def publish(
     licence: str = "unknown",
     base_model: str | None = None,
     allow_unevaluated: bool = False,
+    new_version_of: str | None = None,
     dry_run: Path | None = None,
 ) -> None:
     """Publish a run's best model, check that it arrived and answers as the run does, and print where it is.
@@ -50,6 +51,8 @@ def publish(
     folder = RunFolder(run)
     if not folder.recipe.is_file():
         raise LandmarkError(f"{folder.path} isn't a run folder: it has no {folder.recipe.name}.")
+    if new_version_of and not dry_run and not upload.check(new_version_of):
+        raise LandmarkError(f"{new_version_of}, of which this would be a new version, isn't on the Hub.")
     model = f"{models.PREFIX}{repo_id}"
     with upload.staging(dry_run) as scratch:
         staged = scratch / "model"
@@ -72,6 +75,9 @@ def publish(
     _check_answers(classifier, f"{model}@{done.revision}")
     what = "Published" if done.changed else "Nothing has changed since it was published:"
     print(f"{what} {done.url} at revision {done.revision[:12]}; it arrived intact and answers as the run does.")
+    if new_version_of:
+        upload.point_to_new_version(new_version_of, repo_id)
+        print(f"The page of {new_version_of} now names it as the new version.")
     if space:
         publish_space(space, model=model, private=private, hardware=upload.ZERO_GPU)
 
@@ -130,8 +136,9 @@ def _copy_files(run: RunFolder, folder: Path, model: models.LoadedModel, allow_u
         public = {name: value for name, value in run.measured().items() if name not in _PRIVATE_FIGURES}
         (folder / "test").mkdir()
         write_json(folder / "test" / run.test.name, public)
-        if (picture := run.test.with_name("confusion.png")).is_file():
-            shutil.copyfile(picture, folder / "test" / picture.name)
+        for picture in (run.test.with_name("confusion.png"), run.test.parent / "report" / "reliability.png"):
+            if picture.is_file() and picture.stat().st_mtime >= run.test.stat().st_mtime:  # drawn of these figures
+                shutil.copyfile(picture, folder / "test" / picture.name)
 
 
 def _copy_examples(source: Path, folder: Path, classifier: LandmarkClassifier) -> list[dict[str, str]]:

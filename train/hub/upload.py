@@ -1,14 +1,15 @@
 """Put a folder into a repository on the Hugging Face Hub, and check what arrived."""
 
+import json
 import shutil
 import tempfile
 from collections.abc import Iterator, Sequence
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from dataclasses import dataclass
 from functools import partial
 from pathlib import Path
 
-from huggingface_hub import HfApi
+from huggingface_hub import HfApi, ModelCard, metadata_update
 from huggingface_hub.errors import RepositoryNotFoundError
 from huggingface_hub.hf_api import RepoFile
 from huggingface_hub.utils.sha import git_hash
@@ -77,6 +78,7 @@ def publish(
     """
     api = HfApi()
     kind = "space" if space_hardware or static_space else repo_type
+    _check_card(Path(folder), repo_id, kind)
     before = reserve(
         repo_id, private=private, repo_type=repo_type, space_hardware=space_hardware, static_space=static_space
     )
@@ -104,13 +106,16 @@ def publish(
     return Published(url, commit.oid, commit.oid != before)
 
 
-def check(repo_id: str, *, private: bool = False, repo_type: str = "model") -> None:
+def check(repo_id: str, *, private: bool = False, repo_type: str = "model") -> str:
     """Check, without creating it, that a repository can be written if it is there, and that someone is logged in.
+
+    Returns:
+        Its newest commit; "" where it is missing.
 
     Raises:
         LandmarkError: as `reserve`.
     """
-    _open(repo_id, private, repo_type, None, static_space=False, create=False)
+    return _open(repo_id, private, repo_type, None, static_space=False, create=False)
 
 
 def reserve(
@@ -160,6 +165,37 @@ def _open(
     if private and not info.private:
         raise LandmarkError(f"{repo_id} exists and is public: make it private on its page, or choose another name.")
     return str(info.sha)
+
+
+def point_to_new_version(repo_id: str, new: str) -> None:
+    """Say in the card of a model on the Hub that another model is its new version; its page then points there.
+
+    Raises:
+        LandmarkError: the Hub refuses or can't be reached.
+    """
+    update = partial(metadata_update, repo_id, {"new_version": new}, overwrite=True)
+    try:
+        with_retries(partial(update, commit_message=f"A new version is {new}"))
+    except Exception as error:
+        what = f"{new} is published, but the card of {repo_id} can't point to it"
+        raise LandmarkError(describe_failure(what, error)) from None
+
+
+def _check_card(folder: Path, repo_id: str, kind: str) -> None:
+    """Let the Hub check the metadata of the folder's card, before anything is created.
+
+    It says nothing if the Hub can't be asked: what follows will.
+    """
+    if not (file := folder / "README.md").is_file():
+        return
+    try:
+        ModelCard.load(file).validate(repo_type=kind)
+    except ValueError as error:
+        with suppress(ValueError, LookupError, TypeError):
+            error = ValueError(" ".join(part["message"] for part in json.loads(str(error))["errors"]))
+        raise LandmarkError(f"{repo_id} can't be published, because the Hub refuses its card: {error}") from None
+    except Exception:
+        return
 
 
 def _refusal(repo_id: str, error: Exception, is_space: bool) -> str:
