@@ -133,6 +133,6 @@ def test_the_command_takes_a_file_and_refuses_what_is_for_runs(tmp_path):
         done = run()
         assert done.returncode == 0, done.stderr
         assert "mine-publish holds what would be uploaded" in done.stdout
-    assert "--space, --examples and" in run("--space", "you/page").stderr
+    assert "--new-version-of are for runs" in run("--space", "you/page").stderr
     (tmp_path / NAME).write_bytes(b"\x80\x04.")
     assert f"{NAME} can't be read" in run().stderr

@@ -1,7 +1,12 @@
 import json
+import os
 import re
+import subprocess
+import sys
+from pathlib import Path
 
 import pytest
+from helpers.hub_cards import mistakes
 from helpers.model_folders import describe
 from helpers.photos import noisy_photo
 from helpers.runs import TINY, pretend
@@ -11,8 +16,11 @@ from landmark_models import models
 from train.engine.training import fit
 from train.hub import card
 from train.hub.card import write_card
+from train.hub.publishing import publish
 from train.measure.tables import title_of
 from train.recipe import Recipe
+
+ROOT = Path(__file__).parents[2]
 
 
 def written(run, folder, repo_id="alice/net", **options) -> str:
@@ -42,6 +50,75 @@ def test_the_card_gives_the_measured_figures(evaluated, tmp_path):
     assert "{{" not in text
     assert "\n\n\n" not in text
     assert re.search(r"Trained on 18 photos of \S+; 6 more", text)
+
+
+def front_matter(run, folder, **options) -> dict:
+    about = ModelCard(written(run, folder, **options)).data.to_dict()
+    assert not list(mistakes(about))
+    return about
+
+
+@pytest.mark.parametrize("name", models.EMBEDDED)
+def test_the_hub_would_take_the_cards_of_the_embedded_models(name):
+    about = ModelCard.load(models.EMBEDDED[name] / "README.md").data.to_dict()
+    assert not list(mistakes(about))
+
+
+def test_the_metadata_names_what_the_model_was_made_from(mine, tmp_path):
+    about = front_matter(mine, tmp_path)
+    assert "base_model" not in about  # from random weights
+    assert "datasets" not in about
+    assert about["metrics"] == ["accuracy", "f1"]
+    assert about["tags"] == ["landmark-classification", "image-classification", "timm"]
+    commit = "a1" * 20
+    describe(mine.model, weights_from="timm/resnet18.a1_in1k on the Hub", dataset=f"hf:me/towers@{commit}:small")
+    pretend(mine, data="hf:me/towers:small", dataset=f"hf:me/towers@{commit}:small")
+    about = front_matter(mine, tmp_path)
+    assert (about["base_model"], about["base_model_relation"]) == ("timm/resnet18.a1_in1k", "finetune")
+    assert about["datasets"] == ["me/towers"]
+    (result, *_) = about["model-index"][0]["results"]
+    assert result["dataset"] == {
+        "name": "hf:me/towers:small", "type": "me/towers", "config": "small", "split": "test", "revision": commit,
+    }  # fmt: skip
+    text = (tmp_path / "README.md").read_text()
+    assert f"commit `{commit}` of [me/towers](https://huggingface.co/datasets/me/towers), configuration small." in text
+    assert 'Trained on 18 photos of "hf:me/towers:small"; 6 more' in text
+
+
+def test_photos_from_elsewhere_are_results_of_their_own(mine, tmp_path):
+    describe(mine.model, elsewhere={"data": "wild", "digest": "d2", "n": 9, "top1": 0.5, "top1_ci95": [0.25, 0.75]})
+    results = front_matter(mine, tmp_path)["model-index"][0]["results"]
+    assert [(part["dataset"]["name"], part["metrics"][0]["value"]) for part in results[1:]] == [("wild", 0.5)]
+
+
+def test_examples_can_be_tried_in_the_widget_and_javascript_where_there_is_onnx(evaluated, tmp_path):
+    examples = [{"file": "examples/01.jpg", "alt": "Example photo 1", "answer": "Red Tower, 9%", "credit": "me"}]
+    about = front_matter(evaluated, tmp_path, examples=examples)
+    (shown,) = about["widget"]
+    assert shown["src"].endswith("/alice/net/resolve/main/examples/01.jpg")
+    assert "transformers.js" not in (tmp_path / "README.md").read_text()
+    (tmp_path / "onnx").mkdir()
+    (tmp_path / "onnx" / "model.onnx").touch()
+    assert front_matter(evaluated, tmp_path)["tags"][-2:] == ["onnx", "transformers.js"]
+    assert 'pipeline("image-classification", "alice/net", { dtype: "fp32" })' in (tmp_path / "README.md").read_text()
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("ours", [False, True], ids=["timm's network", "ours"])
+def test_the_examples_in_a_card_run(ours, evaluated, run, hub_server, owner, photo, tmp_path):
+    publish(run.path if ours else evaluated.path, f"{owner}/net", allow_unevaluated=ours)
+    text = hub_server.files(f"{owner}/net")["README.md"].decode()
+    programs = re.findall(r"```python\n(.*?)```", text, re.DOTALL)
+    assert len(programs) == 3
+    (tmp_path / "holiday.jpg").write_bytes(photo.read_bytes())
+    environment = os.environ | {"HF_HUB_OFFLINE": "0", "HF_HOME": str(tmp_path / "hub"), "PYTHONPATH": str(ROOT)}
+    done = subprocess.run(
+        [sys.executable, "-c", "\n".join(programs)], capture_output=True, text=True, cwd=tmp_path, env=environment
+    )
+    assert done.returncode == 0, done.stderr
+    answers = done.stdout.splitlines()
+    assert len(answers) == 3
+    assert all(any(label in answer for label in ("Red Tower", "Green Bridge", "Blue Lake")) for answer in answers)
 
 
 def test_a_run_without_test_figures_says_so(run, tmp_path):
@@ -76,7 +153,10 @@ def test_everything_that_a_run_may_record_is_in_its_card(mine, tmp_path):
     describe(
         mine.model,
         teacher="hf-hub:big/one",
-        elsewhere={"data": "my_photos", **source, "named": {"photos": 9, "named": 8, "right": 7}},
+        elsewhere={
+            "data": "my_photos", "digest": "d2", **source, "named": {"photos": 9, "named": 8, "right": 7},
+            "others": {"near": {"n": 40, "named": 3}, "far": {"n": 60, "named": 1}},
+        },
         known={"score": "standardized_max_logit", "threshold": 0.25},
         calibration={
             "n": 40, "ece": 0.0123, "rule_chosen_on": {"n": 44, "data": "elsewhere"},
@@ -91,10 +171,11 @@ def test_everything_that_a_run_may_record_is_in_its_card(mine, tmp_path):
         r"| Wikimedia\|Commons | 9 | 50.00 | 25.00 to 75.00 |",
         "n = 3).\n\nThe intervals cover",
         "Of the test split, 2 more photos were left out",
-        "5.12% for the network's plain",
+        "% with it, 5.12% for the plain softmax.",
         r"**On photos from elsewhere** (my\_photos, n = 9,",
         "accuracy is 50.0% (95% interval 25.0 to 75.0%).",
-        "It names 8 of these 9 photos, 7 of them correctly.",
+        "It names 8 of these 9 photos, 7 of them correctly.\nMeasured with them, it wrongly names 3 of 40 photos of "
+        "other landmarks, streets and buildings and 1 of 60 photos of anything else.",
         "| dogs and cats | 50 | 4.00 | 1.00 to 13.00 |\n| all near ones",
         "expected\n  calibration error there 1.23%)",
         "landmarks (everyday), it wrongly names",

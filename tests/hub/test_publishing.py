@@ -14,7 +14,7 @@ def test_a_dry_run_writes_all_that_would_be_uploaded(evaluated, tmp_path):
     model = tmp_path / "dry" / "model"
     assert sorted(file.relative_to(model).as_posix() for file in model.rglob("*") if file.is_file()) == [
         "README.md", "config.json", "curves.png", "metrics.jsonl", "model.safetensors", "recipe.yaml",
-        "test/confusion.png", "test/metrics.json",
+        "test/confusion.png", "test/metrics.json", "test/reliability.png",
     ]  # fmt: skip
     assert (model / "model.safetensors").read_bytes() == (evaluated.model / "model.safetensors").read_bytes()
     with Image.open(model / "test" / "confusion.png") as picture:

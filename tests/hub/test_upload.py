@@ -4,6 +4,7 @@ import pytest
 import torch
 from helpers.hub_store import Blob
 from helpers.model_folders import describe, figures
+from huggingface_hub import ModelCard
 
 from landmark_models import LandmarkError, ModelError, models
 from train.hub import upload
@@ -174,3 +175,33 @@ def test_a_free_account_creates_a_space_on_zero_gpu_alone_and_updates_any(hub_se
         reserve(f"{owner}/third", space_hardware=ZERO_GPU)
     hub_server.store.paying.add("alice")
     reserve(f"{owner}/other", space_hardware="cpu-basic")
+
+
+def test_a_card_that_the_hub_refuses_is_a_sentence_before_anything_is_created(hub_server, owner, folder):
+    (folder / "README.md").write_text("---\nlicense: apache\nbase_model: a model\n---\n")
+    with pytest.raises(
+        LandmarkError, match=r"the Hub refuses its card: \"license\" must be .*; \"base_model\" must be"
+    ):
+        publish(folder, f"{owner}/net")
+    assert not hub_server.repos
+
+
+def test_publishing_goes_on_where_the_hub_does_not_check_cards_early(hub_server, owner, folder):
+    hub_server.fail("/api/validate-yaml", 500, times=1)
+    assert publish(folder, f"{owner}/net").changed
+
+
+def test_an_older_model_points_to_the_new_one(hub_server, owner, evaluated):
+    from train.hub import publishing
+
+    with pytest.raises(LandmarkError, match=f"{owner}/old, of which this would be a new version, isn't on the Hub"):
+        publishing.publish(evaluated.path, f"{owner}/new", new_version_of=f"{owner}/old")
+    assert not hub_server.repos
+    publishing.publish(evaluated.path, f"{owner}/old")
+    before = hub_server.files(f"{owner}/old")
+    publishing.publish(evaluated.path, f"{owner}/new", new_version_of=f"{owner}/old")
+    after = hub_server.files(f"{owner}/old")
+    assert ModelCard(after["README.md"].decode()).data.to_dict() == {
+        **ModelCard(before["README.md"].decode()).data.to_dict(), "new_version": f"{owner}/new",
+    }  # fmt: skip
+    assert {**after, "README.md": b""} == {**before, "README.md": b""}
