@@ -22,8 +22,8 @@ from train.hub.web_page import write_page
 
 _BROWSERS = ("chromium", "chromium-browser", "google-chrome")
 _TIMEOUT = 120_000  # ms
-# In the page: its own worker, asked for one photo after another.
-_START = """async () => {
+# To be run in the page: its own worker, which is then asked for one photo after another.
+START = """async () => {
   window.facts = await (await fetch('page.json')).json();
   window.tester = new Worker('worker.js', {type: 'module'});
   window.told = wanted => new Promise((resolve, reject) => {
@@ -33,7 +33,7 @@ _START = """async () => {
   tester.postMessage({start: facts});
   return (await ready).ready;
 }"""
-_ASK = """async number => {
+ASK = """async number => {
   const file = await (await fetch(`photos/${number}`)).blob(), begun = performance.now();
   const answered = told(data => data.id === number);
   tester.postMessage({id: number, file});
@@ -110,9 +110,9 @@ def _in_browser(url: str, browser: str, photos: Sequence[Path]) -> tuple[list[di
             page.close()
         page = context.new_page()
         page.goto(url)
-        engine = page.evaluate(_START)
+        engine = page.evaluate(START)
         progress = tqdm(range(len(photos)), "in the browser", leave=False, unit="photo")
-        answers = [page.evaluate(_ASK, number) for number in progress]
+        answers = [page.evaluate(ASK, number) for number in progress]
         facts = {"cold": visits[0], "warm": visits[1], "engine": engine, "browser": chromium.version}
         chromium.close()
     return answers, facts
@@ -120,7 +120,7 @@ def _in_browser(url: str, browser: str, photos: Sequence[Path]) -> tuple[list[di
 
 @contextmanager
 def served(page: Path, photos: Sequence[Path] = ()) -> Iterator[str]:
-    """Serve a page, and photos as `photos/NUMBER`, on this machine; yields the address."""
+    """Serve a folder, and photos as `photos/NUMBER`, on this machine; yields the address."""
 
     class Handler(SimpleHTTPRequestHandler):
         def translate_path(self, path: str) -> str:

@@ -31,12 +31,13 @@ self.onmessage = async ({data}) => {
 // Loads the model with the GPU's runtime or the CPU's; returns which.
 async function start() {
   const adapter = 'Suspending' in WebAssembly ? await navigator.gpu?.requestAdapter().catch(() => null) : null;
+  const hasGpu = adapter && !adapter.info.isFallbackAdapter; // which is the CPU, and slow
   const {model, runtimes} = facts.files;
-  const total = model.bytes + runtimes[adapter ? 'webgpu' : 'wasm'].bytes;
+  const total = model.bytes + runtimes[hasGpu ? 'webgpu' : 'wasm'].bytes;
   let loaded = 0;
   const count = bytes => self.postMessage({loaded: Math.min(loaded += bytes, total), total});
   const graph = await downloaded(model.path, count);
-  if (adapter) {
+  if (hasGpu) {
     try {
       return await open('webgpu', graph, count);
     } catch (error) {
@@ -50,6 +51,7 @@ async function open(kind, graph, count) {
   const {script, binary} = facts.files.runtimes[kind];
   const wasm = await unpacked(await downloaded(binary, count));
   ort = await import(`./${script}`);
+  ort.env.logLevel = 'error';
   ort.env.wasm.wasmBinary = wasm;
   ort.env.wasm.numThreads = self.crossOriginIsolated ? Math.min(THREADS, navigator.hardwareConcurrency) : 1;
   session = await ort.InferenceSession.create(graph, {executionProviders: [kind]});
