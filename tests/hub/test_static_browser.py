@@ -23,6 +23,7 @@ from landmark_models import LandmarkClassifier
 from landmark_models.files import sha256
 from landmark_models.tagging.tags import Tags
 from train.benchmarks.web import ASK, START, served
+from train.hub.static_space import HEADERS
 from train.hub.web_page import write_page
 
 pytestmark = [pytest.mark.browser, pytest.mark.slow]
@@ -219,6 +220,17 @@ def test_the_second_visit_needs_no_server(open_page, browser, site, photo):
     give(again, photo, name="Eiffel Tower")
     again.reload()
     give(again, photo, name="Eiffel Tower")
+
+
+def test_on_a_space_it_computes_with_threads(open_page, browser, site, photo):
+    context = browser.new_context()
+    with served(site, headers=HEADERS) as url:
+        page = open_page(url, context=context)
+        assert page.evaluate("crossOriginIsolated")
+        page.wait_for_function(KEPT)
+        page.reload()  # the files come from the cache now
+        give(page, photo, name="Eiffel Tower")
+        assert len(page.workers) > 1
 
 
 def test_a_new_version_is_offered_and_only_what_has_changed_is_loaded(open_page, browser, site, tmp_path):

@@ -5,12 +5,13 @@ import shutil
 import tempfile
 import threading
 import time
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
 from http.server import SimpleHTTPRequestHandler, ThreadingHTTPServer
 from importlib.util import find_spec
 from pathlib import Path
+from types import MappingProxyType
 from typing import Any
 
 from tqdm.auto import tqdm
@@ -119,10 +120,15 @@ def _in_browser(url: str, browser: str, photos: Sequence[Path]) -> tuple[list[di
 
 
 @contextmanager
-def served(page: Path, photos: Sequence[Path] = ()) -> Iterator[str]:
+def served(page: Path, photos: Sequence[Path] = (), headers: Mapping[str, str] = MappingProxyType({})) -> Iterator[str]:
     """Serve a folder, and photos as `photos/NUMBER`, on this machine; yields the address."""
 
     class Handler(SimpleHTTPRequestHandler):
+        def end_headers(self) -> None:
+            for name, value in headers.items():
+                self.send_header(name, value)
+            super().end_headers()
+
         def translate_path(self, path: str) -> str:
             head, _, number = path.rpartition("/photos/")
             return str(photos[int(number)]) if not head and number.isdecimal() else super().translate_path(path)

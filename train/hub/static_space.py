@@ -11,7 +11,7 @@ from train.hub.web_page import REPLACED, write_page
 
 _TEMPLATE = Path(__file__).with_name("templates") / "static_space_card.md"
 # With them, the Space's own address may use several threads: https://huggingface.co/docs/hub/spaces-config-reference
-_HEADERS = {
+HEADERS = {
     "cross-origin-embedder-policy": "require-corp",
     "cross-origin-opener-policy": "same-origin",
     "cross-origin-resource-policy": "cross-origin",
@@ -37,7 +37,7 @@ def write_static_space(folder: Path, model: str) -> None:
         short_description="Names the landmark in your photo, in your browser",
         models=[repository] if repository else None,
         tags=["landmark-classification", "image-classification", "onnx"],
-        custom_headers=_HEADERS,
+        custom_headers=HEADERS,
     )
     name = f"[{repository}](https://huggingface.co/{repository})" if repository else written.name
     megabytes = round(written.first_visit / 1e6)

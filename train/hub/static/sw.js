@@ -54,7 +54,9 @@ async function keep(path, response) {
   const body = await response.arrayBuffer();
   const digest = new Uint8Array(await crypto.subtle.digest('SHA-256', body));
   if (Array.from(digest, byte => byte.toString(16).padStart(2, '0')).join('') !== FILES[path]) return false;
-  const headers = {'Content-Type': response.headers.get('Content-Type') ?? ''};
+  const headers = new Headers(response.headers); // with those that isolate the page, which its threads need
+  headers.delete('Content-Encoding');
+  headers.delete('Content-Length');
   await (await caches.open(CACHE)).put(key(path), new Response(body, {headers}));
   return true;
 }

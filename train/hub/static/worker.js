@@ -51,10 +51,9 @@ async function open(kind, graph, count) {
   const {script, binary} = facts.files.runtimes[kind];
   const wasm = await unpacked(await downloaded(binary, count));
   ort = await import(`./${script}`);
-  ort.env.logLevel = 'error';
   ort.env.wasm.wasmBinary = wasm;
   ort.env.wasm.numThreads = self.crossOriginIsolated ? Math.min(THREADS, navigator.hardwareConcurrency) : 1;
-  session = await ort.InferenceSession.create(graph, {executionProviders: [kind]});
+  session = await ort.InferenceSession.create(graph, {executionProviders: [kind], logSeverityLevel: 3});
   if (kind === 'webgpu') await check();
   return kind;
 }
