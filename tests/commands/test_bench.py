@@ -5,11 +5,14 @@ from dataclasses import replace
 import pytest
 import torch
 from helpers.photos import MORE_COLORS, write_data
+from helpers.programs import invoke
 from helpers.runs import TINY
+from helpers.runtimes import use_installed_runtime
 
 from landmark_models import LandmarkClassifier, open_photo
 from landmark_models.devices import instruction_set
 from landmark_models.errors import LandmarkError
+from train import bench
 from train.benchmarks.dimensions import dimension_loss, print_dimension_loss
 from train.benchmarks.engine import ENGINES, engines
 from train.benchmarks.page import PageTimes, print_page_times
@@ -33,6 +36,18 @@ def test_the_command_says_what_it_measured(data, tmp_path):
     shown = subprocess.run(command, capture_output=True, text=True, check=True).stdout
     assert "loop / bare: " in shown
     assert "landmark_net, 32 px, batch 8" in shown
+
+
+@pytest.mark.slow
+@pytest.mark.browser
+def test_the_page_in_the_browser_is_compared_with_the_classifier(run, shared_data, monkeypatch):
+    use_installed_runtime(monkeypatch)
+    shown = invoke(bench.web_command, "--photos", shared_data / "test", "--model", run.path, "--n", 3).output
+    assert "3 photos, 0 that Chromium can't read" in shown
+    assert "the same first answer for 3, the same known-or-not for 3" in shown
+    assert "at most 0.02 for 3." in shown
+    empty = invoke(bench.web_command, "--photos", shared_data / "none").exception
+    assert isinstance(empty, LandmarkError)
 
 
 def test_a_head_on_cached_features_is_measured_against_epochs(data):

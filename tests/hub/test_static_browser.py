@@ -8,7 +8,7 @@ from pathlib import Path
 
 import numpy as np
 import pytest
-from helpers.browsers import opened_browser
+from helpers.browsers import ARGUMENTS, CHROMIUM, opened_browser
 from helpers.exif import ASCII, RATIONAL, gps_exif
 from helpers.icc import DISPLAY_P3, profile
 from helpers.images import encoded, landscape
@@ -28,6 +28,7 @@ from train.hub.web_page import write_page
 
 pytestmark = [pytest.mark.browser, pytest.mark.slow]
 
+GPU_ARGUMENTS = ["--enable-unsafe-webgpu", "--use-webgpu-adapter=swiftshader", "--enable-features=Vulkan"]
 RED = (200, 40, 40)  # what the model takes for the Eiffel Tower
 
 
@@ -181,6 +182,22 @@ def test_the_embedded_model_answers_as_python_does(open_page, site, real_data, t
         differences = compare(open_page(url), photos, LandmarkClassifier.load("default"))
     assert len(photos) >= 10
     assert max(differences) < 0.02
+
+
+@pytest.mark.nightly  # a GPU that the CPU plays takes its time
+def test_a_gpu_answers_as_python_does(browser, site, famous_model, tmp_path):
+    photos = photos_of_many_kinds(tmp_path / "photos")[:3]
+    gpu = browser.browser_type.launch(executable_path=CHROMIUM, args=[*ARGUMENTS[:1], *GPU_ARGUMENTS])
+    context = gpu.new_context(service_workers="block")
+    script = (site / "worker.js").read_text().replace("isFallbackAdapter", "isNone")  # the page would leave it alone
+    context.route("**/worker.js", lambda route: route.fulfill(body=script, content_type="text/javascript"))
+    with served(site, photos) as url:
+        page = context.new_page()
+        page.goto(url)
+        page.locator("body[data-engine]").wait_for(timeout=300_000)
+        assert page.locator("body").get_attribute("data-engine") == "webgpu"
+        assert max(compare(page, photos, LandmarkClassifier.load(famous_model))) < 0.02
+    gpu.close()
 
 
 @pytest.mark.parametrize("method", ["bilinear", "bicubic", "lanczos"])
