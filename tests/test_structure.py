@@ -73,6 +73,14 @@ def test_the_service_never_imports_training_and_gradio_only_in_the_page():
         assert "gradio" not in roots or name.startswith("landmark_models.page."), name
 
 
+def test_training_imports_the_datasets_library_only_where_it_reads_or_makes_one():
+    for name, file in modules("train").items():
+        tree = ast.parse(file.read_text(encoding="utf-8"))
+        nodes = [node for node in tree.body if isinstance(node, ast.Import | ast.ImportFrom)]
+        roots = {(getattr(node, "module", None) or node.names[0].name).split(".")[0] for node in nodes}
+        assert not roots & {"datasets", "pyarrow"}, name
+
+
 def test_requirements_txt_is_all_that_pyproject_lists():
     project = tomllib.loads((ROOT / "pyproject.toml").read_text(encoding="utf-8"))["project"]
     listed = set(project["dependencies"]).union(*project["optional-dependencies"].values())

@@ -5,6 +5,7 @@ import sys
 
 import pytest
 import torch
+from helpers.hub_cards import mistakes
 from huggingface_hub import ModelCard
 
 from landmark_models import LandmarkClassifier, LandmarkError
@@ -38,6 +39,8 @@ def test_the_card_says_what_it_is_and_how_to_use_it(tmp_path):
     text = card_of(tmp_path / "dry")
     data = ModelCard(text).data
     assert (data.license, data.base_model, data.pipeline_tag) == ("cc-by-4.0", "alice/net", "image-classification")
+    assert data.base_model_relation == "adapter"
+    assert not list(mistakes(data.to_dict()))
     assert "landmark-addon" in data.tags
     assert data.library_name == "landmark-models"
     assert "2 landmarks, taught from 6 photos to a model that recognises landmarks in photos, without training." in text

@@ -11,7 +11,7 @@ import torch
 from torch import Tensor, nn
 
 from landmark_models import LandmarkClassifier
-from train.data import DataError, Photos, find_photos
+from train.data import DataError, Photos, data_name, find_photos
 from train.engine.gallery import principal_dimensions
 from train.measure.figures import share
 from train.measure.predict import predict_features
@@ -36,9 +36,9 @@ def dimension_loss(
     train = find_photos(data, "train")
     if train is None:
         raise DataError(f"The folder {data} has no train folder.")
-    tests = {f"{data.name}, test": find_photos(data, "test", train.labels)}
+    tests = {f"{data_name(data)}, test": find_photos(data, "test", train.labels)}
     if elsewhere:
-        tests[elsewhere.name] = find_photos(elsewhere, "all", train.labels)
+        tests[data_name(elsewhere)] = find_photos(elsewhere, "all", train.labels)
     whitened, targets = _whitened(classifier, train)
     means = torch.zeros(len(train.labels), whitened.shape[1]).index_add_(0, targets, whitened)
     photos = {name: _whitened(classifier, found) for name, found in tests.items() if found}
