@@ -6,6 +6,7 @@ LANDMARK_NAMESPACE=owner python app.py
 
 import os
 import sys
+from functools import partial
 from pathlib import Path
 from typing import Annotated
 
@@ -16,6 +17,7 @@ from landmark_models.page.environment import (
     provide_caches,
     requested_port,
     return_freed_memory,
+    seconds_on_gpu,
     server_name,
 )
 from landmark_models.page.uploads import keep_sweeping, remove_when_stopped, upload_folder
@@ -94,7 +96,7 @@ def main(
     print(f"Serving {source}. {why}".strip(), flush=True)
     keep_sweeping(UPLOADS)
     guard_fetching()
-    page = build(serving, spaces.GPU if ZERO_GPU else None)
+    page = build(serving, partial(spaces.GPU, duration=seconds_on_gpu) if ZERO_GPU else None)
     try:
         page.launch(
             server_name=server_name(HOST),

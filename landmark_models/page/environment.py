@@ -10,6 +10,7 @@ import os
 import socket
 import sys
 from pathlib import Path
+from typing import Any
 
 from landmark_models.errors import LandmarkError, reason
 
@@ -75,6 +76,15 @@ def requested_port() -> int | None:
 def server_name(host: str | None) -> str | None:
     """GRADIO_SERVER_NAME as gradio takes it: an IPv6 address in brackets."""
     return f"[{host}]" if host and ":" in host and not host.startswith("[") else host or None
+
+
+def seconds_on_gpu(*arguments: Any) -> int:
+    """How long a call with these arguments may hold the GPU that ZeroGPU lends it, in seconds, by its number of photos.
+
+    A visitor must have so much of the day's quota left; a shorter call waits less, a longer one may be ended.
+    """
+    lists = [getattr(argument, "files", argument) for argument in arguments]
+    return 10 + max([1, *(len(photos) for photos in lists if isinstance(photos, list | tuple))]) // 4
 
 
 def check_address(host: str | None = None, port: int | None = None) -> None:

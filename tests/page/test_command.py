@@ -12,7 +12,7 @@ from helpers.programs import free_port
 
 
 def test_on_zero_gpu_what_computes_is_wrapped(tmp_path):
-    (tmp_path / "spaces.py").write_text("lent = []\nGPU = lambda call: lent.append(call.__name__) or call\n")
+    (tmp_path / "spaces.py").write_text("lent = []\nGPU = lambda call, duration: lent.append(call.__name__) or call\n")
     script = "import app, gradio, spaces; gradio.Blocks.launch = lambda *_, **options: print(*spaces.lent); app.main()"
     environment = {**os.environ, "PYTHONPATH": f"{tmp_path}{os.pathsep}{Path.cwd()}", "SPACES_ZERO_GPU": "true"}
     result = subprocess.run([sys.executable, "-c", script], capture_output=True, text=True, env=environment)

@@ -9,7 +9,8 @@ import sys
 import pytest
 
 from landmark_models import LandmarkError
-from landmark_models.page.environment import check_address, provide_caches, requested_port, server_name
+from landmark_models.page.environment import check_address, provide_caches, requested_port, seconds_on_gpu, server_name
+from landmark_models.page.many_handlers import Photos
 
 
 @pytest.fixture
@@ -130,3 +131,10 @@ print(resident() - before)
 """
     result = subprocess.run([sys.executable, "-c", script], capture_output=True, text=True, check=True)
     assert int(result.stdout) < 60_000  # kB; a photo takes 144,000
+
+
+def test_a_gpu_is_borrowed_for_as_long_as_so_many_photos_take(tmp_path):
+    many = Photos(tuple((f"{index}.jpg", tmp_path) for index in range(200)), tmp_path)
+    assert seconds_on_gpu({"path": "photo.jpg"}, 5, "") == 10
+    assert seconds_on_gpu("Town Hall", [tmp_path] * 20, None, None) == 15
+    assert seconds_on_gpu(many) == 60  # what ZeroGPU lends by default
