@@ -358,23 +358,23 @@ def test_it_works_by_the_keyboard_alone(open_page, url, photo):
     assert page.locator("#known li:visible a").all_inner_texts() == ["Forth Bridge"]
 
 
-def placed(photo: Path, folder: Path, latitude: int, longitude: int) -> Path:
+def placed(photo: Path, file: Path, latitude: int, longitude: int) -> Path:
     """A copy of a photo that was taken somewhere, in whole degrees north and east."""
     degrees = [[(value, 1), (0, 1), (0, 1)] for value in (latitude, longitude)]
     exif = gps_exif((RATIONAL, degrees[0]), (ASCII, "N"), (RATIONAL, degrees[1]), (ASCII, "E"))
-    file = folder / f"at-{latitude}-{longitude}.jpg"
-    Image.open(photo).save(file, quality=95, exif=exif)
+    Image.open(photo).save(file, exif=exif)
     return file
 
 
-def test_the_photos_own_position_counts(open_page, url, famous_model, photo, tmp_path):
+@pytest.mark.parametrize("kind", ["jpg", "png", "webp"])
+def test_the_photos_own_position_counts(open_page, url, famous_model, photo, tmp_path, kind):
     page = open_page(url)
-    far = placed(photo, tmp_path, 27, 78)
+    far = placed(photo, tmp_path / f"far.{kind}", 27, 78)
     km = Tags.of(LandmarkClassifier.load(famous_model).predict(far)).distance_km
     give(page, far, name="Not sure")
     page.get_by_text(f"the photo itself says that it was taken {km:,.0f} km from there").wait_for()
     assert page.locator(".tags").count() == 0
-    give(page, placed(photo, tmp_path, 49, 2), name="Eiffel Tower")
+    give(page, placed(photo, tmp_path / f"near.{kind}", 49, 2), name="Eiffel Tower")
     page.get_by_text("The photo's own position agrees: ").wait_for()
     page.locator("summary", has_text="Save").click()
     page.get_by_role("link", name="XMP", exact=True).wait_for()

@@ -23,6 +23,7 @@ import landmark_models
 from landmark_models import LandmarkClassifier, models
 from landmark_models.errors import LandmarkError, PhotoError, reason
 from landmark_models.files import sha256
+from landmark_models.networks.served import parameter_count
 from landmark_models.tagging.tags import Tags
 from train.hub import web_facts, web_runtime
 from train.hub.onnx_graph import INPUT, write_onnx
@@ -82,15 +83,12 @@ def _build(model: str, folder: Path) -> WrittenPage:
         "threshold": classifier.known_rule.threshold,
         **web_facts.landmark_facts(classifier),
     }
+    _check_size(model, 2 * parameter_count(loaded.network))  # before it is exported
     web_runtime.write_runtimes(folder / "runtime")
     network = folder / "model.onnx"
     write_onnx(loaded, network, half=True)
     size = network.stat().st_size
-    if size > MAX_MODEL_BYTES:
-        raise LandmarkError(
-            f"{model} takes {size / 1e6:.1f} MB with its weights as float16; a page for browsers takes a model of at "
-            f"most {MAX_MODEL_BYTES / 1e6:.0f} MB. Train a smaller network, or make a Space with a server."
-        )
+    _check_size(model, size)
     runtime = f"ONNX Runtime Web {web_runtime.VERSION}"
     facts |= {
         "check": {"logits": _checked(network, classifier)},
@@ -107,6 +105,14 @@ def _build(model: str, folder: Path) -> WrittenPage:
     webgpu = web_runtime.RUNTIMES["webgpu"].packed
     first_visit = sum(path.stat().st_size for path in first if path.name != webgpu)
     return WrittenPage(web_facts.model_name(classifier), size, first_visit)
+
+
+def _check_size(model: str, size: int) -> None:
+    if size > MAX_MODEL_BYTES:
+        raise LandmarkError(
+            f"{model} takes {size / 1e6:.1f} MB with its weights as float16; a page for browsers takes a model of at "
+            f"most {MAX_MODEL_BYTES / 1e6:.0f} MB. Train a smaller network, or make a Space with a server."
+        )
 
 
 def _copy_static(folder: Path) -> None:

@@ -9,18 +9,20 @@ export async function keepPage(updated) {
     if (navigator.serviceWorker.controller) {
       watch(registration, updated);
     } else if (registration.installing) {
-      await controlled(registration.installing);
+      await installed(registration);
     }
   } catch (error) {
     console.warn(`The page isn't kept: ${error?.message ?? error}`);
   }
 }
 
-function controlled(worker) {
-  return new Promise(resolve => {
-    navigator.serviceWorker.addEventListener('controllerchange', resolve, {once: true});
-    worker.addEventListener('statechange', () => { if (worker.state === 'redundant') resolve(); });
-  });
+// The page is under the new worker's control, or that one has failed or waits for pages that another one controls.
+function installed(registration) {
+  const worker = registration.installing;
+  return new Promise(resolve => worker.addEventListener('statechange', () => {
+    const waits = worker.state === 'installed' && registration.active;
+    if (waits || ['activated', 'redundant'].includes(worker.state)) resolve();
+  }));
 }
 
 function watch(registration, updated) {

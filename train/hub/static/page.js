@@ -41,8 +41,8 @@ async function answered(photo) {
       return; // the page says so
     }
     const [{answer, thumbnail, error}, position] = await Promise.all([ask(photo), photoPosition(photo.file)]);
-    if (error) photo.error = await unreadable(photo);
-    else Object.assign(photo, {verdict: judged(answer, landmarks, position), thumbnail});
+    if (answer) Object.assign(photo, {verdict: judged(answer, landmarks, position), thumbnail});
+    else photo.error = error ? `${photo.name}: ${error}` : await unreadable(photo);
   }
   label(photo);
   if (photo === chosen) show();
@@ -125,9 +125,9 @@ const plain = text => text.normalize('NFKD').replace(/\p{M}/gu, '').toLowerCase(
 
 function describe() {
   const count = number(landmarks.length);
-  $('#intro').textContent = `One of ${count} landmarks, named from your photo on your own device. It is sent nowhere.`;
+  $('#intro').textContent = `One of ${count} landmarks, named on your own device. No photo leaves it.`;
   $('#known summary').textContent = `The ${count} landmarks`;
-  $('#trust').textContent = facts.about.trust;
+  $('#trust').append(...facts.about.trust ? [element('strong', {}, 'How far to trust it.'), ` ${facts.about.trust}`] : []);
   $('#about div').append(...facts.about.paragraphs.map(text => element('p', {}, text)));
   $('#examples ul').append(...facts.examples.map(({path, caption}) => {
     const button = element('button', {type: 'button'}, element('img', {src: path, alt: '', loading: 'lazy'}),

@@ -1,5 +1,6 @@
 // Runs the model away from the page, which stays responsive meanwhile. It is told {start: facts} once, then {id, file} for
-// each photo; it tells {loaded, total} in bytes, {ready: engine} or {failed: reason}, and {id, answer} or {id, error}.
+// each photo; it tells {loaded, total} in bytes, {ready: engine} or {failed: reason}, and {id, answer, thumbnail} or
+// {id, error}, which is empty where the browser can't decode the photo.
 import {networkInput} from './photo.js';
 
 const THUMBNAIL = 160; // px, the shorter side
@@ -20,11 +21,18 @@ self.onmessage = async ({data}) => {
     return;
   }
   const {id, file} = data;
+  const bitmap = await createImageBitmap(file).catch(() => null);
+  if (!bitmap) {
+    self.postMessage({id, error: ''});
+    return;
+  }
   try {
-    const {answer, thumbnail} = await answered(file);
-    self.postMessage({id, answer, thumbnail}, [thumbnail]);
+    const thumbnail = await small(bitmap);
+    self.postMessage({id, answer: await answer(file, bitmap), thumbnail}, [thumbnail]);
   } catch (error) {
     self.postMessage({id, error: String(error?.message ?? error)});
+  } finally {
+    bitmap.close();
   }
 };
 
@@ -74,21 +82,18 @@ async function run(values) {
     Object.entries(results).map(async ([name, output]) => [name, await output.getData()])));
 }
 
-async function answered(file) {
+async function answer(file, bitmap) {
   const start = new Uint8Array(await file.slice(0, 3).arrayBuffer());
-  const bitmap = await createImageBitmap(file);
-  try {
-    const isJpeg = start[0] === 0xff && start[1] === 0xd8 && start[2] === 0xff;
-    const {logits, scale, score} = await run(networkInput(bitmap, isJpeg, facts.input));
-    const side = bitmap.width < bitmap.height ? 'resizeWidth' : 'resizeHeight';
-    const thumbnail = await createImageBitmap(bitmap, {[side]: THUMBNAIL, resizeQuality: 'medium'});
-    const shares = softmax(logits, (scale?.[0] ?? 1) / facts.temperature);
-    const best = [...shares.keys()].sort((one, other) => shares[other] - shares[one]).slice(0, TOP);
-    const candidates = best.map(index => ({index, score: shares[index]}));
-    return {answer: {candidates, known: score[0] >= facts.threshold}, thumbnail};
-  } finally {
-    bitmap.close();
-  }
+  const isJpeg = start[0] === 0xff && start[1] === 0xd8 && start[2] === 0xff;
+  const {logits, scale, score} = await run(networkInput(bitmap, isJpeg, facts.input));
+  const shares = softmax(logits, (scale?.[0] ?? 1) / facts.temperature);
+  const best = [...shares.keys()].sort((one, other) => shares[other] - shares[one]).slice(0, TOP);
+  return {candidates: best.map(index => ({index, score: shares[index]})), known: score[0] >= facts.threshold};
+}
+
+function small(bitmap) {
+  const side = bitmap.width < bitmap.height ? 'resizeWidth' : 'resizeHeight';
+  return createImageBitmap(bitmap, {[side]: THUMBNAIL, resizeQuality: 'medium'});
 }
 
 function softmax(logits, factor) {
