@@ -150,6 +150,7 @@ function listen() {
       input.value = '';
     };
   }
+  $('#photo').onclick = () => { if (!chosen) $('#choose').click(); };
   document.addEventListener('paste', event => take([...event.clipboardData.files]));
   document.addEventListener('dragover', event => {
     event.preventDefault();
