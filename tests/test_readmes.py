@@ -171,7 +171,7 @@ GIVEN = {
         "train/recipes", "train/README.md",
     ],
 }  # fmt: skip
-MADE = ("output", "out", "fix")  # options that name what a command makes
+MADE = ("output", "out", "fix", "web")  # options that name what a command makes
 READ = ("model", "teacher", "sources", "photos", "file")  # and what it reads, if that isn't a Path anyway
 ELSEWHERE = re.compile(r"-$|hf-hub:|you/|torch/|default$|compact$")
 
