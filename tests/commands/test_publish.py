@@ -1,14 +1,10 @@
-import os
 import shutil
-import subprocess
-import sys
 
-import numpy as np
 import pytest
 from helpers.programs import invoke
 from helpers.runs import tiny
 
-from landmark_models import LandmarkClassifier, LandmarkError
+from landmark_models import LandmarkError
 from train import distill, fit, publish, space
 
 
@@ -81,29 +77,3 @@ def test_a_test_split_that_can_not_be_measured_is_known_before_training(hub_serv
     result = invoke(fit.command, tmp_path / "recipe.yaml", *options)
     assert "has no photo in a class folder" in str(result.exception)
     assert not (tmp_path / "run").exists()
-
-
-@pytest.mark.slow
-def test_a_process_with_timm_alone_gives_what_another_published(hub_server, owner, evaluated, photo, tmp_path):
-    def python(*words: object, home: str) -> subprocess.CompletedProcess:
-        environment = {**os.environ, "HF_HUB_OFFLINE": "0", "HF_HOME": str(tmp_path / home)}
-        return subprocess.run([sys.executable, *map(str, words)], capture_output=True, text=True, env=environment)
-
-    published = python("-m", "train.publish", evaluated.path, "--repo-id", f"{owner}/net", home="a")
-    assert published.returncode == 0, published.stderr
-    script = (
-        "import sys, numpy, timm, torch\n"
-        "from PIL import Image\n"
-        f"model = timm.create_model('hf-hub:{owner}/net', pretrained=True).eval()\n"
-        "transform = timm.data.create_transform(**timm.data.resolve_model_data_config(model), is_training=False)\n"
-        f"logits = model(transform(Image.open(r'{photo}').convert('RGB')).unsqueeze(0))\n"
-        f"numpy.save(r'{tmp_path}/logits.npy', logits.detach().numpy())\n"
-        "assert 'landmark_models' not in sys.modules\n"
-        "print(model.pretrained_cfg['label_names'])\n"
-    )
-    other = python("-c", script, home="b")
-    assert other.returncode == 0, other.stderr
-    assert other.stdout.strip() == "['Red Tower', 'Green Bridge', 'Blue Lake']"
-    ours = LandmarkClassifier.load(evaluated.path)
-    expected = (ours.logits(ours.preprocess(photo).unsqueeze(0)) * ours.temperature).numpy()  # timm has no temperature
-    assert np.abs(np.load(tmp_path / "logits.npy") - expected).max() <= 1e-5

@@ -3,11 +3,27 @@
 import io
 import json
 import os
+import shutil
 import subprocess
 import sys
 from pathlib import Path
 
 import numpy as np
+
+from helpers.programs import absent
+
+_JAVASCRIPT = """
+const [library, model, photo, pixels, shape, host, cache] = process.argv.slice(1);
+const { AutoModelForImageClassification, Tensor, env, pipeline } = await import(library);
+env.allowLocalModels = false;
+Object.assign(env, { remoteHost: host, cacheDir: cache });
+const classifier = await pipeline("image-classification", model);
+const predictions = await classifier(photo, { top_k: null });
+const { readFileSync } = await import("node:fs");
+const input = new Tensor("float32", new Float32Array(readFileSync(pixels).buffer), JSON.parse(shape));
+const { logits } = await classifier.model({ pixel_values: input });
+console.log(JSON.stringify({ predictions, logits: logits.tolist() }));
+"""
 
 _ROOT = Path(__file__).parents[2]
 
@@ -51,6 +67,21 @@ def in_transformers(model: str, pixels, photo: Path, *, ours: bool = False) -> d
 def in_onnxruntime(file: str, pixels) -> dict:
     """What ONNX Runtime gives: `logits`."""
     return _in_fresh_process(_ONNX, file, pixels, "", False)
+
+
+def in_transformers_js(model: str, pixels, photo: Path, folder: Path) -> dict:
+    """What transformers.js gives in node: `logits`, and all `predictions` for a photo; `folder` is for its files."""
+    library = Path(os.environ.get("TRANSFORMERS_JS") or "missing") / "dist" / "transformers.node.mjs"
+    if not (library.is_file() and shutil.which("node")):
+        absent("transformers.js (TRANSFORMERS_JS, and node)")
+    images = folder / "pixels.bin"
+    images.write_bytes(pixels.numpy().tobytes())
+    words = [model, photo, images, json.dumps(list(pixels.shape)), f"{os.environ['HF_ENDPOINT']}/", folder / "cache"]
+    command = ["node", "--input-type=module", "--eval", _JAVASCRIPT, *map(str, [library, *words])]
+    done = subprocess.run(command, capture_output=True)
+    assert done.returncode == 0, done.stderr.decode()
+    assert not done.stderr, done.stderr.decode()
+    return json.loads(done.stdout)
 
 
 def _in_fresh_process(program: str, model: str, pixels, photo: str, ours: bool) -> dict:

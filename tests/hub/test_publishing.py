@@ -9,12 +9,25 @@ from landmark_models import LandmarkClassifier, LandmarkError, models
 from train.hub.publishing import publish
 
 
+@pytest.fixture(autouse=True)
+def quick_onnx(monkeypatch):
+    """Something in place of the network as ONNX, which takes a second to write."""
+    monkeypatch.setattr("train.hub.transformers_js._check", lambda *_: None)
+
+    def write(_, file):
+        file.parent.mkdir()
+        file.write_bytes(b"onnx")
+
+    monkeypatch.setattr("train.hub.transformers_js.write_onnx", write)
+
+
 def test_a_dry_run_writes_all_that_would_be_uploaded(evaluated, tmp_path):
     publish(evaluated.path, "alice/net", space="alice/page", dry_run=tmp_path / "dry", licence="apache-2.0")
     model = tmp_path / "dry" / "model"
     assert sorted(file.relative_to(model).as_posix() for file in model.rglob("*") if file.is_file()) == [
-        "README.md", "config.json", "curves.png", "metrics.jsonl", "model.safetensors", "recipe.yaml",
-        "test/confusion.png", "test/metrics.json", "test/reliability.png",
+        "README.md", "config.4.48.0.json", "config.json", "curves.png", "metrics.jsonl", "model.safetensors",
+        "onnx/model.onnx", "preprocessor_config.json", "recipe.yaml", "test/confusion.png", "test/metrics.json",
+        "test/reliability.png",
     ]  # fmt: skip
     assert (model / "model.safetensors").read_bytes() == (evaluated.model / "model.safetensors").read_bytes()
     with Image.open(model / "test" / "confusion.png") as picture:

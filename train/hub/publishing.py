@@ -1,6 +1,7 @@
 """Publish a run's best model on the Hugging Face Hub, and check that the published model answers as the run does."""
 
 import csv
+import json
 import os
 import shutil
 from collections.abc import Sequence
@@ -12,10 +13,10 @@ from jinja2 import TemplateError
 from landmark_models import LandmarkClassifier, models, open_photo
 from landmark_models.errors import LandmarkError, PhotoError
 from landmark_models.files import write_json
-from landmark_models.models.folder import CONFIG_FILE, STATISTICS_FILE, WEIGHTS_FILE, read_config
+from landmark_models.models.folder import CONFIG_FILE, STATISTICS_FILE, WEIGHTS_FILE, for_every_loader, read_config
 from landmark_models.text import for_markdown, percent
 from train.data import find_photos
-from train.hub import upload
+from train.hub import transformers_js, upload
 from train.hub.card import write_card
 from train.hub.spaces import publish_space, write_space
 from train.measure.evaluation import evaluate
@@ -23,7 +24,7 @@ from train.run import RunFolder
 
 _EXAMPLE_SIDE = 512  # px, longer side of an example photo at most
 _CREDITS = "credits.csv"
-_REPLACED = ["examples/*", "test/*", "curves.png"]  # an earlier model's, if this one has none
+_REPLACED = ["examples/*", "test/*", "curves.png", *transformers_js.FILES]  # an earlier model's, if this one has none
 _PRIVATE_FIGURES = frozenset(["left_out", "model"])  # paths of the owner's photos, and of the run
 
 
@@ -61,6 +62,10 @@ def publish(
         classifier = LandmarkClassifier(loaded, engine="torch")
         _copy_files(folder, staged, loaded, allow_unevaluated)
         shown = _copy_examples(examples, staged, classifier) if examples else []
+        try:
+            transformers_js.add_onnx(loaded, staged)
+        except LandmarkError as error:
+            print(f"Without ONNX, so transformers.js can't run it: {error}")
         try:
             write_card(folder, loaded, staged, repo_id, examples=shown, licence=licence, base_model=base_model)
         except (OSError, ValueError, LookupError, TypeError, TemplateError) as error:
@@ -128,7 +133,9 @@ def _copy_files(run: RunFolder, folder: Path, model: models.LoadedModel, allow_u
             f"{run.path} has no test figures: run `python -m train.evaluate {run.path} --data DATA --split test "
             f"--output {run.test.parent}` first, or add --allow-unevaluated."
         )
-    model_files = [run.model / name for name in (CONFIG_FILE, WEIGHTS_FILE, STATISTICS_FILE)]
+    config = json.loads((run.model / CONFIG_FILE).read_text(encoding="utf-8"))
+    write_json(folder / CONFIG_FILE, for_every_loader(config))
+    model_files = [run.model / name for name in (WEIGHTS_FILE, STATISTICS_FILE)]
     for file in [*model_files, run.recipe, run.path / "metrics.jsonl", run.path / "curves.png"]:
         if file.is_file():
             shutil.copyfile(file, folder / file.name)

@@ -1,0 +1,99 @@
+import json
+import shutil
+from pathlib import Path
+
+import pytest
+import torch
+from helpers.loaders import in_onnxruntime, in_timm, in_transformers, in_transformers_js
+from huggingface_hub import HfApi, hf_hub_download
+
+from landmark_models import LandmarkClassifier, models
+from landmark_models.errors import LandmarkError
+from train.hub.metadata import ONNX_FILE
+from train.hub.publishing import publish
+from train.hub.transformers_js import _preprocessing, add_onnx
+
+LABELS = ["Red Tower", "Green Bridge", "Blue Lake"]
+
+
+@pytest.fixture
+def online(hub_server, monkeypatch):
+    """Processes that are started ask the Hub on loopback."""
+    monkeypatch.setenv("HF_HUB_OFFLINE", "0")
+
+
+@pytest.mark.slow
+@pytest.mark.usefixtures("online")
+@pytest.mark.parametrize("ours", [False, True], ids=["timm's network", "our own"])
+def test_one_repository_answers_the_same_everywhere(owner, run, evaluated, photo, ours, tmp_path):
+    name, trained = f"{owner}/net", run if ours else evaluated
+    publish(trained.path, name, allow_unevaluated=ours)
+    classifier = LandmarkClassifier.from_pretrained(name)
+    pixels = classifier.preprocess(photo).unsqueeze(0)
+    with torch.inference_mode():
+        expected = classifier.network(pixels)
+    first = LABELS[int(expected.argmax())]
+    assert first == classifier.predict(photo)[0].label
+    scores = dict(zip(LABELS, expected[0].softmax(0).tolist(), strict=True))
+
+    def check(answer, tolerance=1e-4):
+        assert torch.allclose(torch.tensor(answer["logits"]), expected, atol=1e-4)
+        assert answer.get("labels", LABELS) == LABELS
+        if predictions := answer.get("predictions"):
+            assert predictions[0]["label"] == first
+            assert {each["label"]: each["score"] for each in predictions} == pytest.approx(scores, abs=tolerance)
+
+    check(in_timm(f"hf-hub:{name}", pixels, ours=ours))
+    check(in_onnxruntime(hf_hub_download(name, ONNX_FILE), pixels))
+    there = in_transformers(name, pixels, photo, ours=ours)
+    check(there)
+    assert torch.allclose(torch.tensor(there["pixels"]), pixels, atol=1e-6)
+    check(in_transformers_js(name, pixels, photo, tmp_path), tolerance=0.02)  # it resizes otherwise
+
+
+def test_the_files_beside_it_say_how_photos_are_prepared(run, tmp_path):
+    model = models.load(run.model)
+    folder = shutil.copytree(run.model, tmp_path / "model")
+    before = json.loads((folder / "config.json").read_text())
+    add_onnx(model, folder)
+    config = json.loads((folder / "config.json").read_text())
+    assert {key: config[key] for key in before} == before
+    assert config["id2label"] == {"0": "Red Tower", "1": "Green Bridge", "2": "Blue Lake"}
+    (python,) = config["configuration_files"]
+    assert json.loads((folder / python).read_text()) == before
+    prepared = json.loads((folder / "preprocessor_config.json").read_text())
+    assert prepared["size"] == {"shortest_edge": 32}
+    assert prepared["crop_size"] == {"height": 32, "width": 32}
+    assert prepared["image_mean"] == list(model.pretrained_cfg["mean"])
+    assert models.load(folder).labels == model.labels
+
+    wide = {"input_size": (3, 32, 48), "crop_pct": 0.8}
+    assert _preprocessing(wide | {"crop_mode": "squash"}, "it")["size"] == {"height": 40, "width": 60}
+    for unlike in (wide, {"input_size": (3, 32, 32), "crop_mode": "border"}):
+        with pytest.raises(LandmarkError, match=r"transformers\.js can't prepare photos as it does, with crop_mode"):
+            _preprocessing(unlike, "it")
+
+
+@pytest.mark.parametrize("mistake", ["crop", "packages", "logits"])
+def test_a_model_that_cannot_be_written_as_onnx_is_published_without(
+    hub_server, owner, run, mistake, monkeypatch, capsys
+):
+    publish(run.path, f"{owner}/net", allow_unevaluated=True)
+    capsys.readouterr()
+    if mistake == "crop":
+        monkeypatch.setattr("train.hub.transformers_js._preprocessing", refuse)
+    elif mistake == "packages":
+        monkeypatch.setattr("train.hub.onnx_graph.find_spec", lambda _: None)
+    else:
+        monkeypatch.setattr("train.hub.transformers_js.TOLERANCE", -1)
+    publish(run.path, f"{owner}/net", allow_unevaluated=True)
+    assert "Without ONNX, so transformers.js can't run it: " in capsys.readouterr().out
+    names = HfApi().list_repo_files(f"{owner}/net")
+    assert "config.json" in names
+    assert not [name for name in names if "onnx" in name or name.startswith(("preprocessor", "config.4"))]
+    config = json.loads(Path(hf_hub_download(f"{owner}/net", "config.json")).read_text())
+    assert not {"model_type", "id2label", "configuration_files"} & config.keys()
+
+
+def refuse(*_):
+    raise LandmarkError("no such crop")
