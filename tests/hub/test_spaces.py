@@ -125,6 +125,9 @@ def test_a_public_model_is_loaded_when_the_space_is_built(hub_server, owner, fol
         publish_space(f"{owner}/page", model=model, hardware=ZERO_GPU)
         front = front_matter(hub_server.files(f"{owner}/page", "space")["README.md"].decode())
         assert front["preload_from_hub"] == [f"{owner}/net config.json,model.safetensors{pinned}"]
+        commits = hub_server.commits(f"{owner}/page", "space")
+        publish_space(f"{owner}/page")
+        assert hub_server.commits(f"{owner}/page", "space") == commits
     hub_server.set_gated(f"{owner}/net")
     publish_space(f"{owner}/page", model=f"hf-hub:{owner}/net")
     assert "preload_from_hub" not in front_matter(hub_server.files(f"{owner}/page", "space")["README.md"].decode())

@@ -4,6 +4,7 @@ import re
 import shutil
 import tempfile
 import tomllib
+from contextlib import suppress
 from functools import partial
 from pathlib import Path
 from typing import Any
@@ -112,15 +113,19 @@ def publish_space(
         raise LandmarkError(f"{repo_id} is a new Space: choose where it runs. {upload.PLANS}")
     own = _hardware_of(existing) if existing else hardware
     current = {} if existing is None or model or namespace else _variables(existing)
+    served = model or current.get("LANDMARK_MODEL")
+    if served and not model:
+        with suppress(LandmarkError):  # the Space itself says so, too
+            described = _describe_model(served)
     with tempfile.TemporaryDirectory() as scratch:
         folder = Path(scratch) / "space"
         write_space(
             folder,
             repo_id,
-            model or current.get("LANDMARK_MODEL"),
+            served,
             namespace or current.get("LANDMARK_NAMESPACE"),
             own or hardware or upload.ZERO_GPU,
-            _to_preload(described, str(model)) if described else None,
+            _to_preload(described, str(served)) if described else None,
         )
         done = upload.publish(
             folder,
