@@ -6,6 +6,7 @@ import os
 import shutil
 import subprocess
 import sys
+from collections.abc import Sequence
 from pathlib import Path
 
 import numpy as np
@@ -13,12 +14,13 @@ import numpy as np
 from helpers.programs import absent
 
 _JAVASCRIPT = """
-const [library, model, photo, pixels, shape, host, cache] = process.argv.slice(1);
+const [library, model, photos, pixels, shape, host, cache] = process.argv.slice(1);
 const { AutoModelForImageClassification, Tensor, env, pipeline } = await import(library);
 env.allowLocalModels = false;
 Object.assign(env, { remoteHost: host, cacheDir: cache });
 const classifier = await pipeline("image-classification", model);
-const predictions = await classifier(photo, { top_k: null });
+const predictions = [];
+for (const photo of JSON.parse(photos)) predictions.push(await classifier(photo, { top_k: null }));
 const { readFileSync } = await import("node:fs");
 const input = new Tensor("float32", new Float32Array(readFileSync(pixels).buffer), JSON.parse(shape));
 const { logits } = await classifier.model({ pixel_values: input });
@@ -69,15 +71,16 @@ def in_onnxruntime(file: str, pixels) -> dict:
     return _in_fresh_process(_ONNX, file, pixels, "", False)
 
 
-def in_transformers_js(model: str, pixels, photo: Path, folder: Path) -> dict:
-    """What transformers.js gives in node: `logits`, and all `predictions` for a photo; `folder` is for its files."""
+def in_transformers_js(model: str, pixels, photos: Sequence[Path], folder: Path) -> dict:
+    """What transformers.js gives in node: `logits`, and all `predictions` for each photo; `folder` is for its files."""
     library = Path(os.environ.get("TRANSFORMERS_JS") or "missing") / "dist" / "transformers.node.mjs"
     if not (library.is_file() and shutil.which("node")):
         absent("transformers.js (TRANSFORMERS_JS, and node)")
-    images = folder / "pixels.bin"
+    images, shape = folder / "pixels.bin", json.dumps(list(pixels.shape))
     images.write_bytes(pixels.numpy().tobytes())
-    words = [model, photo, images, json.dumps(list(pixels.shape)), f"{os.environ['HF_ENDPOINT']}/", folder / "cache"]
-    command = ["node", "--input-type=module", "--eval", _JAVASCRIPT, *map(str, [library, *words])]
+    paths = json.dumps([str(photo) for photo in photos])
+    words = [library, model, paths, images, shape, f"{os.environ['HF_ENDPOINT']}/", folder / "cache"]
+    command = ["node", "--input-type=module", "--eval", _JAVASCRIPT, *map(str, words)]
     done = subprocess.run(command, capture_output=True)
     assert done.returncode == 0, done.stderr.decode()
     assert not done.stderr, done.stderr.decode()

@@ -109,6 +109,24 @@ def test_weights_that_are_float16_numbers_take_half_the_space_without_loss(tmp_p
     assert sizes[1] < 0.75 * sizes[0]
 
 
+@pytest.mark.slow
+@pytest.mark.data
+def test_float16_changes_no_answer_of_the_embedded_model(real_data, tmp_path):
+    model = models.load("default")
+    write_onnx(model, tmp_path / "half.onnx", half=True)
+    assert (tmp_path / "half.onnx").stat().st_size < 15e6
+    classifier = LandmarkClassifier(model, engine="torch")
+    photos = sorted((real_data / "test").rglob("*.jpg"))[::8]
+    for first in range(0, len(photos), 16):
+        images = torch.stack([classifier.preprocess(photo) for photo in photos[first : first + 16]])
+        here, there = classifier.outputs(images), outputs_of(tmp_path / "half.onnx", images)
+        logits = there["logits"] * there["scale"].unsqueeze(1) / classifier.temperature
+        assert torch.allclose(logits.softmax(1), here.logits.softmax(1), atol=1e-3)
+        assert logits.argmax(1).equal(here.logits.argmax(1))
+        threshold = classifier.known_rule.threshold
+        assert (there["score"] >= threshold).equal(here.scores >= threshold)
+
+
 @pytest.mark.parametrize("width", [1, 2, 3, 8, 11])
 def test_a_triangle_is_stored_in_half_its_space(width):
     triangle, packed = torch.randn(width, width).triu(), _Triangle()

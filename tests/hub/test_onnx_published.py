@@ -48,7 +48,35 @@ def test_one_repository_answers_the_same_everywhere(owner, run, evaluated, photo
     there = in_transformers(name, pixels, photo, ours=ours)
     check(there)
     assert torch.allclose(torch.tensor(there["pixels"]), pixels, atol=1e-6)
-    check(in_transformers_js(name, pixels, photo, tmp_path), tolerance=0.02)  # it resizes otherwise
+    there = in_transformers_js(name, pixels, [photo], tmp_path)
+    check(there | {"predictions": there["predictions"][0]}, tolerance=0.02)  # it resizes otherwise
+
+
+@pytest.mark.slow
+@pytest.mark.data
+@pytest.mark.usefixtures("online")
+def test_real_photos_get_the_same_first_label_in_transformers_js(hub_server, owner, real_data, tmp_path):
+    model = models.load("default")
+    folder = shutil.copytree(models.EMBEDDED["default"], tmp_path / "model")
+    add_onnx(model, folder)
+    content = {path.relative_to(folder).as_posix(): path.read_bytes() for path in folder.rglob("*") if path.is_file()}
+    hub_server.commit(f"{owner}/default", content)
+    photos = sorted((real_data / "test").rglob("*.jpg"))[::15]
+    classifier = LandmarkClassifier(model, engine="torch")
+    pixels = torch.stack([classifier.preprocess(photo) for photo in photos])
+    with torch.inference_mode():
+        expected = model.network(pixels)
+    there = in_transformers_js(f"{owner}/default", pixels[:2], photos, tmp_path)
+    assert torch.allclose(torch.tensor(there["logits"]), expected[:2], atol=1e-4)
+    same, differences = 0, []
+    for ranked, scores in zip(there["predictions"], expected.softmax(1).tolist(), strict=True):
+        given = {each["label"]: each["score"] for each in ranked}
+        here = dict(zip(model.labels, scores, strict=True))
+        same += ranked[0]["label"] == max(here, key=lambda label: here[label])
+        differences.append(max(abs(given[label] - score) for label, score in here.items()))
+    print(f"{same} of {len(photos)} first labels are the same; scores differ by {sorted(differences)[-3:]} at most")
+    assert same >= 0.98 * len(photos)
+    assert sorted(differences)[int(0.9 * len(photos))] < 0.02
 
 
 def test_the_files_beside_it_say_how_photos_are_prepared(run, tmp_path):
