@@ -148,6 +148,22 @@ def test_a_static_space_is_published_and_updated(hub_server, owner, famous_model
     assert "Nothing has changed" in capsys.readouterr().out
 
 
+def test_a_model_of_the_hub_is_linked_and_one_that_is_not_for_everybody_stays_so(hub_server, owner, famous_model):
+    model = f"{owner}/landmarks"
+    hub_server.commit(model, {file.name: file.read_bytes() for file in famous_model.iterdir()})
+    publish_static_space(f"{owner}/page", f"hf-hub:{model}")
+    card = hub_server.files(f"{owner}/page", "space")["README.md"].decode()
+    assert yaml.safe_load(card.split("---")[1])["models"] == [model]
+    assert f"[{model}](https://huggingface.co/{model})" in card
+    about = json.loads(hub_server.files(f"{owner}/page", "space")["page.json"])["about"]
+    assert about["paragraphs"][0].startswith(f"The model is {model}, revision ")
+    hub_server.repo(model).private = True
+    with pytest.raises(LandmarkError, match="is private, and a static Space hands out its weights; add --private"):
+        publish_static_space(f"{owner}/page", f"hf-hub:{model}")
+    publish_static_space(f"{owner}/mine", f"hf-hub:{model}", private=True)
+    assert hub_server.repo(f"{owner}/mine", "space").private
+
+
 def test_a_space_of_another_kind_is_not_overwritten(hub_server, owner, famous_model):
     hub_server.create(f"{owner}/app", "space", sdk="gradio")
     with pytest.raises(LandmarkError, match=r"is a Space of another kind \(gradio\); choose another name"):

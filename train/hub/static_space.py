@@ -1,11 +1,14 @@
 """The page that runs in the visitor's browser, as a static Space on the Hugging Face Hub."""
 
 import tempfile
+from functools import partial
 from pathlib import Path
 
-from huggingface_hub import RepoCard, SpaceCardData
+from huggingface_hub import HfApi, RepoCard, SpaceCardData
 
 from landmark_models import models
+from landmark_models.errors import LandmarkError
+from landmark_models.models.failures import describe_failure, with_retries
 from train.hub import upload
 from train.hub.web_page import REPLACED, write_page
 
@@ -49,8 +52,11 @@ def publish_static_space(repo_id: str, model: str, private: bool = False) -> Non
     """Create or update a static Space with the page for a MODEL, and print where it is.
 
     Raises:
-        LandmarkError: the page can't be written, the Hub refuses, or it can't be reached.
+        LandmarkError: the page can't be written, the model is on the Hub and not for everybody while the Space is, the
+            Hub refuses, or it can't be reached.
     """
+    if models.on_hub(model) and not private:
+        _check_open(model)
     with tempfile.TemporaryDirectory() as scratch:
         folder = Path(scratch) / "space"
         write_static_space(folder, model)
@@ -58,3 +64,14 @@ def publish_static_space(repo_id: str, model: str, private: bool = False) -> Non
             folder, repo_id, private=private, static_space=True, message="Update the page", replace=REPLACED
         )
     print(f"{'The page is at' if done.changed else 'Nothing has changed at'} {done.url}.")
+
+
+def _check_open(model: str) -> None:
+    """Refuse a model that not everybody may have: whoever opens the Space gets its weights."""
+    try:
+        info = with_retries(partial(HfApi().model_info, models.repo_id(model)))
+    except Exception as error:
+        raise LandmarkError(describe_failure(f"{model} can't be read", error)) from None
+    if info.private or info.gated:
+        kind = "private" if info.private else "gated"
+        raise LandmarkError(f"{model} is {kind}, and a static Space hands out its weights; add --private.")

@@ -170,11 +170,11 @@ function listen() {
 function start() {
   worker = new Worker('worker.js', {type: 'module'});
   return new Promise((resolve, reject) => {
-    worker.onerror = event => reject(new Error(event.message || 'The model does not start.'));
+    worker.onerror = event => reject(new Error(event.message || "The browser doesn't start it."));
     worker.onmessage = ({data}) => {
       if (data.total) progress(data);
       else if (data.ready) resolve(data.ready);
-      else if (data.failed) reject(new Error(`The model can't be loaded: ${data.failed} Reload the page to try again.`));
+      else if (data.failed) reject(new Error(data.failed));
       else {
         waiting.get(data.id)(data);
         waiting.delete(data.id);
@@ -194,7 +194,9 @@ async function begin() {
     $('#update').hidden = false;
     $('#update button').onclick = change;
   });
-  facts = await (await fetch('page.json')).json();
+  const response = await fetch('page.json');
+  if (!response.ok) throw new Error(`page.json isn't there (${response.status}).`);
+  facts = await response.json();
   landmarks = facts.landmarks;
   describe();
   listKnown();
@@ -206,5 +208,6 @@ async function begin() {
 listen();
 ready = begin();
 ready.catch(error => {
-  $('#loading').replaceChildren(element('p', {role: 'alert'}, error.message));
+  $('#loading').replaceChildren(
+    element('p', {role: 'alert'}, `The model can't be loaded: ${error.message} Reload the page to try again.`));
 });

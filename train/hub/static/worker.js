@@ -104,7 +104,7 @@ function softmax(logits, factor) {
 }
 
 async function downloaded(path, count) {
-  const response = await fetch(path);
+  const response = await fetch(path).catch(() => { throw new Error(`${path} can't be reached.`); });
   if (!response.ok) throw new Error(`${path} isn't there (${response.status}).`);
   const chunks = [], reader = response.body.getReader();
   for (;;) {
