@@ -38,6 +38,7 @@ answer["labels"] = list(network.pretrained_cfg["label_names"])
 """
 
 _TRANSFORMERS = """
+import os
 from PIL import Image
 from transformers import AutoImageProcessor, AutoModelForImageClassification, pipeline
 network = AutoModelForImageClassification.from_pretrained(model).eval()
@@ -46,7 +47,8 @@ with torch.inference_mode():
 answer["labels"] = [network.config.id2label[index] for index in range(network.config.num_labels)]
 answer["dtype"] = str(network.dtype)
 answer["pixels"] = AutoImageProcessor.from_pretrained(model)(Image.open(photo))["pixel_values"].tolist()
-answer["predictions"] = pipeline("image-classification", model=model)(photo, top_k=3)
+task = "image-classification" if os.path.isdir(model) else None  # the Hub says it
+answer["predictions"] = pipeline(task, model=model)(photo, top_k=3)
 """
 
 _ONNX = """
