@@ -1,6 +1,7 @@
 """The page that runs in the browser, in a real Chromium; the runtime is npm's."""
 
 import base64
+import csv
 import json
 import os
 import shutil
@@ -21,7 +22,7 @@ from PIL import Image
 
 from landmark_models import LandmarkClassifier
 from landmark_models.files import sha256
-from landmark_models.tagging.tags import Tags
+from landmark_models.tagging.tags import CSV_COLUMNS, Tags
 from train.benchmarks.web import ASK, START, served
 from train.hub.static_space import HEADERS
 from train.hub.web_page import write_page
@@ -315,6 +316,30 @@ def test_several_photos_are_answered_one_after_another(open_page, url, photo, tm
     page.locator("#answer h2", has_text="Dead Sea").wait_for()
     assert strip.nth(1).get_attribute("aria-pressed") == "true"
     assert fits(page)
+
+
+def test_the_table_of_several_photos_is_pythons(open_page, url, famous_model, photo, tmp_path):
+    named = tmp_path / '=1+1, "x".jpg'
+    named.write_bytes(photo.read_bytes())
+    grey = tmp_path / "grey.png"
+    noisy_photo((128, 128, 128), 3).save(grey)
+    (tmp_path / "letter.jpg").write_text("no photo")
+    photos = [named, placed(photo, tmp_path / "far.jpg", 27, 78), placed(photo, tmp_path / "near.jpg", 49, 2), grey]
+    page = open_page(url)
+    give(page, *photos, tmp_path / "letter.jpg")
+    page.locator("#strip").get_by_text("Can't be read").wait_for()
+    with page.expect_download() as download:
+        page.get_by_role("link", name="Save all as CSV").click()
+    with Path(download.value.path()).open(encoding="utf-8-sig", newline="") as file:
+        *rows, unread = csv.DictReader(file)
+    assert tuple(unread) == CSV_COLUMNS
+    assert (unread["path"], unread["name"]) == ("letter.jpg", "")
+    assert unread["error"].startswith("letter.jpg is not an image")
+    classifier = LandmarkClassifier.load(famous_model)
+    for row, each in zip(rows, photos, strict=True):
+        expected = Tags.of(classifier.predict(each)).row(each.name)
+        assert float(row.pop("score")) == pytest.approx(float(expected.pop("score")), abs=0.02)
+        assert row == expected
 
 
 GIVE = """([content, way]) => {

@@ -15,7 +15,7 @@ from landmark_models import LandmarkClassifier, __version__, models
 from landmark_models.errors import LandmarkError
 from landmark_models.networks.served import Outputs
 from landmark_models.photo import DECODED_MARGIN
-from landmark_models.tagging.tags import Tags
+from landmark_models.tagging.tags import CSV_COLUMNS, Tags
 from landmark_models.text import percent
 
 _FILTERS = {
@@ -57,6 +57,7 @@ def landmark_facts(classifier: LandmarkClassifier) -> dict[str, Any]:
     return {
         "landmarks": [_landmark(Tags.of(answer)) for answer in answers],
         "verdicts": {"known": answers[0].verdict, "unknown": none.verdict},
+        "columns": CSV_COLUMNS,
     }
 
 
@@ -68,6 +69,8 @@ def _landmark(tags: Tags) -> dict[str, Any]:
         "label": tags.best.label,
         "name": tags.nearest,
         "heading": entry.heading if entry else "",
+        "place": entry.place if entry else "",
+        "country": entry.country if entry else "",
         "about": entry.about if entry else "",
         "map": entry.map_url if entry and (entry.address or position) else "",
         "position": position,

@@ -20,8 +20,9 @@ export function element(tag, properties = {}, ...children) {
 export function judged(answer, landmarks, position) {
   const best = landmarks[answer.candidates[0].index];
   const km = position && best.position ? distance(position, best.position) : null;
-  const contradicted = answer.known && km !== null && km > CONTRADICTION_KM + best.reach;
-  return {...answer, best, position, km, contradicted, recognised: answer.known && !contradicted};
+  const agrees = km === null ? null : km <= CONTRADICTION_KM + best.reach;
+  const contradicted = answer.known && agrees === false;
+  return {...answer, best, position, km, agrees, contradicted, recognised: answer.known && !contradicted};
 }
 
 function distance(here, there) {
@@ -113,9 +114,10 @@ function copier(label, text) {
 function saver(name, verdict, landmarks) {
   const {xmp, xmpWithPosition} = verdict.best;
   const menu = element('details', {className: 'menu'}, element('summary', {className: 'action'}, 'Save'), element('div', {},
-    file('XMP', `${name}.xmp`, 'application/rdf+xml', xmp),
-    xmpWithPosition && !verdict.position && file('XMP with position', `${name}.xmp`, 'application/rdf+xml', xmpWithPosition),
-    file('JSON', `${name}.json`, 'application/json', JSON.stringify(annotations(verdict, landmarks), null, 1))));
+    file('XMP', `${name}.xmp`, 'application/rdf+xml', () => xmp),
+    xmpWithPosition && !verdict.position &&
+      file('XMP with position', `${name}.xmp`, 'application/rdf+xml', () => xmpWithPosition),
+    file('JSON', `${name}.json`, 'application/json', () => JSON.stringify(annotations(verdict, landmarks), null, 1))));
   menu.onkeydown = event => {
     if (event.key !== 'Escape') return;
     menu.open = false;
@@ -124,11 +126,11 @@ function saver(name, verdict, landmarks) {
   return menu;
 }
 
-// The address is made when it is needed, and given back.
-function file(label, name, type, content) {
+// A link that saves a file; its content and address are made when it is clicked.
+export function file(label, name, type, content) {
   const link = element('a', {href: '#', download: name}, label);
   link.onclick = () => {
-    link.href = URL.createObjectURL(new Blob([content], {type}));
+    link.href = URL.createObjectURL(new Blob([content()], {type}));
     setTimeout(() => URL.revokeObjectURL(link.href), 60_000);
   };
   return link;

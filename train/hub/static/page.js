@@ -1,5 +1,6 @@
 // The page: takes photos, has them answered one after another, and shows the answer to the chosen one.
-import {altText, card, element, judged, number} from './answer.js';
+import {altText, card, element, file, judged, number} from './answer.js';
+import {csv} from './csv.js';
 import {keepPage} from './offline.js';
 import {photoPosition} from './position.js';
 import {refusal, unreadable} from './refusals.js';
@@ -20,7 +21,7 @@ function take(files) {
   photos.push(...added);
   for (const photo of added) photo.button = thumbnailButton(photo);
   $('#strip').append(...added.map(photo => element('li', {}, photo.button)));
-  $('#strip').hidden = photos.length < 2;
+  $('#several').hidden = photos.length < 2;
   choose(added[0]);
   for (const photo of added) queue = queue.then(() => answered(photo));
 }
@@ -138,6 +139,9 @@ function describe() {
     };
     return element('li', {}, button);
   }));
+  const table = file('Save all as CSV', 'landmarks.csv', 'text/csv', () => csv(photos, facts));
+  table.className = 'action';
+  $('#several .actions').append(table);
   $('#examples').hidden = !facts.examples.length;
 }
 
