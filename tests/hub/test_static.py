@@ -138,6 +138,8 @@ def test_a_static_space_is_published_and_updated(hub_server, owner, famous_model
     assert (front["sdk"], front["app_file"]) == ("static", "index.html")
     assert len(front["short_description"]) <= 60  # the Hub refuses more
     assert front["custom_headers"]["cross-origin-embedder-policy"] == "require-corp"
+    assert files["index.html"].count(b"'self' https://huggingface.co https://*.huggingface.co https://*.hf.co;") == 1
+    assert b"img-src 'self' https://huggingface.co" in files["index.html"]  # the Hub may keep its files elsewhere
     before = hub_server.commits(name, "space")
     hub_server.commit(name, {"runtime/ort-old.wasm": b"old", "notes.md": b"mine"}, "space")
     publish_static_space(name, str(famous_model))

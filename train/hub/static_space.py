@@ -19,6 +19,8 @@ HEADERS = {
     "cross-origin-opener-policy": "same-origin",
     "cross-origin-resource-policy": "cross-origin",
 }
+# Where the Hub keeps large files. It may send a visitor's browser there for those of the Space.
+_STORAGE = "https://huggingface.co https://*.huggingface.co https://*.hf.co"
 
 
 def write_static_space(folder: Path, model: str) -> None:
@@ -27,7 +29,7 @@ def write_static_space(folder: Path, model: str) -> None:
     Raises:
         LandmarkError: as `write_page`.
     """
-    written = write_page(model, folder)
+    written = write_page(model, folder, _STORAGE)
     repository = models.repo_id(model) if models.on_hub(model) else ""
     data = SpaceCardData(
         title="Which landmark is this?",

@@ -51,8 +51,11 @@ class WrittenPage:
     first_visit: int
 
 
-def write_page(model: str, folder: Path) -> WrittenPage:
+def write_page(model: str, folder: Path, storage: str = "") -> WrittenPage:
     """Write the page for a MODEL into a folder, which may hold an earlier version of it.
+
+    `storage` names other hosts, as in a Content-Security-Policy, to which the page's server may redirect requests for
+    files of the page.
 
     Raises:
         LandmarkError: the model isn't available, is too large, or can't run in a browser; the runtime can't be
@@ -62,7 +65,7 @@ def write_page(model: str, folder: Path) -> WrittenPage:
         raise LandmarkError(f"{folder} isn't empty, and isn't such a page; give another folder.")
     with tempfile.TemporaryDirectory() as scratch:
         new = Path(scratch) / "page"
-        written = _build(model, new)
+        written = _build(model, new, storage)
         try:
             for old in [file for pattern in REPLACED for file in folder.glob(pattern)]:
                 if not (new / old.relative_to(folder)).exists():
@@ -73,7 +76,7 @@ def write_page(model: str, folder: Path) -> WrittenPage:
     return written
 
 
-def _build(model: str, folder: Path) -> WrittenPage:
+def _build(model: str, folder: Path, storage: str) -> WrittenPage:
     """Write the page into a new folder."""
     loaded = models.load(model)
     classifier = LandmarkClassifier(loaded, engine="torch")
@@ -100,7 +103,7 @@ def _build(model: str, folder: Path) -> WrittenPage:
         },
     }
     (folder / "page.json").write_text(json.dumps(facts, ensure_ascii=False), encoding="utf-8")
-    _copy_static(folder)
+    _copy_static(folder, storage)
     first = [path for path in folder.iterdir() if path.is_file()] + list(folder.glob("runtime/*wasm*"))
     webgpu = web_runtime.RUNTIMES["webgpu"].packed
     first_visit = sum(path.stat().st_size for path in first if path.name != webgpu)
@@ -115,11 +118,16 @@ def _check_size(model: str, size: int) -> None:
         )
 
 
-def _copy_static(folder: Path) -> None:
+def _copy_static(folder: Path, storage: str) -> None:
     """Add the page's own files to a folder with all others, and tell the service worker the digests."""
     static = files(__package__) / "static"
     for file in static.iterdir():
         (folder / file.name).write_bytes(file.read_bytes())
+    if storage:
+        html = (folder / "index.html").read_text(encoding="utf-8")
+        for directive in ("img-src 'self'", "connect-src 'self'"):
+            html = html.replace(directive, f"{directive} {storage}")
+        (folder / "index.html").write_text(html, encoding="utf-8")
     icon = files(landmark_models) / "page" / "assets" / "icon.png"
     (folder / "icon.png").write_bytes(icon.read_bytes())
     paths = sorted(path for path in folder.rglob("*") if path.is_file() and path.name != _WRITTEN)
