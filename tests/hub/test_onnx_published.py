@@ -4,14 +4,18 @@ from pathlib import Path
 
 import pytest
 import torch
+from helpers.browsers import opened_browser
 from helpers.loaders import in_onnxruntime, in_timm, in_transformers, in_transformers_js
+from helpers.runtimes import use_installed_runtime
 from huggingface_hub import HfApi, hf_hub_download
 
 from landmark_models import LandmarkClassifier, models
 from landmark_models.errors import LandmarkError
+from train.benchmarks.web import ASK, START, served
 from train.hub.metadata import ONNX_FILE
 from train.hub.publishing import publish
 from train.hub.transformers_js import _preprocessing, add_onnx
+from train.hub.web_page import write_page
 
 LABELS = ["Red Tower", "Green Bridge", "Blue Lake"]
 
@@ -25,7 +29,7 @@ def online(hub_server, monkeypatch):
 @pytest.mark.slow
 @pytest.mark.usefixtures("online")
 @pytest.mark.parametrize("ours", [False, True], ids=["timm's network", "our own"])
-def test_one_repository_answers_the_same_everywhere(owner, run, evaluated, photo, ours, tmp_path):
+def test_one_repository_answers_the_same_everywhere(owner, run, evaluated, photo, ours, tmp_path, monkeypatch):
     name, trained = f"{owner}/net", run if ours else evaluated
     publish(trained.path, name, allow_unevaluated=ours)
     classifier = LandmarkClassifier.from_pretrained(name)
@@ -50,6 +54,22 @@ def test_one_repository_answers_the_same_everywhere(owner, run, evaluated, photo
     assert torch.allclose(torch.tensor(there["pixels"]), pixels, atol=1e-6)
     there = in_transformers_js(name, pixels, [photo], tmp_path)
     check(there | {"predictions": there["predictions"][0]}, tolerance=0.02)  # it resizes otherwise
+
+    use_installed_runtime(monkeypatch)
+    there, here = on_a_static_page(f"hf-hub:{name}", photo, tmp_path / "page"), classifier.predict(photo)
+    assert there["candidates"][0][0] == first
+    assert there["known"] == here.known
+    assert dict(there["candidates"]) == pytest.approx({each.label: each.score for each in here}, abs=0.02)
+
+
+def on_a_static_page(model: str, photo: Path, folder: Path) -> dict:
+    """The answer to a photo of the page that runs in the visitor's browser."""
+    write_page(model, folder)
+    with served(folder, [photo]) as url, opened_browser() as browser:
+        page = browser.new_page()
+        page.goto(url)
+        page.evaluate(START)
+        return page.evaluate(ASK, 0)
 
 
 @pytest.mark.slow
