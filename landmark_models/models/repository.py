@@ -31,6 +31,11 @@ def repo_id(source: str) -> str:
     return source[len(PREFIX) :].partition("@")[0]
 
 
+def name_of(model: str) -> str:
+    """What a MODEL is called: its name on the Hub, an embedded model's name, or the last part of a folder's path."""
+    return repo_id(model) if on_hub(model) else Path(model).resolve().name
+
+
 def download(source: str, choose: Choose, *, cached_only: bool = False) -> tuple[Path, str]:
     """The local folder with files of `hf-hub:owner/name[@revision]`, named after its commit.
 

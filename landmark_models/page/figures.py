@@ -1,7 +1,6 @@
 """What is measured of the model that serves, in the page's languages; without a figure in its config, no number."""
 
 from collections.abc import Iterator
-from pathlib import Path
 from typing import Any
 
 from landmark_models import models
@@ -11,17 +10,12 @@ from landmark_models.page.serving import Served
 from landmark_models.text import for_markdown
 
 
-def model_name(source: str) -> str:
-    """What a MODEL is called: its name on the Hub, an embedded model's name, or the last part of a folder's path."""
-    return models.repo_id(source) if models.on_hub(source) else Path(source).resolve().name
-
-
 def which_model(served: Served, language: str) -> str:
     """Which model serves, at which revision, and why, in Markdown."""
     say = in_language(language)
     classifier = served.classifier
     count = say.plural("{count} landmark", "{count} landmarks", len(classifier.labels))
-    name = for_markdown(model_name(classifier.source))
+    name = for_markdown(models.name_of(classifier.source))
     if classifier.source in models.EMBEDDED:
         text = say("The embedded model **{name}** knows {landmarks}.", name=name, landmarks=count)
     else:

@@ -10,7 +10,7 @@ from typing import IO, Any
 
 from PIL import Image
 
-from landmark_models import __version__
+from landmark_models import __version__, models
 from landmark_models.classifier import LandmarkClassifier
 from landmark_models.devices import available_cores
 from landmark_models.errors import PhotoError
@@ -18,7 +18,7 @@ from landmark_models.explain import explain
 from landmark_models.page.addons import with_addon
 from landmark_models.page.cards import Knows
 from landmark_models.page.examples import Example
-from landmark_models.page.figures import model_name, trust
+from landmark_models.page.figures import trust
 from landmark_models.page.kept import knowing
 from landmark_models.page.languages import in_language
 from landmark_models.page.lessons import taught_by, uploaded_files
@@ -201,7 +201,7 @@ class Handlers:
         classifier, why = self.current
         return {
             "status": "ok",
-            "model": model_name(classifier.source),
+            "model": models.name_of(classifier.source),
             "revision": classifier.revision,
             "why": why,
             "landmarks": len(classifier.labels),

@@ -5,7 +5,6 @@ The texts come from the code that serves the model elsewhere, so that the same a
 
 import math
 from collections.abc import Iterator
-from pathlib import Path
 from typing import Any
 
 import torch
@@ -83,12 +82,6 @@ def _landmark(tags: Tags) -> dict[str, Any]:
     }
 
 
-def model_name(classifier: LandmarkClassifier) -> str:
-    """What a model is called: its name on the Hub, an embedded model's name, or the last part of a folder's path."""
-    source = classifier.source
-    return models.repo_id(source) if models.on_hub(source) else Path(source).resolve().name
-
-
 def trust(landmark: dict[str, Any]) -> str:
     """How often a model is right, from the `landmark` block of its config; empty where that has no figures."""
     sentences = []
@@ -106,7 +99,7 @@ def trust(landmark: dict[str, Any]) -> str:
 
 def about(classifier: LandmarkClassifier, runtime: str) -> Iterator[str]:
     """Paragraphs about the model, its limits, privacy, and what the page is made of."""
-    name, architecture = model_name(classifier), classifier.config["architecture"]
+    name, architecture = models.name_of(classifier.source), classifier.config["architecture"]
     revision = f", revision {classifier.revision[:12]}" if classifier.revision else ""
     yield f"The model is {name}{revision}: {architecture}, {len(classifier.labels):,} landmarks."
     yield (

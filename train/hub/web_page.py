@@ -107,7 +107,7 @@ def _build(model: str, folder: Path, storage: str) -> WrittenPage:
     first = [path for path in folder.iterdir() if path.is_file()] + list(folder.glob("runtime/*wasm*"))
     webgpu = web_runtime.RUNTIMES["webgpu"].packed
     first_visit = sum(path.stat().st_size for path in first if path.name != webgpu)
-    return WrittenPage(web_facts.model_name(classifier), size, first_visit)
+    return WrittenPage(models.name_of(classifier.source), size, first_visit)
 
 
 def _check_size(model: str, size: int) -> None:
