@@ -211,8 +211,10 @@ class LandmarkClassifier:
         source = f"{self.source.partition('@')[0]}@{self.revision[:12]}" if self.revision else self.source
         return f"<LandmarkClassifier {source}: {', '.join(facts)}>"
 
-    def __call__(self, photos: Photo | list[Any] | tuple[Any, ...], top_k: int = 5) -> list[Any]:
+    def __call__(self, photos: Photo | list[Any] | tuple[Any, ...], top_k: int | None = 5) -> list[Any]:
         """The `top_k` most likely landmarks as `[{"label", "score"}, ...]`, as a pipeline of transformers gives them.
+
+        With `top_k=None`, all of them.
 
         For a list of photos, a list of those. Whether a photo shows any landmark that is known, `predict` says.
 
@@ -220,6 +222,7 @@ class LandmarkClassifier:
             PhotoError: a photo can't be read.
             ValueError: `top_k` is below 1.
         """
+        top_k = len(self.labels) if top_k is None else top_k
         if not isinstance(photos, list | tuple):
             return [dict(vars(candidate)) for candidate in self.predict(photos, top_k)]
         answers = []

@@ -35,6 +35,7 @@ def test_it_is_called_as_a_pipeline_of_transformers_is(classifier, photo):
     expected = [{"label": candidate.label, "score": candidate.score} for candidate in answer]
     assert classifier(photo) == classifier(photo.read_bytes()) == expected
     assert classifier(photo, top_k=1) == expected[:1]
+    assert classifier(photo, top_k=None) == expected
     several = classifier([photo, Image.open(photo)], top_k=2)
     assert [[candidate["label"] for candidate in one] for one in several] == [[c["label"] for c in expected[:2]]] * 2
     assert classifier([]) == []

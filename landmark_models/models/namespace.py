@@ -3,6 +3,7 @@
 model = load(best("owner").model)
 """
 
+import tempfile
 import time
 from collections import defaultdict
 from collections.abc import Iterator, Sequence
@@ -11,7 +12,7 @@ from functools import partial
 from pathlib import Path
 from typing import Any
 
-from huggingface_hub import HfApi, get_session, hf_hub_download
+from huggingface_hub import HfApi, get_session, hf_hub_url
 from huggingface_hub.utils import build_hf_headers, hf_raise_for_status  # type: ignore[attr-defined]
 
 from landmark_models.errors import ModelError
@@ -84,8 +85,10 @@ class Best:
         if place:
             by = f" by {self.by}" if place < self.compared else ""
             return f"It is number {place + 1} of {count} models of {self.namespace}{by}; those before it can't serve."
+        if count == 1 and self.skipped:
+            return f"It is the only model of {self.namespace} that can be compared; {len(self.skipped):,} can't."
         if count == 1:
-            return f"It is the only model of {self.namespace} with test figures."
+            return f"It is the only model of {self.namespace}."
         if self.compared == 1:
             return (
                 f"No two of the {count} models of {self.namespace} were measured on the same photos; "
@@ -159,7 +162,7 @@ def _listed(namespace: str) -> list[str]:
     return sorted(names)
 
 
-def _get(url: str, query: dict[str, str] | None) -> Any:
+def _get(url: str, query: dict[str, str] | None = None) -> Any:
     response = get_session().get(url, params=query, headers=build_hf_headers(), timeout=TIMEOUT)
     hf_raise_for_status(response)
     return response
@@ -169,8 +172,10 @@ def _candidate(name: str) -> Candidate:
     """What is known of a model on the Hub; a ModelError if it can't be compared."""
     info = describe(name)
     model_files(info)
-    config = read_config(Path(hf_hub_download(name, CONFIG_FILE, revision=info.sha)), f"{PREFIX}{name}")
-    landmark = config["landmark"]
+    with tempfile.TemporaryDirectory() as folder:
+        # Not by `hf_hub_download`, which goes on with a Hub that hangs for two minutes.
+        (file := Path(folder) / CONFIG_FILE).write_bytes(_get(hf_hub_url(name, CONFIG_FILE, revision=info.sha)).content)
+        landmark = read_config(file, f"{PREFIX}{name}")["landmark"]
     if not isinstance(landmark.get("test", {}).get("digest"), str):
         raise ModelError(f"{PREFIX}{name} has no test figures.")
     elsewhere = landmark.get("elsewhere", {})

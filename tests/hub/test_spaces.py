@@ -7,6 +7,7 @@ from pathlib import Path
 import pytest
 import yaml
 from helpers.model_folders import files
+from huggingface_hub import HfApi
 from PIL import Image
 
 from landmark_models import LandmarkError
@@ -131,6 +132,10 @@ def test_a_public_model_is_loaded_when_the_space_is_built(hub_server, owner, fol
     hub_server.set_gated(f"{owner}/net")
     publish_space(f"{owner}/page", model=f"hf-hub:{owner}/net")
     assert "preload_from_hub" not in front_matter(hub_server.files(f"{owner}/page", "space")["README.md"].decode())
+    HfApi().delete_file("model.safetensors", f"{owner}/net")
+    with pytest.raises(LandmarkError, match=r"has no model\.safetensors"):
+        publish_space(f"{owner}/page", model=f"hf-hub:{owner}/net")
+    publish_space(f"{owner}/page")  # the page says then what is wrong with its model
 
 
 def test_a_new_space_needs_a_kind_and_an_old_one_keeps_its_own(hub_server, owner, capsys):

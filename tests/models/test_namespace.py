@@ -161,6 +161,15 @@ def test_a_hub_that_hangs_costs_neither_time_nor_a_thread(put, owner, hub_server
     assert set(threading.enumerate()) - set(hub_server.listener.connections.values()) <= before
 
 
+def test_a_config_that_hangs_is_given_up_as_soon(put, owner, hub_server, monkeypatch):
+    put("a", figures(0.94))
+    hub_server.fail(f"{owner}/a/resolve", delay=60, times=100)
+    monkeypatch.setattr(namespace, "TIMEOUT", 0.1)
+    monkeypatch.setattr("landmark_models.models.repository.TIMEOUT", 5.0)
+    with pytest.raises(ModelError, match=f"{owner}/a can't be read: the Hub does not answer"):
+        models.best(owner)
+
+
 def test_a_list_without_end_is_given_up(put, owner, hub_server, monkeypatch):
     put("a", figures(0.94))
     put("b", figures(0.94))

@@ -39,5 +39,5 @@ def test_a_model_trained_on_two_processes_and_pushed_names_an_uploaded_photo(
         for name in ("Red Tower", "Green Bridge", "Blue Lake"):
             candidates.get_by_text(name).first.wait_for()
         open_tab(page, "About")
-        page.locator("#about").get_by_text(f"It is the only model of {owner} with test figures.").wait_for()
+        page.locator("#about").get_by_text(f"It is the only model of {owner}.").wait_for()
         page.close()

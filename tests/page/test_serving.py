@@ -181,7 +181,7 @@ def test_what_was_taught_waits_where_a_model_of_the_hub_takes_over(
     hub_server.up()
     wait_for(lambda: served.current.classifier.revision == commit)
     waits = "It doesn't know Old Oak, which was taught to another model and stays in all."
-    wait_for(lambda: served.current.why == f"It is the only model of {owner} with test figures. {waits}")
+    wait_for(lambda: served.current.why == f"It is the only model of {owner}. {waits}")
     assert served.addon is None
     with pytest.raises(AddOnError, match="can't be taught"):
         served.change_taught(lambda _: None)
