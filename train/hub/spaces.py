@@ -4,7 +4,7 @@ import re
 import shutil
 import tempfile
 import tomllib
-from contextlib import nullcontext, suppress
+from contextlib import suppress
 from functools import partial
 from pathlib import Path
 from typing import Any
@@ -107,15 +107,16 @@ def publish_space(
     Raises:
         LandmarkError: there is no such model, a new Space has no `hardware`, the Hub refuses, or it can't be reached.
     """
-    described = None
+    described = _describe_model(model) if model else None
+    preload = _to_preload(described, model) if model else None
     existing = _existing_space(repo_id)
     if existing is None and hardware is None:
         raise LandmarkError(f"{repo_id} is a new Space: choose where it runs. {upload.PLANS}")
     own = _hardware_of(existing) if existing else hardware
     current = {} if existing is None or model or namespace else _variables(existing)
-    served, preload = model or current.get("LANDMARK_MODEL"), None
-    with nullcontext() if model else suppress(LandmarkError):  # the Space itself says so, too
-        if served:
+    served = model or current.get("LANDMARK_MODEL")
+    if served and not model:
+        with suppress(LandmarkError):  # the Space itself says so, too
             described = _describe_model(served)
             preload = _to_preload(described, served)
     with tempfile.TemporaryDirectory() as scratch:
