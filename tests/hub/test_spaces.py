@@ -132,10 +132,16 @@ def test_a_public_model_is_loaded_when_the_space_is_built(hub_server, owner, fol
     hub_server.set_gated(f"{owner}/net")
     publish_space(f"{owner}/page", model=f"hf-hub:{owner}/net")
     assert "preload_from_hub" not in front_matter(hub_server.files(f"{owner}/page", "space")["README.md"].decode())
+
+
+def test_a_space_is_updated_although_its_model_has_no_weights_any_more(hub_server, owner, folder):
+    hub_server.commit(f"{owner}/net", files(folder))
+    publish_space(f"{owner}/page", model=f"hf-hub:{owner}/net", hardware=ZERO_GPU)
     HfApi().delete_file("model.safetensors", f"{owner}/net")
     with pytest.raises(LandmarkError, match=r"has no model\.safetensors"):
         publish_space(f"{owner}/page", model=f"hf-hub:{owner}/net")
     publish_space(f"{owner}/page")  # the page says then what is wrong with its model
+    assert "preload_from_hub" not in front_matter(hub_server.files(f"{owner}/page", "space")["README.md"].decode())
 
 
 def test_a_new_space_needs_a_kind_and_an_old_one_keeps_its_own(hub_server, owner, capsys):
