@@ -191,8 +191,11 @@ class LandmarkClassifier:
     def right_of_100(self) -> int | None:
         """How many of 100 answers that name a landmark are right, as `evaluate` measured; None if it didn't.
 
-        Photos from elsewhere count, where there are figures for them, else the test photos.
+        Photos from elsewhere count, where there are figures for them, else the test photos. It is None, too, for a
+        model without a rule of its own: that names photos of other things as well, which these photos don't show.
         """
+        if "known" not in self.landmark:
+            return None
         blocks = (self.landmark.get(block, {}) for block in ("elsewhere", "test"))
         named = next((block["named"] for block in blocks if "named" in block), None)
         return right_of_100(named) if named and named["named"] else None

@@ -41,7 +41,7 @@ class KnownRule:
     """A photo shows a landmark the model knows if its score is at least the threshold."""
 
     score: str = "max_softmax"
-    threshold: float = 0.5  # for models never calibrated on photos of other things
+    threshold: float = 0.5  # for models that were never calibrated
 
     @classmethod
     def from_config(cls, landmark: Mapping[str, Any]) -> "KnownRule":

@@ -1,7 +1,9 @@
 import itertools
+import shutil
 
 import pytest
 import torch
+from helpers.model_folders import forget_rule
 from helpers.photos import noisy_photo, with_gps
 from PIL import Image
 
@@ -28,6 +30,15 @@ def test_its_repr_says_which_model_it_is(classifier, run, evaluated):
     assert repr(classifier) == f"<LandmarkClassifier {run.path}: landmark_net, 3 labels, torch on cpu>"
     measured = LandmarkClassifier.from_pretrained(evaluated.path)
     assert f", {measured.right_of_100} of 100 answers right>" in repr(measured)
+
+
+def test_a_model_without_a_rule_claims_nothing_of_its_answers(evaluated, photo, tmp_path):
+    folder = shutil.copytree(evaluated.model, tmp_path / "model")
+    assert "of 100 such answers were right" in LandmarkClassifier.load(folder).predict(photo).verdict
+    forget_rule(folder)
+    classifier = LandmarkClassifier.load(folder)
+    assert classifier.right_of_100 is None
+    assert "of 100" not in classifier.predict(photo).verdict
 
 
 def test_it_is_called_as_a_pipeline_of_transformers_is(classifier, photo):

@@ -305,7 +305,9 @@ def test_fit_looks_for_negatives_before_it_trains(data, tmp_path):
 
 def test_a_training_with_too_few_validation_photos_ends_well_and_says_so(data, tmp_path, capsys):
     run = fit(Recipe.from_values({**TINY, "epochs": 1, "val_fraction": 0.1}), data, tmp_path / "run")
-    assert "Not calibrated: 3 validation photos are fewer than two" in capsys.readouterr().out
+    said = capsys.readouterr().out
+    assert "Not calibrated: 3 validation photos are fewer than two" in said
+    assert "So it has no rule of its own to reject photos of other things: it names every photo with" in said
     assert LandmarkClassifier.load(run.path).temperature == 1.0
 
 

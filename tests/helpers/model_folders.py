@@ -18,6 +18,15 @@ def describe(folder, **landmark):
     (folder / "config.json").write_text(json.dumps(config))
 
 
+def forget_rule(folder):
+    """As if it had never been calibrated."""
+    config = json.loads((folder / "config.json").read_text())
+    config["landmark"] = {
+        key: value for key, value in config["landmark"].items() if key not in ("known", "calibration")
+    }
+    (folder / "config.json").write_text(json.dumps(config))
+
+
 def figures(top1: float, n: int = 100, digest: str = "d1") -> dict:
     return {"data": "photos", "n": n, "top1": top1, "top1_ci95": [top1 - 0.05, top1 + 0.05], "digest": digest}
 

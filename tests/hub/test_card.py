@@ -7,7 +7,7 @@ from pathlib import Path
 
 import pytest
 from helpers.hub_cards import mistakes
-from helpers.model_folders import describe
+from helpers.model_folders import describe, forget_rule
 from helpers.photos import noisy_photo
 from helpers.runs import TINY, pretend
 from huggingface_hub import ModelCard
@@ -126,6 +126,29 @@ def test_a_run_without_test_figures_says_so(run, tmp_path):
     assert "not measured on photos that it has never seen" in text
     assert ModelCard(text).data.eval_results is None
     assert "import landmark_models  #" in text
+
+
+def test_the_card_of_a_model_without_a_rule_says_so(mine, tmp_path):
+    text = " ".join(written(mine, tmp_path).split())
+    assert "and says when a photo shows none of the landmarks" in text
+    assert "and names no landmark where its rule finds" in text
+    assert "It has no rule" not in text
+    forget_rule(mine.model)
+    text = " ".join(written(mine, tmp_path).split())
+    assert "- It has no rule of its own to reject photos of other things: it names every photo with a score of" in text
+    assert "none of the landmarks" not in text
+    assert "its rule" not in text
+
+
+def test_only_landmarks_that_are_missed_are_the_hardest(evaluated, tmp_path, monkeypatch):
+    parts = {"Red Tower": 1.0, "Green Bridge": 0.5, "Blue Lake": 0.999}
+    per_class = {label: {"f1": f1, "n": 3} for label, f1 in parts.items()}
+    assert card._hardest(per_class) == "Green Bridge (50%, n = 3)"
+    assert card._hardest({"Red Tower": per_class["Red Tower"]}) == ""
+    monkeypatch.setattr(card, "_hardest", lambda _: "")
+    text = written(evaluated, tmp_path)
+    assert "hardest" not in text
+    assert "\n\n\n" not in text
 
 
 @pytest.mark.parametrize("name", ["photos", "test", "my-data.v2", "my photos", "its owner's", "写真", "validation"])

@@ -28,7 +28,7 @@ from train.engine.updates import Engine
 from train.engine.whitened_head import check_head, finish_run
 from train.measure.calibration import calibrate, describe_calibration, photos_elsewhere
 from train.measure.predict import predict_logits
-from train.measure.rejection import find_negatives
+from train.measure.rejection import WITHOUT_RULE, find_negatives
 from train.recipe import Recipe, RecipeError
 from train.run import CACHED_FEATURES, EPOCHS, OWN_PHOTO, RunFolder
 
@@ -237,7 +237,7 @@ def _finish(prepared: Prepared, negatives: str | Path | None, validation_from: s
             try:
                 print(describe_calibration(calibrate(run, negatives, validation_from)))
             except LandmarkError as error:
-                print(f"Not calibrated: {error}")
+                print(f"Not calibrated: {error} So {WITHOUT_RULE}.")
     accelerator.wait_for_everyone()
 
 

@@ -15,7 +15,7 @@ from landmark_models import models
 from landmark_models.networks.served import parameter_count
 from landmark_models.text import for_markdown
 from train.hub.metadata import ONNX_FILE, hub_dataset, model_metadata
-from train.measure.rejection import score_words
+from train.measure.rejection import WITHOUT_RULE, score_words
 from train.run import CACHED_FEATURES, OWN_PHOTO, RunFolder
 
 _PRECISIONS = {"no": "float32", "bf16": "bfloat16", "fp16": "float16"}
@@ -74,6 +74,7 @@ def write_card(
         hardest=_hardest(test["per_class"]) if test else "",
         rejection=_rejection(test) if test else [],
         scaled=model.statistics is not None,
+        without_rule="" if "known" in landmark else WITHOUT_RULE,
         javascript=(folder / ONNX_FILE).is_file(),
         pictures={file.relative_to(folder).as_posix() for file in folder.rglob("*.png")},
         examples=examples,
@@ -166,8 +167,9 @@ def _rejection(test: dict[str, Any]) -> list[tuple[str, dict[str, Any]]]:
 
 
 def _hardest(per_class: dict[str, dict[str, Any]]) -> str:
-    """The labels with the lowest F1, with it and their number of test photos."""
-    ranked = sorted(per_class.items(), key=lambda item: (item[1]["f1"], item[0]))[:_HARDEST]
+    """The labels with the lowest F1, with it and their number of test photos; none whose F1 is shown as 100%."""
+    imperfect = [item for item in per_class.items() if item[1]["f1"] < 0.995]
+    ranked = sorted(imperfect, key=lambda item: (item[1]["f1"], item[0]))[:_HARDEST]
     return ", ".join(f"{for_markdown(label)} ({100 * part['f1']:.0f}%, n = {part['n']})" for label, part in ranked)
 
 

@@ -12,6 +12,7 @@ from torch import Tensor
 from landmark_models.errors import PhotoError
 from landmark_models.photo import open_photo
 from landmark_models.rejection import KnownRule
+from landmark_models.text import percent
 from train.data import DataError, photos_below
 from train.measure.figures import share
 from train.measure.predict import Subject
@@ -28,6 +29,10 @@ _SCORES = {
     "nearest_mean": "cosine to the nearest class mean",
     "fdbd": "distance to the decision boundaries",
 }
+WITHOUT_RULE = (  # said of a model that was never calibrated
+    "it has no rule of its own to reject photos of other things: it names every photo with a score of at least "
+    f"{percent(KnownRule.threshold)}"
+)
 _NEAR_KINDS = ("other_landmarks", "streets_buildings")
 
 
