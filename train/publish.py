@@ -5,7 +5,6 @@ python -m train.publish runs/first --repo-id you/landmarks --space you/which-lan
 python -m train.publish mine.landmarks.safetensors --repo-id you/town-halls
 """
 
-import shutil
 from pathlib import Path
 from typing import Annotated
 
@@ -32,10 +31,19 @@ def command(
         Path | None, typer.Option(help="Folder of photos to show, with credits.csv of the columns file and credit.")
     ] = None,
     licence: Annotated[
-        str, typer.Option("--license", help="Licence of the weights, as the Hub abbreviates it, e.g. apache-2.0.")
-    ] = "unknown",
+        str | None,
+        typer.Option(
+            "--license",
+            help="Licence of the weights, as the Hub abbreviates it, e.g. apache-2.0.",
+            show_default="what the card on the Hub says, else unknown",
+        ),
+    ] = None,
     base_model: Annotated[
-        str | None, typer.Option(help="Model on the Hub that training started from, if its weights came from a file.")
+        str | None,
+        typer.Option(
+            help="Model on the Hub that training started from, if its weights came from a file.",
+            show_default="what the card on the Hub says",
+        ),
     ] = None,
     allow_unevaluated: Annotated[
         bool, typer.Option("--allow-unevaluated", help="Publish without test figures; the card says so.")
@@ -50,7 +58,11 @@ def command(
     ] = None,
     dry_run: Annotated[bool, typer.Option("--dry-run", help="Write what would be uploaded; upload nothing.")] = False,
     output: Annotated[
-        Path | None, typer.Option(help="New folder for the dry run.", show_default="RUN/publish, or FILE-publish")
+        Path | None,
+        typer.Option(
+            help="Folder for the dry run: a new one, or an earlier dry run's.",
+            show_default="RUN/publish, or FILE-publish",
+        ),
     ] = None,
 ) -> None:
     """Publish a run's best model, or taught landmarks, on the Hugging Face Hub, with a card.
@@ -62,9 +74,6 @@ def command(
     is_addon = run.suffix == ".safetensors"
     own = run.with_name(f"{run.name.partition('.')[0]}-publish") if is_addon else run / "publish"
     target = (output or own) if dry_run else None
-    written = {"addon"} if is_addon else {"model", "space"}
-    if target and not output and target.is_dir() and {entry.name for entry in target.iterdir()} <= written:
-        shutil.rmtree(target)  # the last dry run's
     if is_addon:
         if space or examples or allow_unevaluated or new_version_of:
             raise LandmarkError(

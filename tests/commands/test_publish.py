@@ -13,9 +13,14 @@ def test_a_dry_run_writes_into_the_run_again_and_again_but_not_over_other_files(
     for _ in range(2):
         result = invoke(publish.command, run, "--repo-id", "alice/net", "--space", "alice/page", "--dry-run")
         assert result.output.endswith("holds what would be uploaded; nothing was.\n")
-    assert {path.name for path in (run / "publish").iterdir()} == {"model", "space"}
+    assert {path.name for path in (run / "publish").iterdir()} == {"model", "space", "dry-run.txt"}
     (run / "publish" / "notes.txt").touch()
-    assert "is not empty" in str(invoke(publish.command, run, "--repo-id", "a/b", "--dry-run").exception)
+    refused = invoke(publish.command, run, "--repo-id", "a/b", "--dry-run")
+    assert "holds more than what a dry run wrote" in str(refused.exception)
+    (tmp_path / "own" / "model").mkdir(parents=True)  # no dry run's, although it looks like one
+    refused = invoke(publish.command, run, "--repo-id", "a/b", "--dry-run", "--output", tmp_path / "own")
+    assert "holds more than what a dry run wrote" in str(refused.exception)
+    assert (tmp_path / "own" / "model").is_dir()
 
 
 def test_mistakes_on_the_command_line_give_sentences(tmp_path):

@@ -192,7 +192,7 @@ def test_everything_that_a_run_may_record_is_in_its_card(mine, tmp_path):
     for part in (
         r" on the answers of another network, hf-hub:big/one.",
         r"| Wikimedia\|Commons | 9 | 50.00 | 25.00 to 75.00 |",
-        "n = 3).\n\nThe intervals cover",
+        "\n\nThe intervals cover",
         "Of the test split, 2 more photos were left out",
         "% with it, 5.12% for the plain softmax.",
         r"**On photos from elsewhere** (my\_photos, n = 9,",

@@ -109,11 +109,13 @@ def test_the_command_uploads_privately_or_writes_what_it_would(data, owner, hub_
         return done.output
 
     output = tmp_path / "out"
-    assert "holds what would be uploaded" in run("--dry-run", "--output", str(output))
+    for _ in range(2):  # a dry run replaces the last one's
+        assert "holds what would be uploaded" in run("--dry-run", "--output", str(output))
     assert sorted(file.name for file in (output / "dataset" / "data").iterdir()) == [
         "test-00000-of-00001.parquet",
         "train-00000-of-00001.parquet",
     ]
     assert not hub_server.repos
-    run("--private")
+    run("--private", "--license", "cc-by-4.0")
     assert hub_server.repo(f"{owner}/mine", "dataset").private
+    assert "Nothing has changed" in run("--private")  # its card keeps the licence

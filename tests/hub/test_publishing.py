@@ -1,8 +1,11 @@
 import json
 from itertools import count
 
+import huggingface_hub.constants
 import numpy as np
 import pytest
+from helpers.model_folders import describe
+from huggingface_hub import ModelCard
 from PIL import Image
 
 from landmark_models import LandmarkClassifier, LandmarkError, models
@@ -36,8 +39,6 @@ def test_a_dry_run_writes_all_that_would_be_uploaded(evaluated, tmp_path):
         if file.suffix in (".json", ".jsonl", ".yaml", ".md"):
             assert str(evaluated.path.parent) not in file.read_text()
             assert ".jpg" not in file.read_text().replace("holiday.jpg", "")
-    with pytest.raises(LandmarkError, match="is not empty"):
-        publish(evaluated.path, "alice/net", dry_run=tmp_path / "dry")
 
 
 def test_a_run_without_test_figures_is_refused_unless_that_is_allowed(run, tmp_path):
@@ -99,6 +100,43 @@ def test_what_an_earlier_model_had_does_not_stay(hub_server, owner, mine, run):
     assert "test/metrics.json" in hub_server.files(f"{owner}/net")
     publish(run.path, f"{owner}/net", allow_unevaluated=True)
     assert "test/metrics.json" not in hub_server.files(f"{owner}/net")
+
+
+def test_publishing_again_keeps_the_licence_and_base_model_of_the_card(hub_server, owner, mine, capsys):
+    def metadata() -> tuple[str, str | None]:
+        about = ModelCard(hub_server.files(f"{owner}/net")["README.md"].decode()).data
+        return about.license, about.base_model
+
+    describe(mine.model, weights_from="net.safetensors, sha256 0123456789ab")
+    publish(mine.path, f"{owner}/net")
+    assert metadata() == ("unknown", None)
+    publish(mine.path, f"{owner}/net", licence="cc-by-4.0", base_model="me/base")
+    capsys.readouterr()
+    publish(mine.path, f"{owner}/net")
+    assert "Nothing has changed" in capsys.readouterr().out
+    assert metadata() == ("cc-by-4.0", "me/base")
+    publish(mine.path, f"{owner}/net", licence="mit", base_model="me/other")
+    assert metadata() == ("mit", "me/other")
+    describe(mine.model, weights_from="random weights")
+    publish(mine.path, f"{owner}/net")
+    assert metadata() == ("mit", None)
+
+
+def test_a_dry_run_shows_the_licence_that_would_be_kept_and_goes_on_without_the_hub(
+    hub_server, owner, mine, tmp_path, capsys, monkeypatch
+):
+    def licence() -> str:
+        publish(mine.path, f"{owner}/net", dry_run=tmp_path / "dry")
+        return ModelCard.load(tmp_path / "dry" / "model" / "README.md").data.license
+
+    assert licence() == "unknown"
+    publish(mine.path, f"{owner}/net", licence="mit")
+    capsys.readouterr()
+    assert licence() == "mit"
+    assert "isn't in this dry run" not in capsys.readouterr().out
+    monkeypatch.setattr(huggingface_hub.constants, "HF_HUB_OFFLINE", True)
+    assert licence() == "unknown"
+    assert f"the card of {owner}/net has on the Hub isn't in this dry run: HF_HUB" in capsys.readouterr().out
 
 
 def test_publishing_loads_the_runs_model_once_and_downloads_the_published_one_once(

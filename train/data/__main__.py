@@ -86,11 +86,17 @@ def upload(
     repo_id: Annotated[str, typer.Option(help="Where to publish it on the Hub: owner/name.")],
     private: Annotated[bool, typer.Option("--private", help="Create the repository as private.")] = False,
     licence: Annotated[
-        str, typer.Option("--license", help="Licence of the photos, as the Hub abbreviates it, e.g. cc-by-sa-4.0.")
-    ] = "unknown",
+        str | None,
+        typer.Option(
+            "--license",
+            help="Licence of the photos, as the Hub abbreviates it, e.g. cc-by-sa-4.0.",
+            show_default="what the card on the Hub says, else unknown",
+        ),
+    ] = None,
     dry_run: Annotated[bool, typer.Option("--dry-run", help="Write what would be uploaded; upload nothing.")] = False,
     output: Annotated[
-        Path | None, typer.Option(help="New folder for the dry run.", show_default="FOLDER-upload")
+        Path | None,
+        typer.Option(help="Folder for the dry run: a new one, or an earlier dry run's.", show_default="FOLDER-upload"),
     ] = None,
 ) -> None:
     """Publish photos as a dataset on the Hugging Face Hub, with splits, labels and a card: --data hf:owner/name.

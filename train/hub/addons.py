@@ -19,6 +19,7 @@ from landmark_models.teaching.sources import TAG
 from landmark_models.text import for_markdown
 from train.hub import upload
 from train.hub.card import card_template, save_card
+from train.hub.staging import staging
 
 _MOST = 200  # landmarks that a card lists
 
@@ -28,7 +29,7 @@ def publish_addon(
     repo_id: str,
     *,
     private: bool = False,
-    licence: str = "unknown",
+    licence: str | None = None,
     base_model: str | None = None,
     measured: Path | None = None,
     dry_run: Path | None = None,
@@ -36,17 +37,20 @@ def publish_addon(
     """Publish an add-on in a repository of its own, check that it arrived, and print where it is.
 
     The parameters are the options of `python -m train.publish`; with `dry_run`, what would be uploaded is written into
-    that folder, and nothing is. `base_model` is by default the model that was taught, if that is on the Hub.
+    that folder, and nothing is. `base_model` is by default the model that was taught, if that is on the Hub; otherwise
+    it, and `licence`, are kept as the card on the Hub has them.
 
     Raises:
         LandmarkError: it isn't an add-on, `measured` has no figures of it, or the Hub refuses or can't be reached.
     """
     addon, figures = AddOn.read(file), _figures(measured, file) if measured else None
-    if not _model(addon) and not base_model:
+    kept = upload.card_on_hub(repo_id, dry_run=dry_run is not None)
+    licence = licence or kept.get("license", "unknown")
+    if not _model(addon) and not (base_model := base_model or kept.get("base_model")):
         print(
             "The card can't name the model that was taught: it has no public name. --base-model owner/name gives one."
         )
-    with upload.staging(dry_run) as scratch:
+    with staging(dry_run) as scratch:
         folder = scratch / "addon"
         folder.mkdir()
         shutil.copyfile(file, folder / f"{repo_id.split('/')[-1]}{SUFFIX}")

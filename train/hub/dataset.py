@@ -22,6 +22,7 @@ from landmark_models.photo import read_photo
 from train.data import DataError, Photos, data_name, find_splits, print_left_out
 from train.hub import upload
 from train.hub.card import card_template, save_card
+from train.hub.staging import staging
 
 _SHARD = 500 * 2**20  # bytes of photos in a Parquet file
 _ROW_GROUP = 100  # rows, which a viewer reads at a time
@@ -41,13 +42,13 @@ class _Checked:
 
 
 def upload_dataset(
-    data: str | Path, repo_id: str, *, private: bool = False, licence: str = "unknown", dry_run: Path | None = None
+    data: str | Path, repo_id: str, *, private: bool = False, licence: str | None = None, dry_run: Path | None = None
 ) -> None:
     """Upload the photos of DATA as a dataset, check that it arrived, and print where it is.
 
     The files are kept as they are, with what a camera has written into them; it prints how many say where they were
     taken. Photos that can't be read are left out. With `dry_run`, what would be uploaded is written into that folder,
-    and nothing is.
+    and nothing is. Without `licence`, that of the card on the Hub is kept.
 
     Raises:
         LandmarkError: DATA can't be used, has no readable photo, or the Hub refuses or can't be reached.
@@ -56,6 +57,8 @@ def upload_dataset(
     found = find_splits(data, left_out)
     if not dry_run:
         upload.check(repo_id, private=private, repo_type="dataset")
+    kept = upload.card_on_hub(repo_id, repo_type="dataset", dry_run=dry_run is not None)
+    licence = licence or kept.get("license", "unknown")
     splits = {_NAMES[split]: _check(photos, left_out) for split, photos in found.items()}
     splits = {name: part for name, part in splits.items() if len(part.photos)}
     if not splits:
@@ -63,7 +66,7 @@ def upload_dataset(
     print_left_out(data, left_out)
     if positions := sum(part.with_position for part in splits.values()):
         print(f"Note: {positions} photos say where they were taken (EXIF); whoever may read the dataset can see that.")
-    with upload.staging(dry_run) as scratch:
+    with staging(dry_run) as scratch:
         folder = scratch / "dataset"
         try:
             _write(splits, folder)

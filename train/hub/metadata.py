@@ -53,6 +53,11 @@ def model_metadata(
     return str(data.to_yaml())
 
 
+def began_with_a_file(landmark: dict[str, Any]) -> bool:
+    """Whether training began with weights from a file, of which only its owner can say what model they are of."""
+    return ", sha256 " in landmark.get("weights_from", "")
+
+
 def hub_dataset(figures: dict[str, Any]) -> HubDataset | None:
     """The dataset of the Hub, with its commit, that a model was trained on or figures were measured on, if any."""
     return HubDataset.parse(figures["dataset"]) if figures.get("dataset") else None

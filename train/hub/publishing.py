@@ -18,7 +18,9 @@ from landmark_models.text import for_markdown, percent
 from train.data import find_photos
 from train.hub import transformers_js, upload
 from train.hub.card import write_card
+from train.hub.metadata import began_with_a_file
 from train.hub.spaces import publish_space, write_space
+from train.hub.staging import staging
 from train.measure.evaluation import evaluate
 from train.run import RunFolder
 
@@ -35,7 +37,7 @@ def publish(
     private: bool = False,
     space: str | None = None,
     examples: Path | None = None,
-    licence: str = "unknown",
+    licence: str | None = None,
     base_model: str | None = None,
     allow_unevaluated: bool = False,
     new_version_of: str | None = None,
@@ -44,7 +46,7 @@ def publish(
     """Publish a run's best model, check that it arrived and answers as the run does, and print where it is.
 
     The parameters are the options of `python -m train.publish`; with `dry_run`, what would be uploaded is written into
-    that folder, and nothing is.
+    that folder, and nothing is. Without `licence` and `base_model`, those of the card on the Hub are kept.
 
     Raises:
         LandmarkError: the run can't be published, or the Hub refuses or can't be reached.
@@ -54,8 +56,9 @@ def publish(
         raise LandmarkError(f"{folder.path} isn't a run folder: it has no {folder.recipe.name}.")
     if new_version_of and not dry_run and not upload.check(new_version_of):
         raise LandmarkError(f"{new_version_of}, of which this would be a new version, isn't on the Hub.")
-    model = f"{models.PREFIX}{repo_id}"
-    with upload.staging(dry_run) as scratch:
+    model, kept = f"{models.PREFIX}{repo_id}", upload.card_on_hub(repo_id, dry_run=dry_run is not None)
+    licence = licence or kept.get("license", "unknown")
+    with staging(dry_run) as scratch:
         staged = scratch / "model"
         staged.mkdir()
         loaded = models.load(folder.path)
@@ -66,6 +69,8 @@ def publish(
             transformers_js.add_onnx(loaded, staged)
         except LandmarkError as error:
             print(f"Without ONNX, so transformers.js can't run it: {error}")
+        if not base_model and began_with_a_file(loaded.landmark):
+            base_model = kept.get("base_model")
         try:
             write_card(folder, loaded, staged, repo_id, examples=shown, licence=licence, base_model=base_model)
         except (OSError, ValueError, LookupError, TypeError, TemplateError) as error:

@@ -1,10 +1,8 @@
 """Put a folder into a repository on the Hugging Face Hub, and check what arrived."""
 
 import json
-import shutil
-import tempfile
-from collections.abc import Iterator, Sequence
-from contextlib import contextmanager, suppress
+from collections.abc import Sequence
+from contextlib import suppress
 from dataclasses import dataclass
 from functools import partial
 from pathlib import Path
@@ -35,23 +33,6 @@ class Published:
     url: str
     revision: str
     changed: bool
-
-
-@contextmanager
-def staging(dry_run: Path | None) -> Iterator[Path]:
-    """The folder to write to: a temporary one, or for a dry run one that stays if all goes well."""
-    if dry_run is None:
-        with tempfile.TemporaryDirectory() as scratch:
-            yield Path(scratch)
-        return
-    if dry_run.exists() and (not dry_run.is_dir() or any(dry_run.iterdir())):
-        raise LandmarkError(f"{dry_run} is not empty; remove it first, or give another --output.")
-    dry_run.mkdir(parents=True, exist_ok=True)
-    try:
-        yield dry_run
-    except BaseException:
-        shutil.rmtree(dry_run)
-        raise
 
 
 def publish(
@@ -116,6 +97,28 @@ def check(repo_id: str, *, private: bool = False, repo_type: str = "model") -> s
         LandmarkError: as `reserve`.
     """
     return _open(repo_id, private, repo_type, None, static_space=False, create=False)
+
+
+def card_on_hub(repo_id: str, *, repo_type: str = "model", dry_run: bool = False) -> dict[str, str]:
+    """The `license` and `base_model` that a repository's card has on the Hub, to be kept; none where it is missing.
+
+    A dry run goes on where the Hub can't be asked, and says so.
+
+    Raises:
+        LandmarkError: the Hub refuses or can't be reached.
+    """
+    try:
+        info = with_retries(partial(HfApi().repo_info, repo_id, repo_type=repo_type, timeout=_TIMEOUT))
+    except RepositoryNotFoundError:
+        return {}
+    except Exception as error:
+        if not dry_run:
+            raise LandmarkError(describe_failure(f"The card of {repo_id} can't be read", error)) from None
+        print(describe_failure(f"A licence that the card of {repo_id} has on the Hub isn't in this dry run", error))
+        return {}
+    card_data = getattr(info, "card_data", None)
+    about = card_data.to_dict() if card_data else {}
+    return {key: about[key] for key in ("license", "base_model") if isinstance(about.get(key), str)}
 
 
 def reserve(
