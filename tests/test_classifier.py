@@ -1,4 +1,5 @@
 import itertools
+import re
 import shutil
 
 import pytest
@@ -66,6 +67,9 @@ def test_from_pretrained_takes_folders_and_refuses_a_revision_for_them(run, monk
         LandmarkClassifier.from_pretrained("alice/landmarks", revision="v1")
     with pytest.raises(ModelError, match="the revision v1: it has one already"):
         LandmarkClassifier.from_pretrained("bob/landmarks@v2", revision="v1")
+    for path in ("./nope", "../nope", "~/nope", "/nope", "runs/nope/model"):
+        with pytest.raises(ModelError, match=f"There is no model folder {re.escape(path)};"):
+            LandmarkClassifier.from_pretrained(path)
 
 
 def test_top_k_is_at_most_what_the_model_knows_and_at_least_one(classifier, photo):

@@ -19,7 +19,7 @@ Data = Annotated[
     Path,
     Option(
         help="DATA: a folder with train/ (and val/) of CLASS/*, or of bare CLASS/*; a dataset of the Hub, "
-        "hf:owner/name\\[@revision]\\[:config]; or torch/NAME, e.g. torch/cifar10."
+        "hf:owner/name, with @revision or :config where needed; or torch/NAME, e.g. torch/cifar10."
     ),
 ]
 Output = Annotated[Path, Option(help="The run folder to create, or with --resume to continue.")]

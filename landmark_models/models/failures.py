@@ -28,6 +28,7 @@ _QUICK = 3.0  # seconds; a connection that takes longer to fail isn't tried agai
 _HTTPError = HfHubHTTPError.__bases__[0]  # httpx.HTTPError in huggingface_hub 1.x, httpx2.HTTPError in 2.x
 
 _LOG_IN = "Run `hf auth login`, or set HF_TOKEN."
+_TO_READ_IT = "log in with `hf auth login`, or set HF_TOKEN to a token that may read it."
 _UNAVAILABLE = "the Hub is temporarily unavailable ({status}). Try again later."
 _TRANSIENT = {
     429: "the Hub has had too many requests ({status}). Try again later.",
@@ -44,8 +45,8 @@ _BY_TYPE: dict[type[BaseException], str] = {  # the first that matches
     LocalTokenNotFoundError: f"you are not logged in to the Hub. {_LOG_IN}",
     TimeoutError: "the Hub does not answer at {endpoint}. Try again later.",
     OfflineModeIsEnabled: "HF_HUB_OFFLINE is set.",
-    GatedRepoError: f"it is gated. Ask for access on its page. Then: {_LOG_IN}",
-    RepositoryNotFoundError: f"there is none of that name, or it is private. If it is: {_LOG_IN}",
+    GatedRepoError: f"it is gated. Ask for access on its page, then {_TO_READ_IT}",
+    RepositoryNotFoundError: f"there is none of that name, or it is private. If it is private, {_TO_READ_IT}",
     RevisionNotFoundError: "it has no such revision.",
 }
 

@@ -81,7 +81,7 @@ def load(model: str | os.PathLike[str] = "default", *, cached_only: bool = False
             folder = folder / "model"
         if not folder.is_dir():
             raise ModelError(
-                f"There is no model folder {folder}; name a model or run folder, hf-hub:owner/name, default or compact."
+                f"There is no model folder {source}; name a model or run folder, hf-hub:owner/name, default or compact."
             )
         for name in (CONFIG_FILE, WEIGHTS_FILE):
             if not (folder / name).is_file():
@@ -100,7 +100,7 @@ def with_revision(model: str | os.PathLike[str], revision: str | None = None) ->
         ModelError: there is a revision, but the model isn't on the Hub or has one already.
     """
     source = os.fspath(model)
-    if re.fullmatch(r"[\w.-]+/[\w.-]+(@.+)?", source) and not Path(source).exists():
+    if re.fullmatch(r"\w[\w.-]*/[\w.-]+(@.+)?", source) and not Path(source).exists():
         source = f"{PREFIX}{source}"
     if not revision:
         return source

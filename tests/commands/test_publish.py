@@ -28,6 +28,7 @@ def test_mistakes_on_the_command_line_give_sentences(tmp_path):
         (publish.command, [tmp_path / "nothing", "--repo-id", "a/b"], "isn't a run folder"),
         (publish.command, [tmp_path, "--repo-id", "a/b", "--output", "x"], "--output is where --dry-run writes"),
         (space.command, ["a/b", "--model", "default"], "serves a model from the Hub"),
+        (space.command, ["a/b", "--model", "hf-hub:a/net", "--namespace", "a"], "give --model or --namespace"),
     ):
         result = invoke(command, *words)
         assert isinstance(result.exception, LandmarkError)

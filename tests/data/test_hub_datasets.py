@@ -186,7 +186,7 @@ def test_rows_from_this_computer_are_refused(hub, owner, shared_data, tmp_path):
 
 
 def test_a_dataset_that_is_not_there_or_not_for_this_user_is_a_sentence(hub, repo, owner, monkeypatch):
-    with pytest.raises(DataError, match=rf"hf:{owner}/none@main isn't available: there is none of that name"):
+    with pytest.raises(DataError, match=rf"hf:{owner}/none isn't available: there is none of that name"):
         data_folder(f"hf:{owner}/none")
     with pytest.raises(DataError, match="no such revision"):
         data_folder(f"hf:{repo}@next")

@@ -1,3 +1,4 @@
+import re
 from urllib.error import URLError
 
 import numpy as np
@@ -69,8 +70,13 @@ def test_a_failure_is_a_sentence_and_leaves_nothing(cache, monkeypatch):
     assert not list((cache / "torch").iterdir())
     with pytest.raises(DataError, match=r"nor a torchvision dataset; the datasets are: cifar10, cifar100"):
         data_folder("torch/nothing")
-    with pytest.raises(DataError, match="There is no data folder nowhere"):
-        data_folder("nowhere")
+    for name, words in (
+        ("nowhere", "nowhere."),
+        ("../alice/x", "../alice/x."),
+        ("alice/x", "alice/x; for a dataset of the Hub, write hf:alice/x."),
+    ):
+        with pytest.raises(DataError, match=f"There is no data folder {re.escape(words)}$"):
+            data_folder(name)
 
 
 def test_a_folder_of_that_name_comes_first(tmp_path, monkeypatch):

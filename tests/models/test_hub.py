@@ -90,7 +90,7 @@ def test_refusals_are_sentences_and_hold_no_token(hub_server, owner, folder, mon
     monkeypatch.setenv("HF_TOKEN", "hf_bob")
     said = []
     for name, words in (
-        ("nothing", "none of that name, or it is private"),
+        ("nothing", "none of that name, or it is private. If it is private, log in with"),
         ("hidden", "none of that name, or it is private"),
         ("gated", "it is gated. Ask for access"),
         ("not a name/at/all", "isn't a valid repository name"),

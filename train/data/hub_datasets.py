@@ -33,14 +33,18 @@ _TIMEOUT = 10.0  # seconds within which the Hub must answer a question
 
 @dataclass(frozen=True)
 class HubDataset:
-    """A dataset of the Hub; as text it is the DATA that names it. `revision` is a branch, a tag or a commit."""
+    """A dataset of the Hub; as text it is the DATA that names it. `revision` is a branch, a tag or a commit.
+
+    The text leaves out the usual branch, main.
+    """
 
     repo_id: str
     revision: str = "main"
     config: str = ""
 
     def __str__(self) -> str:
-        return f"hf:{self.repo_id}@{self.revision}" + (f":{self.config}" if self.config else "")
+        revision = "" if self.revision == "main" else f"@{self.revision}"
+        return f"hf:{self.repo_id}{revision}" + (f":{self.config}" if self.config else "")
 
     @property
     def name(self) -> str:
@@ -73,8 +77,8 @@ def hub_folder(dataset: HubDataset) -> Path:
     from train.data.hub_rows import write_rows
 
     parent = default_cache_folder() / "hf" / dataset.repo_id
-    dataset = replace(dataset, revision=_commit(dataset, parent))
-    target = parent / f"{dataset.revision}{'-' * bool(dataset.config)}{quote(dataset.config, safe='')}"
+    commit = _commit(dataset, parent)
+    target = parent / f"{commit}{'-' * bool(dataset.config)}{quote(dataset.config, safe='')}"
     remove_abandoned(parent, _SCRATCH)
     if target.is_dir():
         return target
@@ -86,8 +90,10 @@ def hub_folder(dataset: HubDataset) -> Path:
             if target.is_dir():
                 return target
             with scratch_folder(parent, _SCRATCH) as scratch:
-                left_out = write_rows(dataset.repo_id, dataset.revision, dataset.config, scratch)
-                write_json(scratch / _ABOUT, {"dataset": asdict(dataset), "left_out": left_out})
+                left_out = write_rows(dataset.repo_id, commit, dataset.config, scratch)
+                write_json(
+                    scratch / _ABOUT, {"dataset": asdict(replace(dataset, revision=commit)), "left_out": left_out}
+                )
                 scratch.rename(target)
     except OSError as error:
         raise DataError(

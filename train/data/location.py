@@ -1,5 +1,6 @@
 """Where the photos of DATA are, and what DATA is called: a folder, `hf:owner/name` or `torch/NAME`."""
 
+import re
 from pathlib import Path
 
 from train.data import DataError
@@ -21,7 +22,9 @@ def data_folder(data: str | Path) -> Path:
         from train.data.torchvision_sets import torchvision_folder
 
         return torchvision_folder(folder.parts[1])
-    raise DataError(f"There is no data folder {folder}.")
+    on_hub = re.fullmatch(r"\w[\w.-]*/[\w.-]+", folder.as_posix())
+    hint = f"; for a dataset of the Hub, write hf:{folder.as_posix()}" if on_hub else ""
+    raise DataError(f"There is no data folder {folder}{hint}.")
 
 
 def data_name(data: str | Path) -> str:

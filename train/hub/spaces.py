@@ -172,7 +172,9 @@ def _existing_space(repo_id: str) -> Any:
     except Exception as error:
         raise LandmarkError(describe_failure(f"{repo_id} can't be updated", error)) from None
     if existing.sdk == "static":
-        raise LandmarkError(f"{repo_id} is a static Space: update it with --static, or choose another name.")
+        raise LandmarkError(
+            f"{repo_id} is a static Space: update it with --static and --model, or choose another name."
+        )
     return existing
 
 
