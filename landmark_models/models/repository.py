@@ -84,13 +84,18 @@ def describe(name: str, revision: str | None = None) -> ModelInfo:
     try:
         return ask(revision=revision)
     except RevisionNotFoundError:
-        if not _is_short_commit(revision or ""):
+        if not (commit := commit_on_hub(name, revision or "")):
             raise
-        commits = [commit.commit_id for commit in HfApi().list_repo_commits(name)]
-        matches = [commit for commit in commits if commit.startswith(str(revision))]
-        if len(matches) != 1:
-            raise
-        return ask(revision=matches[0])
+        return ask(revision=commit)
+
+
+def commit_on_hub(name: str, revision: str, repo_type: str = "model") -> str | None:
+    """The one commit of a repository's main branch that a shortened one stands for."""
+    if not is_short_commit(revision):
+        return None
+    commits = [commit.commit_id for commit in HfApi().list_repo_commits(name, repo_type=repo_type)]
+    matches = [commit for commit in commits if commit.startswith(revision)]
+    return matches[0] if len(matches) == 1 else None
 
 
 def sizes_of(info: ModelInfo) -> dict[str, int]:
@@ -117,13 +122,14 @@ def _download_now(name: str, revision: str, choose: Choose) -> Path:
     raise ModelError(f"{PREFIX}{name} changes faster than it can be downloaded; name one of its commits.")
 
 
-def _is_short_commit(revision: str) -> bool:
+def is_short_commit(revision: str) -> bool:
+    """Whether a revision may be the beginning of a commit's name, of at least seven digits."""
     return re.fullmatch(r"[0-9a-f]{7,39}", revision) is not None
 
 
 def _cached_commit(name: str, revision: str) -> str | None:
     """The one commit in the cache that a shortened one stands for."""
-    if not _is_short_commit(revision):
+    if not is_short_commit(revision):
         return None
     snapshots = Path(constants.HF_HUB_CACHE, repo_folder_name(repo_id=name, repo_type="model"), "snapshots")
     commits = [folder.name for folder in snapshots.glob(f"{revision}*")]

@@ -1,5 +1,6 @@
 """Datasets of the Hub as DATA, on the Hub on loopback with real Parquet."""
 
+import base64
 import hashlib
 import io
 import json
@@ -10,6 +11,7 @@ import huggingface_hub.constants
 import pytest
 from datasets import ClassLabel, Features, Image, Value
 from helpers.hub_datasets import parquet, photo_rows
+from helpers.photos import RED_HEIC
 from helpers.runs import TINY
 
 from landmark_models.errors import LandmarkError
@@ -74,6 +76,81 @@ def test_a_folder_of_photos_on_the_hub_has_the_labels_of_that_folder(hub, owner,
     for split, photos in found.items():
         assert photos.labels == expected[split].labels
         assert digests(photos) == digests(expected[split])
+
+
+def test_photos_in_class_folders_that_the_datasets_library_does_not_list_are_read_too(hub, owner, shared_data):
+    files = {file.relative_to(shared_data).as_posix(): file.read_bytes() for file in shared_data.rglob("*.jpg")}
+    heic = base64.b64decode(RED_HEIC)
+    more = {
+        "train/01.Green_Bridge/aaa.HEIC": heic,
+        "train/03.Phones/1.heic": heic,  # a class folder of these alone
+        "train/top.jpg": files["test/00.Red_Tower/000.jpg"],
+        "train/top.heic": heic,
+        "train/00.Red_Tower/raw.tga": b"",
+        "more/00.Red_Tower/1.avif": b"",
+        "notes.txt": b"",
+    }
+    hub.commit(f"{owner}/folder", files | more, "dataset")
+    left_out: Counter[str] = Counter()
+    found = find_splits(f"hf:{owner}/folder", left_out)
+    assert {split: len(photos) for split, photos in found.items()} == {"train": 26, "test": 9}
+    assert found["train"].labels == (*NAMES, "Phones")
+    assert sum(path.endswith(".heic") for path in found["train"].paths) == 2
+    assert left_out == {
+        "photo outside a class folder (train/top.jpg, train/top.heic)": 2,
+        ".tga file (train/00.Red_Tower/raw.tga)": 1,
+        "photo that the datasets library doesn't list (more/00.Red_Tower/1.avif)": 1,
+    }
+
+
+def test_a_table_of_photos_says_which_the_datasets_library_does_not_list(hub, owner, shared_data):
+    folder = shared_data / "test" / "00.Red_Tower"
+    files = {f"train/{file.name}": file.read_bytes() for file in folder.iterdir()}
+    table = "file_name,label\n" + "".join(f"{name.removeprefix('train/')},Red Tower\n" for name in files)
+    more = {"train/metadata.csv": table.encode(), "train/x.heic": b""}
+    hub.commit(f"{owner}/table", files | more, "dataset")
+    left_out: Counter[str] = Counter()
+    photos = find_photos(f"hf:{owner}/table", "train", left_out=left_out)
+    assert (len(photos), photos.labels) == (3, ("Red Tower",))
+    assert left_out == {"photo that the datasets library doesn't list (train/x.heic)": 1}
+
+
+def test_class_folders_at_two_depths_are_refused_and_one_class_is_read(hub, owner, shared_data):
+    folder = shared_data / "test" / "00.Red_Tower"
+    files = {f"train/Red_Tower/{file.name}": file.read_bytes() for file in folder.iterdir()}
+    hub.commit(f"{owner}/one", files, "dataset")
+    assert find_photos(f"hf:{owner}/one", "train").labels == ("Red Tower",)
+    hub.commit(f"{owner}/nested", files | {"train/Blue_Lake/2019/1.jpg": files["train/Red_Tower/000.jpg"]}, "dataset")
+    with pytest.raises(DataError, match=r"like train/Red_Tower/000\.jpg, .* like train/Blue_Lake/2019/1\.jpg, so its"):
+        data_folder(f"hf:{owner}/nested")
+
+
+@pytest.mark.parametrize(
+    ("rows", "why"),
+    [
+        (lambda rows: [{**row, "label": -1} for row in rows], "row without a label (test/000000, test/000001"),
+        (lambda rows: [{"image": row["image"]} for row in rows], "row without a label (test/000000, test/000001"),
+        (lambda rows: [], "split without a photo that has a label (test)"),
+    ],
+    ids=["hidden labels", "no labels", "no rows"],
+)
+def test_a_split_that_loses_all_its_rows_is_named(rows, why, hub, owner, shared_data, run, capsys, tmp_path):
+    test = rows(photo_rows(shared_data / "test"))
+    features = FEATURES if not test or "label" in test[0] else Features({"image": Image()})
+    files = {
+        TRAIN: parquet(photo_rows(shared_data / "train"), FEATURES),
+        TRAIN.replace("train", "test"): parquet(test, features),
+    }
+    hub.commit(f"{owner}/half", files, "dataset")
+    for find in (find_splits, lambda data, left_out: find_photos(data, "test", left_out=left_out)):
+        left_out: Counter[str] = Counter()
+        found = find(f"hf:{owner}/half", left_out)
+        assert found is None or list(found) == ["train"]
+        assert left_out["split without a photo that has a label (test)"] == 1
+        assert any(reason.startswith(why) for reason in left_out)
+    with pytest.raises(DataError, match="has no photos under 'test'"):
+        evaluate(run.path, f"hf:{owner}/half", "test", tmp_path / "out")
+    assert why in capsys.readouterr().out
 
 
 def test_text_is_a_label_in_a_column_of_that_name_and_the_column_image_comes_first(hub, owner, shared_data):
@@ -177,12 +254,42 @@ def test_what_cannot_be_used_is_refused_with_a_sentence_and_leaves_nothing(files
     assert [file.name for file in cache.iterdir()] == ["ref-main"]
 
 
-def test_rows_from_this_computer_are_refused(hub, owner, shared_data, tmp_path):
-    (tmp_path / "own.parquet").write_bytes(parquet(photo_rows(shared_data / "test"), FEATURES))
-    card = f"---\nconfigs:\n- config_name: a\n  data_files: {tmp_path}/*.parquet\n---\n"
-    hub.commit(f"{owner}/odd", {"README.md": card.encode(), TRAIN: b""}, "dataset")
-    with pytest.raises(DataError, match=r"rows from elsewhere|don't belong to"):
+@pytest.mark.parametrize("card", ["README.md", ".huggingface.yaml"])
+@pytest.mark.parametrize(
+    "place",
+    [
+        "data_files: {url}/api/whoami-v2",
+        "data_files: zip://a.parquet::{url}/api/whoami-v2",
+        "data_files: [{{split: train, path: [data/*, '{url}/api/whoami-v2']}}]",
+        "data_files: hf://datasets/other/photos/data/*",
+        "data_files: {tmp_path}/*.parquet",
+        "data_files: 'C:\\own\\*.parquet'",
+        "data_files: data/../../*",
+        "data_dir: {url}/api",
+        "data_dir: ../..",
+    ],
+)
+def test_rows_from_elsewhere_are_refused_before_any_request_for_them(card, place, hub, owner, tmp_path, monkeypatch):
+    monkeypatch.setattr("datasets.load_dataset_builder", lambda *_, **__: pytest.fail("the card was followed"))
+    text = f"configs:\n- config_name: a\n  {place.format(url=hub.url, tmp_path=tmp_path)}\n"
+    text = f"---\n{text}---\n" if card == "README.md" else text
+    hub.commit(f"{owner}/odd", {card: text.encode(), TRAIN: b""}, "dataset")
+    with pytest.raises(DataError, match=r"is refused: it takes its rows from elsewhere \('"):
         data_folder(f"hf:{owner}/odd")
+    assert not any("whoami" in request.path or "/other/" in request.path for request in hub.requests)
+
+
+def test_the_rows_are_those_that_the_card_names_in_the_repository(hub, owner, shared_data):
+    card = (
+        "---\nconfigs:\n- config_name: a\n  description: from https://example.org\n  data_files: here/*.parquet\n---\n"
+    )
+    files = {
+        "README.md": card.encode(),
+        "here/a.parquet": parquet(photo_rows(shared_data / "test"), FEATURES),
+        "b.parquet": b"",
+    }
+    hub.commit(f"{owner}/named", files, "dataset")
+    assert len(find_photos(f"hf:{owner}/named", "train")) == 9
 
 
 def test_a_dataset_that_is_not_there_or_not_for_this_user_is_a_sentence(hub, repo, owner, monkeypatch):
@@ -192,6 +299,9 @@ def test_a_dataset_that_is_not_there_or_not_for_this_user_is_a_sentence(hub, rep
         data_folder(f"hf:{repo}@next")
     with pytest.raises(DataError, match="has no configuration 'small': choose one of default"):
         data_folder(f"hf:{repo}:small")
+    for name in (f"hf:{repo}:{'x' * 300}", f"hf:{repo}@{'0' * 40}:{'x' * 300}", f"hf:{repo}@{'x' * 300}"):
+        with pytest.raises(DataError, match=r"doesn't name a dataset: its (config|revision) is too long"):
+            data_folder(name)
     for wrong in ("hf:photos", f"hf:{repo}/train", f"hf://datasets/{repo}/data/*.parquet", f"hf:{repo}@"):
         with pytest.raises(DataError, match="doesn't name a dataset: use hf:owner/name"):
             HubDataset.parse(wrong)
@@ -213,10 +323,13 @@ def test_a_failure_in_between_leaves_nothing_and_the_next_call_reads_all(hub, re
 
 def test_offline_the_commit_of_the_last_time_is_used(hub, repo, monkeypatch):
     folder = data_folder(f"hf:{repo}")
+    hub.commit(repo, {"notes.txt": b""}, "dataset")
+    assert data_folder(f"hf:{repo}@{folder.name[:8]}") == folder
     _commit.cache_clear()
     hub.requests.clear()
     monkeypatch.setattr(huggingface_hub.constants, "HF_HUB_OFFLINE", True)
-    assert data_folder(f"hf:{repo}") == data_folder(f"hf:{repo}@{folder.name}") == folder
+    for revision in ("", f"@{folder.name}", f"@{folder.name[:12]}"):
+        assert data_folder(f"hf:{repo}{revision}") == folder
     for unknown in (f"hf:{repo}@v1", f"hf:{repo}@{'0' * 40}"):
         with pytest.raises(DataError, match=r"isn't in the cache .* HF_HUB_OFFLINE is set"):
             data_folder(unknown)

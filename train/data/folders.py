@@ -71,6 +71,7 @@ def find_photos(
         raise DataError(f"The folder {root} has splits ({names}); choose one of them.")
     top = splits.get(split, root / split) if splits else root
     if not top.is_dir():
+        left_out |= left_out_of(root, split)  # which may be all rows of a split
         return None
     photos = _find_classes(root, top, splits, labels, left_out)
     if not len(photos):
@@ -92,6 +93,8 @@ def find_splits(data: str | Path, left_out: Counter[str]) -> dict[str, Photos]:
     found = {
         split: _find_classes(root, top, splits, None, left_out) for split, top in (splits or {"train": root}).items()
     }
+    for split in set(SPLITS) - splits.keys():
+        left_out |= left_out_of(root, split)
     labels = tuple(dict.fromkeys(label for photos in found.values() for label in photos.labels))
     if not labels:
         find_photos(data, next(iter(found)))

@@ -14,10 +14,12 @@ from typing import Any
 from urllib.parse import quote
 
 from huggingface_hub import HfApi, constants
+from huggingface_hub.errors import RevisionNotFoundError
 
 from landmark_models.errors import reason
 from landmark_models.files import write_json, write_text
 from landmark_models.models.failures import describe_failure, with_retries
+from landmark_models.models.repository import commit_on_hub, is_short_commit
 from train.data import DataError
 from train.data.cache import default_cache_folder
 from train.data.scratch import locked, remove_abandoned, scratch_folder
@@ -28,6 +30,7 @@ _FORM = re.compile(
 _COMMIT = re.compile(r"[0-9a-f]{40}")
 _ABOUT = ".hub-dataset.json"  # in the folder: which dataset, and what of it was left out
 _SCRATCH = ".fetching-"
+_LONGEST = 200  # characters of a revision or a configuration, as they are escaped in a file's name
 _TIMEOUT = 10.0  # seconds within which the Hub must answer a question
 
 
@@ -63,7 +66,10 @@ class HubDataset:
             return None
         if not (match := _FORM.fullmatch(text)):
             raise DataError(f"{text!r} doesn't name a dataset: use hf:owner/name[@revision][:configuration].")
-        return cls(**{key: value for key, value in match.groupdict().items() if value})
+        given = {key: value for key, value in match.groupdict().items() if value}
+        if too_long := [key for key, value in given.items() if len(quote(value, safe="")) > _LONGEST]:
+            raise DataError(f"{text[:_LONGEST]!r}... doesn't name a dataset: its {too_long[0]} is too long.")
+        return cls(**given)
 
 
 def hub_folder(dataset: HubDataset) -> Path:
@@ -128,10 +134,20 @@ def _commit(dataset: HubDataset, parent: Path) -> str:
     if constants.HF_HUB_OFFLINE:
         if noted.is_file():
             return noted.read_text(encoding="utf-8")
+        if is_short_commit(dataset.revision):
+            streamed = {folder.name.partition("-")[0] for folder in parent.glob(f"{dataset.revision}*/")}
+            if len(streamed) == 1:
+                return streamed.pop()
         raise _not_cached(dataset, parent)
     api = HfApi()
+    ask = partial(api.dataset_info, dataset.repo_id, timeout=_TIMEOUT)
     try:
-        info = with_retries(partial(api.dataset_info, dataset.repo_id, revision=dataset.revision, timeout=_TIMEOUT))
+        try:
+            info = with_retries(partial(ask, revision=dataset.revision))
+        except RevisionNotFoundError:
+            if not (commit := commit_on_hub(dataset.repo_id, dataset.revision, "dataset")):
+                raise
+            info = ask(revision=commit)
         with_retries(partial(api.auth_check, dataset.repo_id, repo_type="dataset"))
     except Exception as error:
         raise DataError(describe_failure(f"The dataset {dataset} isn't available", error)) from None
