@@ -43,8 +43,9 @@ def command(
 ) -> None:
     """Put the page on the Hugging Face Hub as a Space, or update it there.
 
-    A new one needs one of --static, --zero-gpu and --hardware. Later, one on a server keeps its hardware and its model;
-    a static one needs --static and --model again. Log in with `hf auth login`, or set HF_TOKEN.
+    A new one needs one of --static, --zero-gpu and --hardware. Later, one on a
+    server keeps its hardware and model; a static one needs --static and --model
+    again. Log in with `hf auth login`, or set HF_TOKEN.
     """
     if model and namespace:
         raise LandmarkError("A Space serves one model or the best of a namespace: give --model or --namespace.")
