@@ -17,7 +17,9 @@ def command(
     model: Annotated[
         str, typer.Argument(help="default, compact, a model or run folder, or hf-hub:owner/name\\[@revision].")
     ],
-    kind: Annotated[Format, typer.Option("--format", help="What to write.")] = Format.torchscript,
+    kind: Annotated[
+        Format | None, typer.Option("--format", help="What to write.", show_default=Format.torchscript)
+    ] = None,
     output: Annotated[
         Path | None, typer.Option(help="File to write.", show_default="checkpoints/transfer_exported.pt|.onnx|.pt2")
     ] = None,
@@ -31,19 +33,21 @@ def command(
 ) -> None:
     """Write a model into one file that maps a photo, a uint8 tensor, to probabilities, and check the file."""
     if web:
-        if output or photos:
-            raise LandmarkError("--web takes a folder of its own; leave out --output and --photos.")
+        if kind or output or photos:
+            raise LandmarkError("--web writes a page, not a file; leave out --format, --output and --photos.")
 
         from train.hub.web_page import write_page
 
         written = write_page(model, web)
-        print(f"{web}: a page with {written.name}, {written.model_bytes / 1e6:.1f} MB.")
-        print(f"A visitor's browser loads {written.first_visit / 1e6:.1f} MB at first, and keeps it.")
+        size, first_visit, total = (n / 1e6 for n in (written.model_bytes, written.first_visit, written.total))
+        print(f"{web}: a page with the model {written.name}.")
         print(f"To look at it: python -m http.server --directory {web}")
+        print(f"Model: {size:.1f} MB; a first visit loads {first_visit:.1f} MB; folder: {total:.1f} MB.")
         return
 
     from train.hub.single_file import TOLERANCE, export
 
+    kind = kind or Format.torchscript
     file = output or Path("checkpoints", f"transfer_exported{kind.suffix}")
     agreement = export(model, kind, file, photos)
     n = agreement.n

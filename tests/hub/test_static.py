@@ -15,7 +15,7 @@ from landmark_models.errors import LandmarkError
 from landmark_models.page.examples import BUNDLED
 from landmark_models.tagging.tags import Tags
 from train import export
-from train.hub import web_page, web_runtime
+from train.hub import web_facts, web_page, web_runtime
 from train.hub.static_space import publish_static_space
 from train.hub.web_page import write_page
 from train.space import command
@@ -95,6 +95,32 @@ def test_every_landmark_has_the_tags_and_sidecars_that_python_writes(page, famou
     assert known["input"]["enough"] == 1.5 * classifier.min_side
 
 
+def test_it_says_in_plain_words_what_the_model_is_and_how_far_to_trust_it(page, famous_model):
+    about = facts(page)["about"]
+    assert about["card"] == ""
+    assert about["paragraphs"][:2] == [
+        f"A neural network names the landmarks: the model {famous_model.name}. It has learned 3 of them, and knows no "
+        "others.",
+        "Its scores are not calibrated: they do not say how often it is right.",
+    ]
+    classifier = LandmarkClassifier.load("default")
+    assert next(web_facts.about(classifier, "")).startswith(
+        "A neural network names the landmarks: the model default, which comes with landmark-models. It has learned 60 "
+    )
+    assert not any("calibrated" in text for text in web_facts.about(classifier, ""))
+
+
+def test_how_far_to_trust_a_model_is_one_sentence_for_both_kinds_of_photos():
+    test = {"top1": 0.967, "top1_ci95": (0.953, 0.977), "n": 848}
+    elsewhere = {"top1": 0.91, "top1_ci95": (0.864, 0.942), "n": 1211, "others": {"far": {"n": 500, "named": 10}}}
+    assert web_facts.trust({"test": test, "elsewhere": elsewhere}) == (
+        "Right first time on 91.0% (86.4% to 94.2%) of 1,211 photos that other people took, and on 96.7% (95.3% to "
+        "97.7%) of 848 test photos like those that it learned from. Of 500 photos of other things, it names 2% wrongly."
+    )
+    assert web_facts.trust({"test": test}).startswith("Right first time on 96.7% (95.3% to 97.7%) of 848 test photos ")
+    assert web_facts.trust({}) == ""
+
+
 def test_the_photos_to_try_are_those_of_the_hosted_page():
     bundled = {example.file.name: example.label for example in BUNDLED if example.file.parent.name == "examples"}
     assert bundled == web_page._EXAMPLES
@@ -158,7 +184,8 @@ def test_a_model_of_the_hub_is_linked_and_one_that_is_not_for_everybody_stays_so
     assert yaml.safe_load(card.split("---")[1])["models"] == [model]
     assert f"[{model}](https://huggingface.co/{model})" in card
     about = json.loads(hub_server.files(f"{owner}/page", "space")["page.json"])["about"]
-    assert about["paragraphs"][0].startswith(f"The model is {model}, revision ")
+    assert f": the model {model}, revision " in about["paragraphs"][0]
+    assert about["card"] == f"https://huggingface.co/{model}"
     hub_server.repo(model).private = True
     with pytest.raises(LandmarkError, match="is private, and a static Space hands out its weights; add --private"):
         publish_static_space(f"{owner}/page", f"hf-hub:{model}")
@@ -176,12 +203,13 @@ def test_a_space_of_another_kind_is_not_overwritten(hub_server, owner, famous_mo
 def test_mistakes_with_the_commands_are_sentences(famous_model, tmp_path):
     with pytest.raises(LandmarkError, match="takes its model along: name it with --model"):
         command("alice/page", static=True)
-    error = invoke(export.command, famous_model, "--web", tmp_path / "site", "--output", "model.pt").exception
-    assert str(error) == "--web takes a folder of its own; leave out --output and --photos."
+    for option, value in (("--format", "torchscript"), ("--output", "model.pt"), ("--photos", tmp_path)):
+        error = invoke(export.command, famous_model, "--web", tmp_path / "site", option, value).exception
+        assert str(error) == "--web writes a page, not a file; leave out --format, --output and --photos."
 
 
 def test_export_writes_the_page_and_says_how_to_look_at_it(famous_model, tmp_path):
     output = invoke(export.command, famous_model, "--web", tmp_path / "site").output
-    assert re.search(r"A visitor's browser loads \d\.\d MB at first", output)
+    assert re.search(r"Model: \d\.\d MB; a first visit loads \d\.\d MB; folder: \d\.\d MB\.$", output.strip())
     assert "python -m http.server --directory" in output
     assert (tmp_path / "site" / "index.html").is_file()

@@ -286,6 +286,40 @@ def test_what_cannot_be_read_is_refused_with_a_sentence(open_page, url, tmp_path
         page.get_by_role("alert").get_by_text(f"{name} {sentence}" if sentence[0] != "m" else sentence).wait_for()
 
 
+def test_the_box_of_a_photo_that_cannot_be_read_is_small_and_takes_another_one(open_page, url, photo, tmp_path):
+    (tmp_path / "letter.jpg").write_text("no photo")
+    page = open_page(url)
+    give(page, tmp_path / "letter.jpg", name="This photo can't be read")
+    reason = page.get_by_role("alert").bounding_box()
+    assert reason["y"] + reason["height"] < 500
+    with page.expect_file_chooser() as chooser:
+        page.locator("#hint").click()
+    chooser.value.set_files(photo)
+    page.locator("#answer h2", has_text="Eiffel Tower").wait_for()
+    assert not page.locator("#hint").is_visible()
+    page.locator("#shown").click()
+    assert page.locator("#strip li").count() == 2
+
+
+def test_the_card_of_a_model_is_linked(open_page, site, tmp_path):
+    folder = shutil.copytree(site, tmp_path / "page")
+    page_json, worker = folder / "page.json", folder / "sw.js"
+    facts, before = json.loads(page_json.read_text()), sha256(page_json)
+    facts["about"]["card"] = "https://huggingface.co/owner/name"
+    page_json.write_text(json.dumps(facts))
+    worker.write_text(worker.read_text().replace(before, sha256(page_json)))
+    with served(folder) as url:
+        page = open_page(url)
+        page.locator("#about summary").click()
+        link = page.get_by_role("link", name="The model on Hugging Face ↗")
+        link.wait_for()
+        assert [link.get_attribute(name) for name in ("href", "target", "rel")] == [
+            "https://huggingface.co/owner/name",
+            "_blank",
+            "noopener noreferrer",
+        ]
+
+
 def test_labels_and_file_names_are_only_text(open_page, site, famous_model, photo, tmp_path):
     hostile = "<img src=x onerror=alert(1)>"
     model = renamed(famous_model, tmp_path / "hostile", {"Eiffel Tower": hostile})
@@ -308,14 +342,42 @@ def test_several_photos_are_answered_one_after_another(open_page, url, photo, tm
     noisy_photo((40, 40, 200), 7).save(tmp_path / "lake.png")
     (tmp_path / "letter.jpg").write_text("no photo")
     page = open_page(url)
-    give(page, photo, tmp_path / "lake.png", tmp_path / "letter.jpg", name="Eiffel Tower")
+    give(page, photo, name="Eiffel Tower")
+    assert not page.locator("#summary").is_visible()
+    give(page, tmp_path / "lake.png", tmp_path / "letter.jpg", name="Dead Sea")  # they are added to the first
     strip = page.locator("#strip button")
     strip.nth(2).filter(has_text="Can't be read").wait_for()
     strip.nth(1).filter(has_text="Dead Sea").wait_for()
-    strip.nth(1).click()
-    page.locator("#answer h2", has_text="Dead Sea").wait_for()
-    assert strip.nth(1).get_attribute("aria-pressed") == "true"
+    page.get_by_role("status").get_by_text("2 of 3 named, 1 can't be read", exact=True).wait_for()
+    assert strip.nth(2).inner_text().split("\n") == ["letter.jpg", "Can't be read"]
+    strip.first.click()
+    page.locator("#answer h2", has_text="Eiffel Tower").wait_for()
+    assert strip.first.get_attribute("aria-pressed") == "true"
     assert fits(page)
+
+
+# Whether the screen's edge cuts a tile of the strip, so that one sees that there are more.
+CUT = """() => {
+  const strip = document.querySelector('#strip'), edge = strip.getBoundingClientRect().right;
+  const tiles = [...strip.children].map(tile => tile.getBoundingClientRect());
+  return tiles.some(({left, right}) => edge - left > 15 && right - edge > 15);
+}"""
+
+
+def test_a_row_of_photos_looks_as_if_it_went_on_and_is_cleared(open_page, url, photo, tmp_path):
+    page = open_page(url)
+    give(page, *[photo] * 4, placed(photo, tmp_path / "far.jpg", 27, 78))
+    page.get_by_role("status").get_by_text("4 of 5 named, 1 not recognised", exact=True).wait_for()
+    for width in (320, 360, PHONE, 430):
+        page.set_viewport_size({"width": width, "height": 844})
+        assert page.evaluate(CUT), width
+    page.get_by_role("button", name="Clear").click()
+    assert page.locator("#choose").evaluate("input => input === document.activeElement")
+    assert page.locator("#strip li, #answer *").count() == 0
+    assert page.locator("#hint").is_visible()
+    assert not page.locator("#several, #shown").filter(visible=True).count()
+    give(page, photo, name="Eiffel Tower")
+    assert page.locator("#strip li").count() == 1
 
 
 def test_the_table_of_several_photos_is_pythons(open_page, url, famous_model, photo, tmp_path):

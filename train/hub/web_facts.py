@@ -84,12 +84,15 @@ def _landmark(tags: Tags) -> dict[str, Any]:
 
 def trust(landmark: dict[str, Any]) -> str:
     """How often a model is right, from the `landmark` block of its config; empty where that has no figures."""
-    sentences = []
-    for block, photos in (("elsewhere", "photos from elsewhere"), ("test", "test photos")):
+    shares = []
+    for block, photos in (
+        ("elsewhere", "photos that other people took"),
+        ("test", "test photos like those that it learned from"),
+    ):
         if figures := landmark.get(block):
             low, high = (percent(bound, 1) for bound in figures["top1_ci95"])
-            share = percent(figures["top1"], 1)
-            sentences.append(f"Right first time on {share} of {figures['n']:,} {photos} ({low} to {high}).")
+            shares.append(f"on {percent(figures['top1'], 1)} ({low} to {high}) of {figures['n']:,} {photos}")
+    sentences = [f"Right first time {', and '.join(shares)}."] if shares else []
     others = landmark.get("elsewhere", {}).get("others", {}).values()
     if n := sum(part["n"] for part in others):
         share = percent(sum(part["named"] for part in others) / n)
@@ -97,11 +100,22 @@ def trust(landmark: dict[str, Any]) -> str:
     return " ".join(sentences)
 
 
+def card_address(source: str) -> str:
+    """Where the card of a model of the Hub is; empty for any other MODEL."""
+    return f"https://huggingface.co/{models.repo_id(source)}" if models.on_hub(source) else ""
+
+
 def about(classifier: LandmarkClassifier, runtime: str) -> Iterator[str]:
     """Paragraphs about the model, its limits, privacy, and what the page is made of."""
-    name, architecture = models.name_of(classifier.source), classifier.config["architecture"]
-    revision = f", revision {classifier.revision[:12]}" if classifier.revision else ""
-    yield f"The model is {name}{revision}: {architecture}, {len(classifier.labels):,} landmarks."
+    model = f"the model {models.name_of(classifier.source)}"
+    if classifier.source in models.EMBEDDED:
+        model += ", which comes with landmark-models"
+    if classifier.revision:
+        model += f", revision {classifier.revision[:12]}"
+    count = len(classifier.labels)
+    yield f"A neural network names the landmarks: {model}. It has learned {count:,} of them, and knows no others."
+    if "not_fitted" in (classifier.landmark.get("calibration") or {"not_fitted": True}):
+        yield "Its scores are not calibrated: they do not say how often it is right."
     yield (
         "It knows these landmarks as its training photos show them. It may miss rare views, such as at night or from "
         "inside, and may take a photo of something else for one of them. Don't use it where a wrong name could harm "

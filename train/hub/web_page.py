@@ -44,11 +44,12 @@ _EXAMPLES = {
 
 @dataclass(frozen=True)
 class WrittenPage:
-    """What was written: the model's name and size, and what a visitor's browser loads at first, in bytes."""
+    """What was written: the model's name, and in bytes its size, what a first visit loads, and the whole folder."""
 
     name: str
     model_bytes: int
     first_visit: int
+    total: int
 
 
 def write_page(model: str, folder: Path, storage: str = "") -> WrittenPage:
@@ -100,6 +101,7 @@ def _build(model: str, folder: Path, storage: str) -> WrittenPage:
         "about": {
             "trust": web_facts.trust(classifier.landmark),
             "paragraphs": list(web_facts.about(classifier, runtime)),
+            "card": web_facts.card_address(classifier.source),
         },
     }
     (folder / "page.json").write_text(json.dumps(facts, ensure_ascii=False), encoding="utf-8")
@@ -107,7 +109,8 @@ def _build(model: str, folder: Path, storage: str) -> WrittenPage:
     first = [path for path in folder.iterdir() if path.is_file()] + list(folder.glob("runtime/*wasm*"))
     webgpu = web_runtime.RUNTIMES["webgpu"].packed
     first_visit = sum(path.stat().st_size for path in first if path.name != webgpu)
-    return WrittenPage(models.name_of(classifier.source), size, first_visit)
+    total = sum(path.stat().st_size for path in folder.rglob("*") if path.is_file())
+    return WrittenPage(models.name_of(classifier.source), size, first_visit, total)
 
 
 def _check_size(model: str, size: int) -> None:

@@ -16,24 +16,30 @@ let queue = Promise.resolve(); // photos are answered one after another
 function take(files) {
   const added = [...files].map(file => ({id: count++, file, name: file.name || 'photo'}));
   if (!added.length) return;
-  const alone = added.length === 1 && photos.length <= 1;
-  if (alone) forget();
   photos.push(...added);
-  for (const photo of added) photo.button = thumbnailButton(photo);
+  for (const photo of added) photo.button = tile(photo);
   $('#strip').append(...added.map(photo => element('li', {}, photo.button)));
   $('#several').hidden = photos.length < 2;
+  $('#strip').scrollLeft = added[0].button.offsetLeft;
   choose(added[0]);
+  summarise();
   for (const photo of added) queue = queue.then(() => answered(photo));
 }
 
-// One photo is replaced by the next one; several stay in the strip.
-function forget() {
-  for (const photo of photos.splice(0)) if (photo.url) URL.revokeObjectURL(photo.url);
-  $('#strip').replaceChildren();
+// The page is as it was before the first photo.
+function clear() {
+  for (const {url} of photos.splice(0)) if (url) URL.revokeObjectURL(url);
+  chosen = null;
+  for (const part of [$('#strip'), $('#answer')]) part.replaceChildren();
+  $('#shown').removeAttribute('src');
+  $('#shown').hidden = $('#several').hidden = true;
+  $('#photo').classList.add('empty');
+  document.body.classList.remove('asked');
+  $('#choose').focus();
 }
 
 async function answered(photo) {
-  if (!photos.includes(photo)) return; // replaced meanwhile
+  if (!photos.includes(photo)) return; // cleared meanwhile
   photo.error = await refusal(photo);
   if (!photo.error) {
     try {
@@ -46,6 +52,7 @@ async function answered(photo) {
     else photo.error = error ? `${photo.name}: ${error}` : await unreadable(photo);
   }
   label(photo);
+  summarise();
   if (photo === chosen) show();
 }
 
@@ -76,7 +83,7 @@ function show(rank = 0) {
   if (image.src !== url) image.src = url;
   image.hidden = Boolean(error);
   image.alt = verdict ? altText(verdict) : 'Your photo';
-  $('#hint').hidden = !error;
+  $('#photo').classList.toggle('empty', Boolean(error));
   document.body.classList.add('asked');
   const look = index => {
     show(index);
@@ -89,22 +96,32 @@ function show(rank = 0) {
   else open.replaceChildren(element('p', {className: 'hint'}, 'Looking …'));
 }
 
-function thumbnailButton(photo) {
-  const canvas = element('canvas', {'aria-hidden': 'true', width: 1, height: 1});
-  const caption = element('span', {}, '…');
-  const button = element('button', {type: 'button', 'aria-pressed': false, title: photo.name}, canvas, caption);
+// A photo in the strip: its name until there is a picture, and what was found.
+function tile(photo) {
+  const button = element('button', {type: 'button', 'aria-pressed': false, title: photo.name},
+    element('span', {className: 'file'}, photo.name), element('span', {}, '…'));
   button.onclick = () => choose(photo);
   return button;
 }
 
 function label({button, verdict, thumbnail, error, name}) {
-  const [canvas, caption] = button.children;
+  const [file, caption] = button.children;
   caption.textContent = error ? "Can't be read" : verdict.recognised ? verdict.best.name : 'Not recognised';
-  button.setAttribute('aria-label', `${caption.textContent}: ${name}`);
   if (!thumbnail) return;
-  [canvas.width, canvas.height] = [thumbnail.width, thumbnail.height];
+  const canvas = element('canvas', {'aria-hidden': 'true', width: thumbnail.width, height: thumbnail.height});
   canvas.getContext('2d').drawImage(thumbnail, 0, 0);
   thumbnail.close();
+  file.replaceWith(canvas);
+  button.setAttribute('aria-label', `${caption.textContent}: ${name}`);
+}
+
+function summarise() {
+  const count = kind => photos.filter(kind).length, named = count(({verdict}) => verdict?.recognised);
+  const others = [
+    [count(({verdict}) => verdict && !verdict.recognised), 'not recognised'],
+    [count(({error}) => error), "can't be read"],
+  ].filter(([n]) => n).map(([n, what]) => `, ${n} ${what}`);
+  $('#summary').textContent = `${named} of ${photos.length} named${others.join('')}`;
 }
 
 // ---- what is known
@@ -129,7 +146,9 @@ function describe() {
   $('#intro').textContent = `One of ${count} landmarks, named on your own device. No photo leaves it.`;
   $('#known summary').textContent = `The ${count} landmarks`;
   $('#trust').append(...facts.about.trust ? [element('strong', {}, 'How far to trust it.'), ` ${facts.about.trust}`] : []);
-  $('#about div').append(...facts.about.paragraphs.map(text => element('p', {}, text)));
+  const {paragraphs, card} = facts.about;
+  $('#about div').append(...paragraphs.map(text => element('p', {}, text)), card &&
+    element('p', {}, element('a', {href: card, target: '_blank', rel: 'noopener noreferrer'}, 'The model on Hugging Face ↗')));
   $('#examples ul').append(...facts.examples.map(({path, caption}) => {
     const button = element('button', {type: 'button'}, element('img', {src: path, alt: '', loading: 'lazy'}),
       element('span', {}, caption));
@@ -141,7 +160,7 @@ function describe() {
   }));
   const table = file('Save all as CSV', 'landmarks.csv', 'text/csv', () => csv(photos, facts));
   table.className = 'action';
-  $('#several .actions').append(table);
+  $('#clear').before(table);
   $('#examples').hidden = !facts.examples.length;
 }
 
@@ -154,7 +173,8 @@ function listen() {
       input.value = '';
     };
   }
-  $('#photo').onclick = () => { if (!chosen) $('#choose').click(); };
+  $('#photo').onclick = ({currentTarget}) => { if (currentTarget.matches('.empty')) $('#choose').click(); };
+  $('#clear').onclick = clear;
   document.addEventListener('paste', event => take([...event.clipboardData.files]));
   document.addEventListener('dragover', event => {
     event.preventDefault();
