@@ -200,3 +200,10 @@ def test_folders_named_almost_like_splits_are_no_classes(tmp_path, names):
             noisy_photo((200, 40, 40), 0).save(photo)
     with pytest.raises(DataError, match="name the folders of splits train, val and test"):
         find_photos(tmp_path, "train")
+
+
+def test_the_current_folder_is_a_data_folder(data, monkeypatch):
+    monkeypatch.chdir(data)
+    photos = find_photos(".", "train")
+    assert photos.paths == find_photos(data, "train").paths
+    assert all(file.is_file() for file in photos.files())

@@ -1,15 +1,17 @@
 """Photos in folders, published as a dataset of the Hub, and read back."""
 
+import base64
 import hashlib
 import shutil
 from collections import Counter
 
 import pytest
 from datasets import load_dataset
-from helpers.photos import with_gps
+from helpers.photos import RED_HEIC, noisy_photo, with_gps
 from huggingface_hub import DatasetCard
 from typer.testing import CliRunner
 
+from landmark_models import open_photo
 from landmark_models.errors import LandmarkError
 from train.data import DataError, find_splits
 from train.data.__main__ import app
@@ -98,6 +100,87 @@ def test_what_cannot_be_uploaded_is_said_before_anything_is_created(
     with pytest.raises(LandmarkError, match="exists and is public"):
         upload_dataset(data, f"{owner}/public", private=True)
     assert list(hub_server.repos) == [("dataset", f"{owner}/public")]
+
+
+def test_what_the_datasets_library_cannot_read_is_left_out_and_named(data, owner, hub_server, capsys):
+    (data / "train" / "00.Red_Tower" / "phone.HEIC").write_bytes(base64.b64decode(RED_HEIC))
+    cut = data / "train" / "01.Green_Bridge" / "cut.jpg"
+    noisy_photo((0, 200, 0), 1, (640, 480)).save(cut)
+    cut.write_bytes(cut.read_bytes()[:-500])
+    assert open_photo(cut).size == (640, 480)  # our reader mends it
+    upload_dataset(data, f"{owner}/photos")
+    said = capsys.readouterr().out
+    assert "phone.HEIC: the datasets library can't read it" in said
+    assert "cut.jpg: the datasets library can't read it (image file is truncated" in said
+    assert "2 x photo that the datasets library can't read: convert it to JPEG" in said
+    rows = load_dataset(f"hf://datasets/{owner}/photos", split="train", streaming=True)
+    assert sum(row["image"].size == (64, 48) for row in rows) == 24
+
+
+def test_a_card_that_somebody_wrote_keeps_its_text_and_metadata(data, owner, hub_server, capsys):
+    repo = f"{owner}/photos"
+    card = "---\nlicense: mit\nlanguage: fr\nconfigs:\n- config_name: old\n  data_files: old/*\n---\n\n# My towers\n"
+    hub_server.commit(repo, {"README.md": card.encode(), "map.png": b"map"}, "dataset")
+    for _ in range(2):
+        upload_dataset(data, repo)
+        files = hub_server.files(repo, "dataset")
+        kept = DatasetCard(files["README.md"].decode())
+        assert kept.text.strip() == "# My towers"
+        assert (kept.data.license, kept.data.language) == ("mit", "fr")
+        assert [part["config_name"] for part in kept.data.configs] == ["default"]
+        assert files["map.png"] == b"map"
+        assert "stays as somebody wrote it" in (said := capsys.readouterr().out)
+    assert "Nothing has changed" in said
+    upload_dataset(data, repo, licence="cc-by-4.0")
+    assert DatasetCard(hub_server.files(repo, "dataset")["README.md"].decode()).data.license == "cc-by-4.0"
+    assert len(find_splits(f"hf:{repo}", Counter())["train"]) == 24
+
+
+def test_metadata_alone_are_no_text_to_keep(data, owner, hub_server):
+    hub_server.commit(f"{owner}/photos", {"README.md": b"---\nlicense: mit\n---\n"}, "dataset")
+    upload_dataset(data, f"{owner}/photos")
+    card = DatasetCard(hub_server.files(f"{owner}/photos", "dataset")["README.md"].decode())
+    assert card.data.license == "mit"
+    assert "# photos" in card.text
+
+
+@pytest.mark.parametrize(
+    ("words", "sentence"),
+    [
+        (["--repo-id", "photos", "--dry-run"], "'photos' isn't the name of a repository: use owner/name"),
+        (["--repo-id", "me/a/b", "--dry-run"], "'me/a/b' isn't the name of a repository"),
+        (["--repo-id", "me/photos..", "--dry-run"], "'me/photos..' isn't the name of a repository"),
+        (["--repo-id", "me/photos", "--dry-run", "--output", "file/x"], "file is a file"),
+        (["--repo-id", "me/photos", "--dry-run", "--output", "photos/out"], "in the data folder photos"),
+        (["--repo-id", "me/photos", "--dry-run", "--output", "photos/train/out"], "in the data folder"),
+        (["--repo-id", "me/photos", "--dry-run", "--license", "[mine"], "the Hub refuses its card"),
+    ],
+)
+def test_what_can_be_checked_is_checked_before_photos_are(words, sentence, data, hub_server, tmp_path, monkeypatch):
+    monkeypatch.chdir(tmp_path)
+    (tmp_path / "file").touch()
+    monkeypatch.setattr(dataset, "check_photos", lambda *_: pytest.fail("photos were decoded"))
+    before = sorted(tmp_path.rglob("*"))
+    done = CliRunner().invoke(app, ["upload", "photos", *words])
+    assert isinstance(done.exception, LandmarkError)
+    assert sentence in str(done.exception)
+    assert sorted(tmp_path.rglob("*")) == before
+    assert not hub_server.repos
+
+
+def test_a_dry_run_is_written_beside_the_folder_or_in_the_current_one(data, owner, tmp_path, monkeypatch):
+    def dry_run(folder: str) -> None:
+        CliRunner().invoke(app, ["upload", folder, "--repo-id", "me/photos", "--dry-run"], catch_exceptions=False)
+
+    monkeypatch.chdir(data)
+    dry_run(".")
+    assert (tmp_path / "photos-upload" / "dataset" / "README.md").is_file()
+    upload_dataset(data, f"{owner}/towers")
+    monkeypatch.chdir(tmp_path)
+    dry_run(f"hf:{owner}/towers@main")
+    assert (tmp_path / "towers-upload" / "dataset" / "README.md").is_file()
+    with pytest.raises(LandmarkError, match="no folder beside it for the dry run; name one with --output"):
+        dry_run("/")
 
 
 def test_the_command_uploads_privately_or_writes_what_it_would(data, owner, hub_server, tmp_path):

@@ -1,6 +1,7 @@
 """The commands `python -m train.data download`, `scan`, `halves` and `upload`."""
 
 import json
+import re
 from collections import Counter
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated
@@ -102,14 +103,26 @@ def upload(
     """Publish photos as a dataset on the Hugging Face Hub, with splits, labels and a card: --data hf:owner/name.
 
     Log in with `hf auth login`, or set HF_TOKEN. Files are published as they are, with what cameras wrote into them.
+    Of an existing dataset, data/ is replaced; other files stay, and so does the text of a card that somebody wrote.
     """
     if output and not dry_run:
         raise LandmarkError("--output is where --dry-run writes; add --dry-run, or leave it out.")
 
     from train.hub.dataset import upload_dataset
 
-    target = (output or folder.with_name(f"{folder.name}-upload")) if dry_run else None
+    target = (output or _beside(folder)) if dry_run else None
     upload_dataset(folder, repo_id, private=private, licence=licence, dry_run=target)
+
+
+def _beside(data: Path) -> Path:
+    """Where a dry run is written: beside the folder, or for a dataset with a name in the current folder."""
+    if not data.is_dir():
+        return Path(f"{re.split('[@:]', data.name)[0]}-upload")
+    if data.name in ("", ".."):
+        data = data.resolve()
+    if not data.name:
+        raise LandmarkError(f"{data} has no folder beside it for the dry run; name one with --output.")
+    return data.with_name(f"{data.name}-upload")
 
 
 def _print_tables(result: "Scan") -> None:

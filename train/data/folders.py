@@ -180,7 +180,7 @@ def _paths(folder: Path, root: Path, tops: Sequence[str], left_out: Counter[str]
 
     A link below the class folder that leads to another class is not followed: `tops` are where DATA's classes are.
     """
-    own, prefix = os.path.realpath(folder), len(os.path.join(root, ""))
+    own, prefix = os.path.realpath(folder), len(str(folder)) - len(str(folder.relative_to(root)))
     is_own: dict[str, bool] = {}  # by folder
     failures = []
     for path, error in find_photos_below(folder, left_out=left_out):

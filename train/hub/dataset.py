@@ -6,39 +6,29 @@ python -m train.data upload photos --repo-id you/landmarks
 import re
 from collections import Counter
 from collections.abc import Iterator, Mapping, Sequence
-from concurrent.futures import ThreadPoolExecutor
-from dataclasses import dataclass
 from itertools import islice
 from pathlib import Path
 from typing import Any
 
-from huggingface_hub import DatasetCardData
+from huggingface_hub import DatasetCard, DatasetCardData
+from huggingface_hub.errors import HFValidationError
+from huggingface_hub.utils._validators import validate_repo_id
 from tqdm.auto import tqdm
 
-from landmark_models.devices import available_cores
-from landmark_models.errors import LandmarkError, PhotoError, reason
+from landmark_models.errors import LandmarkError, reason
 from landmark_models.files import left_out_line
-from landmark_models.photo import read_photo
-from train.data import DataError, Photos, data_name, find_splits, print_left_out
+from train.data import DataError, Photos, check_output, data_folder, data_name, find_splits, print_left_out
 from train.hub import upload
 from train.hub.card import card_template, save_card
+from train.hub.dataset_card import with_own_text
+from train.hub.dataset_photos import Checked, check_photos
 from train.hub.staging import staging
 
 _SHARD = 500 * 2**20  # bytes of photos in a Parquet file
 _ROW_GROUP = 100  # rows, which a viewer reads at a time
-_SIDE = 64  # px; photos are decoded at about this size, to see whether they can be
 _NAMES = {"train": "train", "val": "validation", "test": "test"}  # of the splits, on the Hub
 _MOST = 200  # classes that the card lists
 _SIZES = {10**3: "n<1K", 10**4: "1K<n<10K", 10**5: "10K<n<100K", 10**6: "100K<n<1M", 10**7: "1M<n<10M"}
-
-
-@dataclass(frozen=True)
-class _Checked:
-    """The photos of a split that can be read, and how many of them say where they were taken."""
-
-    photos: Photos
-    bytes: list[int]  # of each file
-    with_position: int
 
 
 def upload_dataset(
@@ -47,30 +37,38 @@ def upload_dataset(
     """Upload the photos of DATA as a dataset, check that it arrived, and print where it is.
 
     The files are kept as they are, with what a camera has written into them; it prints how many say where they were
-    taken. Photos that can't be read are left out. With `dry_run`, what would be uploaded is written into that folder,
-    and nothing is. Without `licence`, that of the card on the Hub is kept.
+    taken. Photos that can't be read, here or by the `datasets` library, are left out. With `dry_run`, what would be
+    uploaded is written into that folder, and nothing is. Without `licence`, that of the card on the Hub is kept; so is
+    the text of a card that somebody wrote, and files beside those of `data/`.
 
     Raises:
         LandmarkError: DATA can't be used, has no readable photo, or the Hub refuses or can't be reached.
     """
+    _check_name(repo_id)
     left_out: Counter[str] = Counter()
     found = find_splits(data, left_out)
-    if not dry_run:
+    if dry_run:
+        _check_dry_run(dry_run, data)
+    else:
         upload.check(repo_id, private=private, repo_type="dataset")
     kept = upload.card_on_hub(repo_id, repo_type="dataset", dry_run=dry_run is not None)
     licence = licence or kept.get("license", "unknown")
-    splits = {_NAMES[split]: _check(photos, left_out) for split, photos in found.items()}
-    splits = {name: part for name, part in splits.items() if len(part.photos)}
-    if not splits:
-        raise DataError(f"None of the photos in {data} can be read.")
-    print_left_out(data, left_out)
-    if positions := sum(part.with_position for part in splits.values()):
-        print(f"Note: {positions} photos say where they were taken (EXIF); whoever may read the dataset can see that.")
     with staging(dry_run) as scratch:
         folder = scratch / "dataset"
+        folder.mkdir()
+        save_card(folder, str(DatasetCard(f"---\n{DatasetCardData(license=licence).to_yaml()}\n---\n")))
+        upload.check_card(folder, repo_id, "dataset")  # its licence, before much work is done
+        splits = {_NAMES[split]: check_photos(photos, left_out) for split, photos in found.items()}
+        splits = {name: part for name, part in splits.items() if len(part.photos)}
+        if not splits:
+            raise DataError(f"None of the photos in {data} can be read. {left_out_line(left_out)}")
+        print_left_out(data, left_out)
+        if positions := sum(part.with_position for part in splits.values()):
+            print(f"Note: {positions} photos say where they were taken (EXIF); whoever may read the dataset sees that.")
         try:
             _write(splits, folder)
-            save_card(folder, _card(splits, folder, repo_id, data_name(data), licence, left_out, positions))
+            card = _card(splits, folder, repo_id, data_name(data), licence, left_out, positions)
+            save_card(folder, with_own_text(card, repo_id, offline=dry_run is not None))
         except OSError as error:
             raise LandmarkError(f"{folder} can't be written: {reason(error)}.") from None
         if dry_run:
@@ -84,36 +82,22 @@ def upload_dataset(
     print(f"Train on it: --data hf:{repo_id}")
 
 
-def _check(photos: Photos, left_out: Counter[str]) -> _Checked:
-    """Decode each photo of a split; `left_out` counts those that can't be read, and they are printed."""
-    positions, failures = 0, set()
-    with ThreadPoolExecutor(available_cores()) as pool:  # Pillow releases the GIL
-        for path, result in tqdm(
-            zip(photos.paths, pool.map(_has_position, photos.files()), strict=True),
-            "checking",
-            len(photos),
-            unit="photo",
-        ):
-            if isinstance(result, str):
-                tqdm.write(f"Left out: {result}")
-                failures.add(path)
-            else:
-                positions += result
-    if failures:
-        left_out["photo that can't be read"] += len(failures)
-    readable = photos.excluding(failures)
-    return _Checked(readable, [file.stat().st_size for file in readable.files()], positions)
-
-
-def _has_position(file: Path) -> bool | str:
-    """Whether a photo says where it was taken, or why it can't be read."""
+def _check_name(repo_id: str) -> None:
     try:
-        return read_photo(file, _SIDE).position is not None
-    except PhotoError as error:
-        return str(error)
+        validate_repo_id(repo_id)
+    except HFValidationError as error:
+        raise LandmarkError(f"{repo_id!r} isn't the name of a repository: {error}") from None
+    if "/" not in repo_id:
+        raise LandmarkError(f"{repo_id!r} isn't the name of a repository: use owner/name.")
 
 
-def _labels(splits: Mapping[str, _Checked]) -> list[str]:
+def _check_dry_run(output: Path, data: str | Path) -> None:
+    check_output(output, data)
+    if output.resolve().is_relative_to(data_folder(data).resolve()):
+        raise LandmarkError(f"The output {output} is in the data folder {data}; name another.")
+
+
+def _labels(splits: Mapping[str, Checked]) -> list[str]:
     """The labels that have a photo in any split, in their order."""
     photos = [part.photos for part in splits.values()]
     present = {label for part in photos for label in part.present_labels()}
@@ -126,7 +110,7 @@ def _features(labels: Sequence[str]) -> Any:
     return Features({"image": Image(), "label": ClassLabel(names=list(labels))})
 
 
-def _write(splits: Mapping[str, _Checked], folder: Path) -> None:
+def _write(splits: Mapping[str, Checked], folder: Path) -> None:
     """Write `data/SPLIT-NUMBER-of-COUNT.parquet`, each of at most about `_SHARD` bytes."""
     import pyarrow as pa
     import pyarrow.parquet as pq
@@ -164,7 +148,7 @@ def _rows(photos: Photos) -> Iterator[dict[str, Any]]:
 
 
 def _card(
-    splits: Mapping[str, _Checked],
+    splits: Mapping[str, Checked],
     folder: Path,
     repo_id: str,
     name: str,

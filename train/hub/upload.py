@@ -59,7 +59,7 @@ def publish(
     """
     api = HfApi()
     kind = "space" if space_hardware or static_space else repo_type
-    _check_card(Path(folder), repo_id, kind)
+    check_card(Path(folder), repo_id, kind)
     before = reserve(
         repo_id, private=private, repo_type=repo_type, space_hardware=space_hardware, static_space=static_space
     )
@@ -184,10 +184,13 @@ def point_to_new_version(repo_id: str, new: str) -> None:
         raise LandmarkError(describe_failure(what, error)) from None
 
 
-def _check_card(folder: Path, repo_id: str, kind: str) -> None:
+def check_card(folder: Path, repo_id: str, kind: str) -> None:
     """Let the Hub check the metadata of the folder's card, before anything is created.
 
     It says nothing if the Hub can't be asked: what follows will.
+
+    Raises:
+        LandmarkError: the Hub refuses it.
     """
     if not (file := folder / "README.md").is_file():
         return
