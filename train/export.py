@@ -21,7 +21,7 @@ def command(
         Format | None, typer.Option("--format", help="What to write.", show_default=Format.torchscript)
     ] = None,
     output: Annotated[
-        Path | None, typer.Option(help="File to write.", show_default="checkpoints/transfer_exported.pt|.onnx|.pt2")
+        Path | None, typer.Option(help="File to write.", show_default="checkpoints/transfer_exported.pt, .onnx or .pt2")
     ] = None,
     photos: Annotated[
         Path | None, typer.Option(help="Folder of photos to check the file on, searched recursively; else synthetic.")
