@@ -69,6 +69,7 @@ def open_page(browser):
         )
         page.on("pageerror", lambda error: page.failures.append(str(error)))
         page.on("dialog", lambda dialog: page.failures.append(dialog.message))
+        page.on("filechooser", lambda _: None)  # expect_file_chooser doesn't wait until choosers are intercepted
         opened.append(page)
         page.goto(url)
         page.locator("body[data-engine]").wait_for()
