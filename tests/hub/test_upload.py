@@ -205,3 +205,7 @@ def test_an_older_model_points_to_the_new_one(hub_server, owner, evaluated):
         **ModelCard(before["README.md"].decode()).data.to_dict(), "new_version": f"{owner}/new",
     }  # fmt: skip
     assert {**after, "README.md": b""} == {**before, "README.md": b""}
+    publishing.publish(evaluated.path, f"{owner}/old")  # what its card points to stays
+    assert hub_server.files(f"{owner}/old") == after
+    with pytest.raises(LandmarkError, match=f"{owner}/old can't be a new version of itself"):
+        publishing.publish(evaluated.path, f"{owner}/old", new_version_of=f"{owner}/old")

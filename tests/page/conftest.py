@@ -95,6 +95,7 @@ def open_page(browser):
             lambda r: None if r.url.startswith(tuple(page.own)) else page.strangers.append(r.url),
         )
         page.on("pageerror", lambda error: page.failures.append(str(error)))
+        page.on("filechooser", lambda _: None)  # expect_file_chooser doesn't wait until choosers are intercepted
         page.goto(url)
         page.locator("#examples button").first.wait_for()  # what runs when the page opens has run
         pages.append(page)

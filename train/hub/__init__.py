@@ -1,4 +1,7 @@
-"""Publishing: model cards, uploads, and models as single files for other runtimes, whose formats are named here."""
+"""Publishing: cards, uploads, Spaces, datasets; and models for other runtimes: single files, ONNX, a page for browsers.
+
+The formats of single files are named here.
+"""
 
 from enum import StrEnum
 

@@ -33,12 +33,13 @@ def write_card(
     examples: Sequence[dict[str, str]] = (),
     licence: str = "unknown",
     base_model: str | None = None,
+    new_version: str | None = None,
 ) -> None:
     """Write `folder/README.md` for the model of a run whose other files are in the folder already.
 
     The card shows only pictures that are in it, and each of the `examples`: its `file` in the folder, `alt` text,
     the model's `answer`, and `credit`. If a run has no test figures, its card says so. `base_model` is as in
-    `model_metadata`.
+    `model_metadata`; `new_version` is the model on the Hub that followed this one.
     """
     landmark, test = model.landmark, run.measured() if model.landmark.get("test") else None
     environment, architecture = run.environment(), model.config["architecture"]
@@ -57,6 +58,7 @@ def write_card(
             examples=examples,
             licence=licence,
             base_model=base_model,
+            new_version=new_version,
         ),
         repo_id=repo_id,
         name=repo_id.split("/")[-1],

@@ -24,6 +24,7 @@ def model_metadata(
     examples: Sequence[dict[str, str]],
     licence: str,
     base_model: str | None,
+    new_version: str | None,
 ) -> str:
     """A model card's front matter, as YAML.
 
@@ -42,6 +43,7 @@ def model_metadata(
         pipeline_tag="image-classification",
         base_model=base_model,
         base_model_relation="finetune" if base_model else None,
+        new_version=new_version,
         datasets=[trained_on.repo_id] if trained_on else None,
         metrics=["accuracy", "f1"] if test else None,
         tags=[models.TAG, "image-classification", "timm", *(("onnx", "transformers.js") if in_javascript else ())],

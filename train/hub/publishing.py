@@ -54,6 +54,8 @@ def publish(
     folder = RunFolder(run)
     if not folder.recipe.is_file():
         raise LandmarkError(f"{folder.path} isn't a run folder: it has no {folder.recipe.name}.")
+    if new_version_of == repo_id:
+        raise LandmarkError(f"{repo_id} can't be a new version of itself: --new-version-of names the older model.")
     if new_version_of and not dry_run and not upload.check(new_version_of):
         raise LandmarkError(f"{new_version_of}, of which this would be a new version, isn't on the Hub.")
     model, kept = f"{models.PREFIX}{repo_id}", upload.card_on_hub(repo_id, dry_run=dry_run is not None)
@@ -72,7 +74,16 @@ def publish(
         if not base_model and began_with_a_file(loaded.landmark):
             base_model = kept.get("base_model")
         try:
-            write_card(folder, loaded, staged, repo_id, examples=shown, licence=licence, base_model=base_model)
+            write_card(
+                folder,
+                loaded,
+                staged,
+                repo_id,
+                examples=shown,
+                licence=licence,
+                base_model=base_model,
+                new_version=kept.get("new_version"),
+            )
         except (OSError, ValueError, LookupError, TypeError, TemplateError) as error:
             why = f"{folder.path} lacks what its card needs ({type(error).__name__}: {error})"
             raise LandmarkError(f"{why}; train and evaluate it again.") from None

@@ -100,7 +100,7 @@ def check(repo_id: str, *, private: bool = False, repo_type: str = "model") -> s
 
 
 def card_on_hub(repo_id: str, *, repo_type: str = "model", dry_run: bool = False) -> dict[str, str]:
-    """The `license` and `base_model` that a repository's card has on the Hub, to be kept; none where it is missing.
+    """The `license`, `base_model` and `new_version` that a repository's card has on the Hub, to be kept, if any.
 
     A dry run goes on where the Hub can't be asked, and says so.
 
@@ -118,7 +118,7 @@ def card_on_hub(repo_id: str, *, repo_type: str = "model", dry_run: bool = False
         return {}
     card_data = getattr(info, "card_data", None)
     about = card_data.to_dict() if card_data else {}
-    return {key: about[key] for key in ("license", "base_model") if isinstance(about.get(key), str)}
+    return {key: about[key] for key in ("license", "base_model", "new_version") if isinstance(about.get(key), str)}
 
 
 def reserve(
