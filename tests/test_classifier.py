@@ -2,6 +2,7 @@ import itertools
 import math
 import re
 import shutil
+from pathlib import Path
 
 import pytest
 import torch
@@ -70,8 +71,8 @@ def test_from_pretrained_takes_folders_and_refuses_a_revision_for_them(run, monk
         LandmarkClassifier.from_pretrained("alice/landmarks", revision="v1")
     with pytest.raises(ModelError, match="the revision v1: it has one already"):
         LandmarkClassifier.from_pretrained("bob/landmarks@v2", revision="v1")
-    for path in ("./nope", "../nope", "~/nope", "/nope", "runs/nope/model"):
-        with pytest.raises(ModelError, match=f"There is no model folder {re.escape(path)};"):
+    for path in ("./nope", "../nope", "~/nope", "/nope", "runs/nope/model", Path("runs/nope")):
+        with pytest.raises(ModelError, match=f"There is no model folder {re.escape(str(path))};"):
             LandmarkClassifier.from_pretrained(path)
 
 

@@ -100,7 +100,8 @@ def with_revision(model: str | os.PathLike[str], revision: str | None = None) ->
         ModelError: there is a revision, but the model isn't on the Hub or has one already.
     """
     source = os.fspath(model)
-    if re.fullmatch(r"\w[\w.-]*/[\w.-]+(@.+)?", source) and not Path(source).exists():
+    is_name = isinstance(model, str) and re.fullmatch(r"\w[\w.-]*/[\w.-]+(@.+)?", source)
+    if is_name and not Path(source).exists():
         source = f"{PREFIX}{source}"
     if not revision:
         return source

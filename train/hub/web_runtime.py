@@ -65,7 +65,7 @@ def write_runtimes(folder: Path) -> None:
     """Write the scripts and the packed WebAssembly of all `RUNTIMES` into a new folder, from the cache or from npm.
 
     Raises:
-        LandmarkError: the package can't be had, or isn't the one that this project was tested with.
+        LandmarkError: the package can't be downloaded, or isn't the one that this project was tested with.
     """
     cache = Path(cached_assets_path("landmark_models", PACKAGE, subfolder=VERSION))
     if not all(_is_whole(cache, runtime) for runtime in RUNTIMES.values()):

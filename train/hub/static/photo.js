@@ -14,7 +14,7 @@ const FILTERS = { // Pillow's: half the width of the kernel at scale 1, and the 
 };
 const sinc = x => x === 0 ? 1 : Math.sin(Math.PI * x) / (Math.PI * x);
 
-// A decoded photo as float32 (3, height, width), normalised. `input` is what the model wants, from page.json.
+// A decoded photo as float32 (3, height, width), normalised. `input` is what the model expects, from page.json.
 export function networkInput(bitmap, isJpeg, input) {
   const factor = reduction(bitmap.width, bitmap.height, input.enough, isJpeg);
   return normalised(resized(reduced(bitmap, factor), input), input);

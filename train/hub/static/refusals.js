@@ -3,7 +3,7 @@
 const MAX_BYTES = 64 * 2 ** 20, MAX_PIXELS = 128e6, MAX_ASPECT = 50;
 const HEIF = ['heic', 'heix', 'heim', 'heis', 'hevc', 'hevx', 'mif1', 'msf1', 'mif2'];
 
-// The sentence for a photo, {file, name}, that isn't to be decoded; "" if it may be.
+// The sentence for a photo, {file, name}, that can't be used; "" if it may be tried.
 export async function refusal({file, name}) {
   if (!file.size) return `${name} is empty (0 bytes).`;
   if (file.size > MAX_BYTES) return `${name} is larger than ${MAX_BYTES / 2 ** 20} MiB; choose a smaller copy.`;
